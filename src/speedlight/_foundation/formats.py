@@ -1,0 +1,101 @@
+"""Number formats: exact bits an element occupies, scales and zero points included.
+
+``bits`` counts what a value costs in memory or on a link, block overhead spread over the block:
+MXFP4 has 32 values of 4 bits and one 8-bit scale (OCP Microscaling v1.0, §5), so 4.25; NVFP4 has blocks of 16
+with an FP8 scale, so 4.5 (NVIDIA, "Introducing NVFP4", 2025; its one fp32 scale per tensor is not counted);
+DeepSeek's block fp8 has one fp32 scale per 128 × 128 weights (arXiv 2412.19437 §3.3), so 8 + 32/16384.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .errors import UnknownName
+
+
+@dataclass(frozen=True, slots=True)
+class NumberFormat:
+    """One number format.
+
+    Attributes:
+        name: our spelling.
+        bits: bits per element in storage, block scales included.
+        compute: the multiplier format a matrix unit uses for it at most (its own name if it has one).
+        kind: ``float``, ``int`` or ``bool``.
+        native_bits: bits of the value itself, without scales; a format has a finer value when this is smaller.
+    """
+
+    name: str
+    bits: float
+    compute: str
+    kind: str = "float"
+    native_bits: int = 0
+
+
+def _make(*rows: tuple[str, float, str, str, int]) -> dict[str, NumberFormat]:
+    return {r[0]: NumberFormat(*r) for r in rows}
+
+
+FORMATS: dict[str, NumberFormat] = _make(
+    ("fp64", 64, "fp64", "float", 64),
+    ("fp32", 32, "fp32", "float", 32),
+    ("tf32", 32, "tf32", "float", 19),  # lives in memory as fp32
+    ("fp16", 16, "fp16", "float", 16),
+    ("bf16", 16, "bf16", "float", 16),
+    ("fp8", 8, "fp8", "float", 8),  # e4m3 or e5m2, per-tensor or per-channel scale
+    ("fp8_block", 8 + 32 / 16384, "fp8", "float", 8),
+    ("mxfp8", 8.25, "fp8", "float", 8),
+    ("mxfp6", 6.25, "fp6", "float", 6),
+    ("mxfp4", 4.25, "fp4", "float", 4),
+    ("nvfp4", 4.5, "fp4", "float", 4),
+    ("fp6", 6, "fp6", "float", 6),
+    ("fp4", 4, "fp4", "float", 4),
+    ("int64", 64, "int64", "int", 64),
+    ("int32", 32, "int32", "int", 32),
+    ("int16", 16, "int16", "int", 16),
+    ("int8", 8, "int8", "int", 8),
+    ("uint8", 8, "int8", "int", 8),
+    ("int4", 4.125, "int4", "int", 4),  # groups of 128 with a 16-bit scale, symmetric (GPTQ's usual setting)
+    ("int4_g64", 4.25, "int4", "int", 4),
+    ("int4_asym", 4.15625, "int4", "int", 4),  # AWQ: group 128, 16-bit scale and 4-bit zero point
+    ("int3", 3.125, "int4", "int", 3),
+    ("int2", 2.125, "int4", "int", 2),
+    ("bool", 8, "int8", "bool", 8),
+    ("complex64", 64, "fp32", "float", 64),
+)
+
+_ALIASES = {
+    "float64": "fp64", "double": "fp64", "float32": "fp32", "float": "fp32", "f32": "fp32", "float16": "fp16",
+    "half": "fp16", "f16": "fp16", "bfloat16": "bf16", "fp8_e4m3": "fp8", "fp8_e5m2": "fp8", "e4m3": "fp8",
+    "float8": "fp8", "f8": "fp8", "float8_e4m3fn": "fp8", "float8_e5m2": "fp8", "float8_e4m3fnuz": "fp8",
+    "f8_e4m3": "fp8", "f8_e5m2": "fp8", "f64": "fp64", "fp8-block": "fp8_block", "i8": "int8", "w8a8": "int8",
+    "i64": "int64", "i32": "int32", "i16": "int16", "long": "int64", "u8": "uint8", "awq": "int4_asym",
+    "gptq": "int4", "w4a16": "int4", "q4": "int4", "4bit": "int4", "8bit": "int8", "float4": "fp4",
+    "float4_e2m1fn_x2": "nvfp4",
+}  # fmt: skip
+
+
+def number_format(name: str) -> NumberFormat:
+    """Look up a number format by our name or a common alias (``torch.bfloat16``, ``float16``, ``awq``)."""
+    key = str(name).lower().removeprefix("torch.").strip()
+    key = _ALIASES.get(key, key)
+    try:
+        return FORMATS[key]
+    except KeyError:
+        raise UnknownName("number format", str(name), [*FORMATS, *_ALIASES]) from None
+
+
+def bytes_per_element(name: str) -> float:
+    """Bytes an element of the format occupies, scales included."""
+    return number_format(name).bits / 8
+
+
+def multiply_format(*names: str) -> str:
+    """The format a matrix unit multiplies operands of these formats in: the widest of them.
+
+    Weight-only formats (int4 weights with bf16 activations) are expanded to the activation's format before
+    the multiplication, as GPTQ, AWQ and Marlin kernels do (arXiv 2408.11743 §3).
+    """
+    found = [number_format(n) for n in names]
+    widest = max(found, key=lambda f: (f.native_bits, f.bits))
+    return widest.compute

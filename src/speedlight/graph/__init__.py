@@ -1,0 +1,1 @@
+"""The operator graph: logical work and operands, nothing device-shaped."""

@@ -1,0 +1,147 @@
+"""The IR's executable grammar: :func:`check` runs after every transform.
+
+Each rule is one small function that yields complaints. A graph that breaks one is our bug, so it raises
+:class:`GrammarError`, which is no user error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from .._foundation.expr import GROUP_SYMBOLS, symbols
+from .._foundation.formats import FORMATS
+from .ir import KINDS, TENSOR_CLASSES, Graph
+
+STEP_SYMBOLS = frozenset({"tokens", "seqs", "logits", "groups", "caching", "training"})
+MESH_AXES = frozenset({"tp", "pp", "dp", "ep", "cp"})
+ACCESSES = ("streamed", "strided", "random")
+PHASES = ("forward", "backward", "optimizer")
+
+
+class GrammarError(AssertionError):
+    """A malformed graph: a bug in a frontend or transform."""
+
+
+def check(graph: Graph) -> Graph:
+    """Return the graph unchanged, or raise :class:`GrammarError` with every complaint."""
+    complaints = [f"{rule.__name__}: {c}" for rule in RULES for c in rule(graph)]
+    if complaints:
+        raise GrammarError(f"graph {graph.name!r}:\n  " + "\n  ".join(complaints[:20]))
+    return graph
+
+
+def names_are_unique(graph: Graph) -> Iterator[str]:
+    blocks = [b.name for b in graph.blocks]
+    if len(set(blocks)) != len(blocks):
+        yield f"two blocks share a name: {sorted(b for b in set(blocks) if blocks.count(b) > 1)}"
+    for block in graph.blocks:
+        ops = [o.name for o in block.ops]
+        if len(set(ops)) != len(ops):
+            yield f"{block.name}: two ops share a name: {sorted(o for o in set(ops) if ops.count(o) > 1)[:3]}"
+        for name, tensor in block.tensors.items():
+            if name != tensor.name:
+                yield f"{block.name}: tensor {tensor.name!r} is filed under {name!r}"
+
+
+def vocabulary_is_known(graph: Graph) -> Iterator[str]:
+    for block, op in graph.ops():
+        if op.kind not in KINDS:
+            yield f"{block.name}.{op.name}: kind {op.kind!r}"
+        if op.phase not in PHASES:
+            yield f"{block.name}.{op.name}: phase {op.phase!r}"
+        for work in op.work:
+            if work.format not in FORMATS:
+                yield f"{block.name}.{op.name}: work in {work.format!r}"
+    for block in graph.blocks:
+        for tensor in block.tensors.values():
+            if tensor.cls not in TENSOR_CLASSES:
+                yield f"{block.name}.{tensor.name}: class {tensor.cls!r}"
+            if tensor.dtype not in FORMATS:
+                yield f"{block.name}.{tensor.name}: dtype {tensor.dtype!r}"
+
+
+def operands_are_declared(graph: Graph) -> Iterator[str]:
+    """Every operand names a tensor; an activation is read only after something wrote or handed it in."""
+    for block in graph.blocks:
+        known = set(block.inputs)
+        for op in block.ops:
+            for operand in (*op.reads, *op.writes):
+                if operand.tensor not in block.tensors and operand.tensor not in graph.shared:
+                    yield f"{block.name}.{op.name}: operand {operand.tensor!r} is not declared"
+                if operand.access not in ACCESSES:
+                    yield f"{block.name}.{op.name}: access {operand.access!r}"
+            for operand in op.reads:
+                tensor = block.tensors.get(operand.tensor)
+                if tensor is not None and tensor.cls == "activation" and operand.tensor not in known and not operand.lag:
+                    yield f"{block.name}.{op.name}: reads {operand.tensor!r} before it is written"
+            known.update(w.tensor for w in op.writes)
+        for name in block.outputs:
+            if name not in known and name not in graph.shared:
+                yield f"{block.name}: output {name!r} is never written"
+
+
+def blocks_join(graph: Graph) -> Iterator[str]:
+    """A block takes from the one before it, of its phase, as many tensors as that one hands on."""
+    previous = None
+    for block in graph.blocks:
+        if previous is not None and previous.phase == block.phase and block.inputs:
+            if len(block.inputs) > len(previous.outputs):
+                yield f"{block.name} takes {len(block.inputs)} tensors, {previous.name} hands on {len(previous.outputs)}"
+        if block.inputs and block.outputs and block.count.constant != 1 and len(block.inputs) != len(block.outputs):
+            yield f"{block.name} is repeated but takes {len(block.inputs)} and hands on {len(block.outputs)}"
+        previous = block
+
+
+def symbols_are_bound(graph: Graph) -> Iterator[str]:
+    allowed = STEP_SYMBOLS | MESH_AXES | set(graph.dims) | set(graph.symbols) | GROUP_SYMBOLS
+    for block, op in graph.ops():
+        used: set[str] = set()
+        for work in op.work:
+            used |= symbols(work.flops)
+        used |= symbols(op.count, op.span, *op.dims.values())
+        if op.message:
+            used |= symbols(op.message.bytes, op.message.size)
+        for operand in (*op.reads, *op.writes):
+            if operand.elements is not None:
+                used |= symbols(operand.elements)
+        if used - allowed:
+            yield f"{block.name}.{op.name}: unbound symbols {sorted(used - allowed)}"
+    for block in graph.blocks:
+        for tensor in block.tensors.values():
+            used = set(symbols(tensor.elements))
+            if tensor.persistent:
+                used |= symbols(tensor.persistent.kept)
+            if used - allowed:
+                yield f"{block.name}.{tensor.name}: unbound symbols {sorted(used - allowed)}"
+
+
+def persistents_are_whole(graph: Graph) -> Iterator[str]:
+    tensors = [t for b in graph.blocks for t in b.tensors.values()] + list(graph.shared.values())
+    for tensor in tensors:
+        if tensor.cls in ("weight", "kv", "state", "optimizer") and tensor.persistent is None:
+            yield f"{tensor.name}: a {tensor.cls} without a persistent record"
+        if tensor.persistent and abs(sum(s for _, s in tensor.persistent.homes) - 1) > 1e-9:
+            yield f"{tensor.name}: home shares do not sum to 1"
+
+
+def messages_are_collectives(graph: Graph) -> Iterator[str]:
+    for block, op in graph.ops():
+        if (op.message is not None) != (op.kind == "collective"):
+            yield f"{block.name}.{op.name}: kind {op.kind!r} with message {op.message}"
+        for exchange in op.exchanges:
+            if exchange.kind not in ("reduce", "gather"):
+                yield f"{block.name}.{op.name}: exchange {exchange.kind!r}"
+            unknown = [d for d in exchange.dims if d not in graph.dims]
+            if unknown:
+                yield f"{block.name}.{op.name}: exchange over undeclared dims {unknown}"
+
+
+RULES: tuple[Callable[[Graph], Iterator[str]], ...] = (
+    names_are_unique,
+    vocabulary_is_known,
+    operands_are_declared,
+    blocks_join,
+    symbols_are_bound,
+    persistents_are_whole,
+    messages_are_collectives,
+)

@@ -1,0 +1,376 @@
+"""What a machine is: engines with peaks, memory tiers, links, and how devices are joined.
+
+All figures are SI and may be NumPy arrays (DESIGN decision 1): a sweep over bandwidth is a machine whose main tier's
+``bandwidth`` is an array. Nothing here is GPU-shaped: an SM array, a CPU's cores, a systolic array and an in-memory
+unit are engines; HBM, a laptop's LPDDR and an NVMe disk are tiers (DESIGN decision 6).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from .._foundation.errors import BadInput
+from .._foundation.provenance import Assumption, Fact
+
+Value = Any  # float or numpy array
+
+# Where work goes when an engine has no peak for its format: the next wider format that holds its values.
+WIDER = {
+    "fp4": "fp8", "fp6": "fp8", "fp8": "bf16", "int4": "int8", "int8": "bf16", "bf16": "fp16", "fp16": "fp32",
+    "tf32": "fp32", "fp32": "fp64", "int16": "int32", "int32": "fp32", "int64": "int32",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """A dense rate of one engine for one unit, number format and accumulator.
+
+    Attributes:
+        unit: ``matmul``, ``vector`` or ``transcendental`` (an open vocabulary).
+        format: the multiplier's number format (``bf16``, ``fp8`` …).
+        accumulate: the accumulator's format; RTX cards halve their rate with fp32 accumulation.
+        flops: FLOP/s at the engine's clock; one multiply-add is 2.
+        sparse_flops: rate with structured sparsity where the unit has it, else None.
+        grade: pedigree of ``flops``.
+    """
+
+    unit: str
+    format: str
+    accumulate: str
+    flops: Value
+    sparse_flops: Value | None = None
+    grade: str = "assumed"
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A set of equal execution units sharing one clock.
+
+    Attributes:
+        name: ``sm``, ``cu``, ``cores``, ``mxu`` …
+        kind: ``simt`` (GPU-like), ``cores`` (CPU), ``systolic``, ``dataflow``, ``in-memory``.
+        units: how many units; output tiles are dealt to them in waves.
+        clock_hz: the clock the peaks are stated at.
+        peaks: rates of all units together.
+        tiles: output tiles (rows, columns) a unit's matrix kernels work in; empty means tiles cost nothing.
+        launch_latency_s: time from the start of a kernel to its first useful work, plus draining: the launch floor.
+    """
+
+    name: str
+    kind: str
+    units: Value
+    clock_hz: Value
+    peaks: tuple[Peak, ...]
+    tiles: tuple[tuple[int, int], ...] = ()
+    launch_latency_s: Value = 0.0
+
+    def peak(self, unit: str, number_format: str, accumulate: str | None = None) -> tuple[Peak, tuple[str, ...]]:
+        """The peak that work of this format runs at, and the formats that had to be widened on the way.
+
+        Without ``accumulate``, an fp32 (int32) accumulator is preferred, as frameworks run by default.
+        An engine without a matrix unit multiplies on its vector unit.
+        """
+        widened: list[str] = []
+        current = number_format
+        while True:
+            for candidate_unit in (unit, "vector") if unit in ("matmul", "transcendental") else (unit,):
+                found = [p for p in self.peaks if p.unit == candidate_unit and p.format == current]
+                if accumulate:
+                    found = [p for p in found if p.accumulate == accumulate] or found
+                if found:
+                    wide = [p for p in found if p.accumulate in ("fp32", "int32", "fp64")]
+                    return (wide or found)[0], tuple(widened)
+            if current not in WIDER:
+                raise BadInput(
+                    f"engine {self.name!r} states no {unit} peak that {number_format} could use",
+                    expected=f"a peak for {number_format} or a wider format",
+                    hint="add one to the machine's spec file",
+                )
+            widened.append(current)
+            current = WIDER[current]
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """One level of memory as its engine sees it.
+
+    Attributes:
+        name: ``l2``, ``hbm``, ``dram``, ``nvme`` …
+        role: ``registers``, ``sram`` (scratchpad), ``cache``, ``main``, ``host``, ``storage`` or ``remote``.
+        capacity_bytes: total, over all units.
+        bandwidth: bytes/s, total; reads and writes share it.
+        latency_s: load-to-use.
+        granule_bytes: smallest transfer (sector, line, page).
+        outstanding_bytes: bytes that can be in flight; with the latency it caps what small requests reach.
+        energy_per_byte: joules, or None where unknown.
+        resource: the name its busy time is booked under (CONTRACT's ``bound`` vocabulary).
+    """
+
+    name: str
+    role: str
+    capacity_bytes: Value
+    bandwidth: Value
+    latency_s: Value = 0.0
+    granule_bytes: Value = 64.0
+    outstanding_bytes: Value | None = None
+    energy_per_byte: Value | None = None
+    resource: str = "hbm"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A port of one device.
+
+    Attributes:
+        name: ``nvlink4``, ``pcie5`` …
+        role: ``scale_up`` (between devices of a box or rack), ``scale_out`` (between boxes), ``host``.
+        bandwidth: bytes/s per direction and device.
+        latency_s: one way, per message.
+    """
+
+    name: str
+    role: str
+    bandwidth: Value
+    latency_s: Value = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """A set of devices that reach each other over one kind of link; domains nest, innermost first.
+
+    Attributes:
+        name: the link's resource name (``nvlink`` books its time as ``link:nvlink``).
+        topology: ``switch``, ``full-mesh``, ``ring``, ``torus``, ``fat-tree``, ``tree``, ``cube-mesh``.
+        size: devices in the domain.
+        bandwidth: bytes/s per direction and device.
+        latency_s: one way, per message.
+    """
+
+    name: str
+    topology: str
+    size: Value
+    bandwidth: Value
+    latency_s: Value = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What an hour of one device costs, when and by whom; None where nobody said."""
+
+    usd_per_hour: Value | None = None
+    date: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """Clocks relative to the spec sheet's, and a power limit. Every field broadcasts."""
+
+    core_clock: Value = 1.0
+    memory_clock: Value = 1.0
+    fabric_clock: Value = 1.0
+    power_w: Value | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A device, or several equal ones joined by domains; frozen, every figure with its pedigree in ``facts``.
+
+    Attributes:
+        n_devices: devices in the machine.
+        execution: ``temporal`` (kernel after kernel through memory) or ``spatial``.
+        domains: innermost first; empty for a lone device that has no scale-up link.
+        facts: pedigree by dotted path (``tiers.hbm.bandwidth``).
+        notes: what the spec file wants said in every answer.
+    """
+
+    id: str
+    name: str
+    vendor: str
+    kind: str
+    device_id: str
+    n_devices: int
+    engines: tuple[Engine, ...]
+    tiers: tuple[Tier, ...]
+    links: tuple[Link, ...] = ()
+    domains: tuple[Domain, ...] = ()
+    execution: str = "temporal"
+    architecture: str = ""
+    release_year: int | None = None
+    tdp_w: Value | None = None
+    price: Price = Price()
+    device_strings: tuple[str, ...] = ()
+    facts: Mapping[str, Fact] = field(default_factory=lambda: MappingProxyType({}), hash=False)
+    notes: tuple[str, ...] = ()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickling for worker processes: a read-only mapping does not pickle, a plain one does."""
+        state = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {**state, "facts": dict(self.facts)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """The other half of :meth:`__getstate__`."""
+        for name, value in {**state, "facts": MappingProxyType(state["facts"])}.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that computes unless a placement or stack rule says otherwise: the first."""
+        return self.engines[0]
+
+    @property
+    def main(self) -> Tier:
+        """The tier that holds weights and activations by default."""
+        return next(t for t in self.tiers if t.role == "main")
+
+    @property
+    def last_cache(self) -> Tier | None:
+        """The largest on-chip tier before main memory, if any."""
+        caches = [t for t in self.tiers if t.role in ("cache", "sram")]
+        return caches[-1] if caches else None
+
+    def tier(self, name: str) -> Tier:
+        """The memory of that name.
+
+        Raises:
+            BadInput: naming those there are.
+        """
+        found: Tier = _named(self.tiers, name, "memory tier")
+        return found
+
+    def assumptions(self, paths: tuple[str, ...] = ()) -> list[Assumption]:
+        """Figures graded ``assumed`` (all, or those under ``paths``), as answers must list them."""
+        found = []
+        for path, fact in self.facts.items():
+            if fact.grade == "assumed" and (not paths or path.startswith(paths)):
+                found.append(Assumption(f"{self.device_id} {path}", fact.value, "assumed", fact.source))
+        return found
+
+    def with_values(self, values: Mapping[str, Value], grade: str | None = None) -> Machine:
+        """A copy with figures replaced by dotted path, e.g. ``{"tiers.hbm.bandwidth": 4.8e12}``.
+
+        Peaks are named ``engines.sm.peaks.matmul.bf16`` (all accumulators), ``engines.sm.peaks.matmul.bf16.fp32`` (one)
+        or ``engines.sm.peaks`` (a factor on all). A sparse rate keeps its ratio to the dense one.
+
+        Args:
+            values: path → number or array, in SI.
+            grade: pedigree of the new figures (``measured``, ``assumed`` …); without it the old pedigree stays, as for
+                a sensitivity.
+
+        Raises:
+            BadInput: for a path this machine has not, or a value that is negative or not finite.
+        """
+        machine = self
+        for path, value in values.items():
+            _check_figure(path, value)
+            machine = _replace_path(machine, path.split("."), value, path)
+        if grade:
+            facts = {**self.facts, **{p: Fact(v, grade, "stated with the question") for p, v in values.items()}}  # type: ignore[arg-type]
+            machine = dataclasses.replace(machine, facts=MappingProxyType(facts))
+        return machine
+
+    def scaled(self, path: str, factor: Value) -> Machine:
+        """A copy with one figure multiplied; ``peaks`` means all peaks of all engines, ``links`` all links and domains.
+
+        Args:
+            path: as for :meth:`with_values`.
+            factor: number or array, at least 0.
+
+        Raises:
+            BadInput: for a path this machine has not, or a factor that is negative or not finite.
+        """
+        _check_figure(path, factor)
+        if path == "links":
+            domains = tuple(dataclasses.replace(d, bandwidth=d.bandwidth * factor) for d in self.domains)
+            links = tuple(dataclasses.replace(k, bandwidth=k.bandwidth * factor) for k in self.links)
+            return dataclasses.replace(self, domains=domains, links=links)
+        if path == "peaks":
+            engines = tuple(
+                dataclasses.replace(e, peaks=tuple(_scale_peak(p, factor) for p in e.peaks)) for e in self.engines
+            )
+            return dataclasses.replace(self, engines=engines)
+        return _map_path(self, path.split("."), lambda current: _times(current, factor, path), path)  # type: ignore[no-any-return]
+
+
+def _times(current: Value | None, factor: Value, path: str) -> Value:
+    if current is None:
+        raise BadInput(f"{path} is unknown for this machine", hint="state it first, with_values sets it")
+    return current * factor
+
+
+def _scale_peak(peak: Peak, factor: Value) -> Peak:
+    sparse = None if peak.sparse_flops is None else peak.sparse_flops * factor
+    return dataclasses.replace(peak, flops=peak.flops * factor, sparse_flops=sparse)
+
+
+def _named(items: tuple[Any, ...], name: str, what: str) -> Any:
+    for item in items:
+        if item.name == name:
+            return item
+    raise BadInput(
+        f"no {what} {name!r}", expected="one of " + (", ".join(i.name for i in items) or "none: it has none")
+    )
+
+
+def _check_figure(path: str, value: Value) -> None:
+    try:
+        good = bool(np.all(np.isfinite(value)) and np.all(np.asarray(value) >= 0))
+    except TypeError:
+        good = False
+    if not good:
+        shown = value if np.ndim(value) == 0 else "an array holding a negative or infinite number"
+        raise BadInput(f"{path} is {shown}", expected="a finite number of at least 0, or an array of such")
+
+
+def _replace_path(machine: Any, parts: list[str], value: Value, path: str) -> Any:
+    if parts[0] == "engines" and parts[2:] == ["peaks"]:
+        return _map_path(machine, parts, lambda current: current * value, path)
+    return _map_path(machine, parts, lambda _: value, path)
+
+
+def _map_path(record: Any, parts: list[str], change: Callable[[Value], Value], path: str) -> Any:
+    """A copy of the record with the figure at the path changed; every record on the way is copied, none altered."""
+    head, rest = parts[0], parts[1:]
+    known = [f.name for f in dataclasses.fields(record)] if dataclasses.is_dataclass(record) else []
+    if head not in known:
+        raise BadInput(f"a machine has no figure {path!r}", hint="paths look like tiers.hbm.bandwidth")
+    current = getattr(record, head)
+    if head == "peaks":
+        new: Any = _map_peaks(current, rest, change, path)
+    elif isinstance(current, tuple):
+        if not rest:
+            raise BadInput(f"{path!r} names no single figure", hint="paths look like tiers.hbm.bandwidth")
+        _named(current, rest[0], head.rstrip("s"))
+        new = tuple(_map_path(i, rest[1:] or [""], change, path) if i.name == rest[0] else i for i in current)
+    elif rest:
+        new = _map_path(current, rest, change, path)
+    elif isinstance(current, (str, Mapping)) or dataclasses.is_dataclass(current):
+        raise BadInput(f"{path!r} is no figure", hint="paths look like tiers.hbm.bandwidth")
+    else:
+        new = change(current)
+    return dataclasses.replace(record, **{head: new})
+
+
+def _map_peaks(
+    peaks: tuple[Peak, ...], wanted: list[str], change: Callable[[Value], Value], path: str
+) -> tuple[Peak, ...]:
+    """Peaks with the dense rate of those wanted (unit, format, accumulator: leading part or all) changed."""
+    hit = [[p.unit, p.format, p.accumulate][: len(wanted)] == wanted for p in peaks]
+    if not any(hit):
+        known = ", ".join(f"{p.unit}.{p.format}.{p.accumulate}" for p in peaks)
+        raise BadInput(f"a machine has no figure {path!r}", expected=f"one of the peaks {known}")
+    changed = []
+    for peak, chosen in zip(peaks, hit, strict=True):
+        if chosen:
+            flops = change(peak.flops)
+            sparse = None if peak.sparse_flops is None else peak.sparse_flops * (flops / peak.flops)
+            changed.append(dataclasses.replace(peak, flops=flops, sparse_flops=sparse))
+        else:
+            changed.append(peak)
+    return tuple(changed)

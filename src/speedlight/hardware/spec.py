@@ -1,0 +1,163 @@
+"""The machine file: YAML that people write, validated, with units and pedigree on every figure.
+
+A figure is a number in SI, a string with a unit (``3.35 TB/s``, ``80 GB``), or a record::
+
+    bandwidth: {value: 3.35 TB/s, grade: datasheet, source: nv-h100}
+
+``source`` is a key of the file's ``sources`` or free text; a figure that names none takes the file's source where
+there is exactly one. A figure without a grade has the file's ``grade`` (default ``assumed``: a number nobody vouches
+for). ``derive`` on a peak states the arithmetic that gives the published rate back (``units * 4096 * clock``, in FLOP
+per clock and unit, or with a literal clock); the loader evaluates it and refuses a file that is off by 2 %.
+
+Conventions of the shipped files: capacity is the vendor's decimal figure (80 GB = 80e9 B; drivers report a little
+more), bandwidth decimal, link rates per direction and device, peaks dense and per accumulator. What cannot be found is
+left out or graded ``assumed``, never 0.
+
+Files of two sorts: a *device*, and a *system* (``device`` + ``count`` + ``domains``). ``json_schema()`` publishes both.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+SCHEMA_VERSION = 1
+
+
+class FigureSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A figure with its pedigree; ``note`` is appended to the source wherever the figure is shown."""
+
+    value: float | str
+    grade: str | None = None
+    source: str = ""
+    note: str = ""
+
+
+Figure = float | str | FigureSpec
+
+
+class PeakSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A dense peak; ``sparse`` only where the vendor states a structured-sparsity rate."""
+
+    unit: str
+    format: str
+    flops: Figure
+    accumulate: str = "fp32"
+    sparse: Figure | None = None
+    derive: str | None = None
+
+
+class EngineSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Equal execution units (:class:`~speedlight.hardware.machine.Engine`); the first engine of a file computes."""
+
+    name: str
+    kind: str
+    units: Figure
+    clock: Figure
+    peaks: list[PeakSpec]
+    tiles: list[tuple[int, int]] = []
+    launch_latency: Figure | None = None
+
+
+class TierSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """One memory, small before large; exactly one has the role ``main``."""
+
+    name: str
+    role: str
+    capacity: Figure
+    bandwidth: Figure
+    latency: Figure | None = None
+    granule: Figure | None = None
+    outstanding: Figure | None = None
+    energy_per_byte: Figure | None = None
+
+
+class LinkSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A port of one device, bytes/s per direction."""
+
+    name: str
+    role: str
+    bandwidth: Figure
+    latency: Figure | None = None
+
+
+class DomainSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Devices joined by one sort of link, innermost domain first; bytes/s per direction and device."""
+
+    name: str
+    topology: str
+    size: int
+    bandwidth: Figure
+    latency: Figure | None = None
+
+
+class PriceSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Dollars an hour and device, with the day and the place it was read."""
+
+    usd_per_hour: float
+    date: str
+    source: str
+
+
+class DeviceSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag="device", tag_field="sort"):
+    """One device.
+
+    ``aliases`` are further names people type; ``device_strings`` what drivers and ``/proc/cpuinfo`` report;
+    ``table_names`` what measurement tables call it. The last may be ambiguous to a person (``H100``) and count only
+    when a table is read.
+    """
+
+    schema: int
+    id: str
+    name: str
+    vendor: str
+    kind: str
+    engines: list[EngineSpec]
+    tiers: list[TierSpec]
+    architecture: str = ""
+    release_year: int | None = None
+    execution: str = "temporal"
+    grade: str = "assumed"
+    sources: dict[str, str] = {}
+    aliases: list[str] = []
+    device_strings: list[str] = []
+    table_names: list[str] = []
+    links: list[LinkSpec] = []
+    tdp: Figure | None = None
+    price: PriceSpec | None = None
+    notes: list[str] = []
+
+
+class SystemSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag="system", tag_field="sort"):
+    """Several equal devices of a box or rack.
+
+    ``links`` are ports the box adds to each device (its share of the network cards); ``host_tiers`` belong to the whole
+    box: memory, disks or remote stores that its devices share.
+    """
+
+    schema: int
+    id: str
+    name: str
+    device: str
+    count: int
+    domains: list[DomainSpec]
+    vendor: str = ""
+    release_year: int | None = None
+    grade: str = "assumed"
+    sources: dict[str, str] = {}
+    aliases: list[str] = []
+    table_names: list[str] = []
+    links: list[LinkSpec] = []
+    host_tiers: list[TierSpec] = []
+    node_power: Figure | None = None
+    price: PriceSpec | None = None
+    notes: list[str] = []
+
+
+MachineSpec = DeviceSpec | SystemSpec
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON schema of a machine file (published in the docs and by ``speedlight devices --schema``)."""
+    return msgspec.json.schema(MachineSpec)

@@ -1,0 +1,149 @@
+"""The frozen question: programs, machine, operating point, policies (DESIGN, "The line everything flows along").
+
+A scenario refers to models, machines and stacks by name or file; the engine resolves them. It holds a list of *programs*
+joined by edges from its first version on; this version executes one. Every numeric field may be an array.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from ..hardware.machine import OperatingPoint
+from ..workload.workload import Workload
+
+Value = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Parallel:
+    """Degrees of the mesh axes; every field broadcasts.
+
+    Attributes:
+        tp: tensor parallel: heads, feed-forward widths and the vocabulary are divided.
+        ep: expert parallel, within the tp ranks: experts are divided by ep, their widths by tp/ep.
+        dp: replicas of the whole model (inference: independent; their requests add up).
+        pp, cp, zero: pipeline, context and ZeRO degrees: fields of the format that this version does not execute.
+    """
+
+    tp: Value = 1
+    ep: Value = 1
+    dp: Value = 1
+    pp: Value = 1
+    cp: Value = 1
+    zero: Value = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """A named graph rewrite with parameters."""
+
+    name: str
+    parameters: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """Where a model comes from and in which formats it runs.
+
+    Attributes:
+        source: a path, a bundled or hub id, or ``file.py:factory``.
+        inputs: input shapes of a captured module (``1x3x224x224:fp32``).
+        dtype: everything in this format; ``weights``, ``activations``, ``kv`` change one part. None: as configured.
+        models_dir: a folder of further configurations.
+    """
+
+    source: str
+    inputs: tuple[str, ...] = ()
+    dtype: str | None = None
+    weights: str | None = None
+    activations: str | None = None
+    kv: str | None = None
+    models_dir: str | None = None
+    rewrites: tuple[Rewrite, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One model doing one sort of work under one stack."""
+
+    model: ModelRef
+    workload: Workload = Workload()
+    parallel: Parallel = Parallel()
+    stack: str | None = None
+    name: str = "main"
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """What one program hands to another: bytes over a link, how often, with which probability."""
+
+    source: str
+    target: str
+    bytes: Value = 0.0
+    link: str = ""
+    repeats: Value = 1
+    probability: Value = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Technique:
+    """A named technique with parameters; edits the scenario before it is priced."""
+
+    name: str
+    parameters: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """See the module docstring.
+
+    Attributes:
+        machine: an id, a file, or ``here``.
+        overrides: machine figures stated with the question, by dotted path (``tiers.hbm.bandwidth``).
+        schedule: name of the schedule policy; ``serial`` is executed.
+        serving: name of the serving policy, or None for a single request or step.
+    """
+
+    programs: tuple[Program, ...]
+    machine: str
+    overrides: Mapping[str, Value] = field(default_factory=dict)
+    point: OperatingPoint = OperatingPoint()
+    schedule: str = "serial"
+    serving: str | None = None
+    edges: tuple[Edge, ...] = ()
+    techniques: tuple[Technique, ...] = ()
+    machines_dir: str | None = None
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "overrides", MappingProxyType(dict(self.overrides)))
+
+    @property
+    def program(self) -> Program:
+        """The first program: the one this version executes."""
+        return self.programs[0]
+
+    def with_program(self, **changes: Any) -> Scenario:
+        """A copy with fields of the first program replaced."""
+        first = dataclasses.replace(self.programs[0], **changes)
+        return dataclasses.replace(self, programs=(first, *self.programs[1:]))
+
+    def with_workload(self, **changes: Any) -> Scenario:
+        return self.with_program(workload=dataclasses.replace(self.program.workload, **changes))
+
+    def replace(self, **changes: Any) -> Scenario:
+        return dataclasses.replace(self, **changes)
+
+
+ScenarioEdit = Callable[[Scenario], Scenario]
+"""What a technique is: a function from a question to a question (DESIGN decision 9)."""
+
+
+def apply_edits(scenario: Scenario, edits: tuple[ScenarioEdit, ...]) -> Scenario:
+    for edit in edits:
+        scenario = edit(scenario)
+    return scenario

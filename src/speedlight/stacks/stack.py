@@ -1,0 +1,267 @@
+"""A software stack as a value: what fuses, which kernels exist, host time, reserves (DESIGN decision 5).
+
+Stacks ship as YAML under ``stacks/catalogue``; a user's own file works the same way. Nothing in a stack is a speed-up:
+rules change kernels and traffic, figures are seconds and bytes with their grade.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.resources import files
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from .._foundation.arrays import Value
+from .._foundation.errors import BadFile, UnknownName
+from .._foundation.expr import Expr, const, parse_expr
+from .._foundation.files import parse_yaml, read_text
+from .._foundation.provenance import Assumption
+from .._foundation.quantity import parse_quantity
+
+
+@dataclass(frozen=True, slots=True)
+class FuseRule:
+    """A producer-consumer chain that runs as one kernel: function names, ``|`` for alternatives.
+
+    ``pattern=("add", "rms_norm|layer_norm")`` fuses a residual sum into the norm that follows it; with ``parallel`` the
+    members are neighbours that need not feed each other (the rotations of q and k).
+    """
+
+    name: str
+    pattern: tuple[str, ...]
+    parallel: bool = False
+
+    def matches(self, fns: tuple[str, ...]) -> bool:
+        return len(fns) == len(self.pattern) and all(
+            want == "*" or fn in want.split("|") for fn, want in zip(fns, self.pattern, strict=True)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class KernelVariant:
+    """How a stack runs one function.
+
+    Attributes:
+        fn: the functions it applies to (``|`` for alternatives).
+        launches: kernels started; an expression over the op's shape symbols.
+        traffic: activation bytes moved over the least possible (passes through memory of unfused steps).
+        workspace: bytes of scratch, an expression over the op's shape symbols.
+        multiply: the format a matrix unit is used in instead of the logical one (``fp32`` convolutions as ``tf32``).
+        serial: parts that do not overlap inside the kernel; their times add.
+        efficiency: share of the analytic rate reached at equal bytes, where published; None for 1.
+    """
+
+    fn: str
+    launches: Expr = const(1)
+    traffic: Expr = const(1)
+    workspace: Expr = const(0)
+    multiply: tuple[tuple[str, str], ...] = ()
+    serial: tuple[str, ...] = ()
+    efficiency: float | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What the host costs.
+
+    Attributes:
+        launch_s: host time to issue one kernel (framework dispatch included).
+        step_s: host time per step that nothing hides.
+        graphs: phases whose launches are captured in a graph and cost the host nothing each.
+    """
+
+    launch_s: Value = 0.0
+    step_s: Value = 0.0
+    graphs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reserve:
+    """Memory the stack takes besides tensors.
+
+    Attributes:
+        runtime_bytes: context, libraries, communication buffers.
+        utilization: share of device memory the stack is willing to fill.
+        fragmentation: share of activations lost to the allocator's rounding.
+    """
+
+    runtime_bytes: float = 0.0
+    utilization: float = 1.0
+    fragmentation: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stack:
+    """See the module docstring; compared by identity. ``device_latency`` False drops the launch floor (the ideal stack)."""
+
+    name: str
+    version: str
+    date: str
+    description: str = ""
+    merge_linears: bool = False
+    fuse_all: bool = False
+    fuse: tuple[FuseRule, ...] = ()
+    variants: tuple[KernelVariant, ...] = ()
+    host: Host = Host()
+    reserve: Reserve = Reserve()
+    device_latency: bool = True
+    assumptions: tuple[Assumption, ...] = ()
+    attrs: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    def variant(self, fn: str) -> KernelVariant:
+        """The variant that runs this function; later entries win, none means a plain single kernel."""
+        for candidate in reversed(self.variants):
+            if fn in candidate.fn.split("|"):
+                return candidate
+        return KernelVariant(fn)
+
+    @property
+    def id(self) -> str:
+        return f"{self.name}@{self.version}"
+
+
+class _FigureFile(msgspec.Struct, forbid_unknown_fields=True):
+    value: float | str
+    grade: str = "assumed"
+    source: str = ""
+
+
+class _FuseFile(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    pattern: list[str]
+    parallel: bool = False
+
+
+class _VariantFile(msgspec.Struct, forbid_unknown_fields=True):
+    fn: str
+    launches: float | str = 1
+    traffic: float | str = 1
+    workspace: float | str = 0
+    multiply: dict[str, str] = {}
+    serial: list[str] = []
+    efficiency: float | None = None
+    source: str = ""
+
+
+class _HostFile(msgspec.Struct, forbid_unknown_fields=True):
+    launch: _FigureFile | None = None
+    step: _FigureFile | None = None
+    graphs: list[str] = []
+
+
+class _ReserveFile(msgspec.Struct, forbid_unknown_fields=True):
+    runtime: _FigureFile | None = None
+    utilization: _FigureFile | None = None
+    fragmentation: _FigureFile | None = None
+
+
+class StackFile(msgspec.Struct, forbid_unknown_fields=True):
+    """The stack file's format."""
+
+    schema: int
+    name: str
+    version: str
+    date: str
+    description: str = ""
+    merge_linears: bool = False
+    fuse_all: bool = False
+    device_latency: bool = True
+    fuse: list[_FuseFile] = []
+    variants: list[_VariantFile] = []
+    host: _HostFile = msgspec.field(default_factory=_HostFile)
+    reserve: _ReserveFile = msgspec.field(default_factory=_ReserveFile)
+    attrs: dict[str, Any] = {}
+
+
+def parse_stack(data: Any, where: str) -> Stack:
+    """Validate a stack file's content; raises BadFile with the offending path."""
+    try:
+        spec = msgspec.convert(data, StackFile)
+    except msgspec.ValidationError as error:
+        raise BadFile(f"{where}: {error}", expected="a stack file") from None
+    if spec.schema != 1:
+        raise BadFile(f"{where}: schema is {spec.schema}", expected="schema: 1")
+    notes: list[Assumption] = []
+
+    def figure(entry: _FigureFile | None, unit: str, what: str, default: float) -> float:
+        if entry is None:
+            return default
+        value = parse_quantity(entry.value, unit)
+        notes.append(Assumption(f"{spec.name} {what}", entry.value, entry.grade, entry.source))  # type: ignore[arg-type]
+        return value
+
+    host = Host(
+        figure(spec.host.launch, "s", "host time per kernel launch", 0.0),
+        figure(spec.host.step, "s", "host time per step", 0.0),
+        tuple(spec.host.graphs),
+    )
+    reserve = Reserve(
+        figure(spec.reserve.runtime, "B", "runtime memory", 0.0),
+        figure(spec.reserve.utilization, "", "memory utilisation", 1.0),
+        figure(spec.reserve.fragmentation, "", "allocator fragmentation", 0.0),
+    )
+    variants = tuple(
+        KernelVariant(
+            v.fn, parse_expr(v.launches), parse_expr(v.traffic), parse_expr(v.workspace), tuple(v.multiply.items()),
+            tuple(v.serial), v.efficiency, v.source,
+        )
+        for v in spec.variants
+    )  # fmt: skip
+    return Stack(
+        name=spec.name, version=spec.version, date=spec.date, description=spec.description,
+        merge_linears=spec.merge_linears, fuse_all=spec.fuse_all,
+        fuse=tuple(FuseRule(f.name, tuple(f.pattern), f.parallel) for f in spec.fuse), variants=variants, host=host,
+        reserve=reserve, device_latency=spec.device_latency, assumptions=tuple(notes),
+        attrs=MappingProxyType(spec.attrs),
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=1)
+def stack_files() -> dict[str, list[tuple[str, str]]]:
+    """``{name: [(version, file name), …]}`` of the shipped stacks, oldest version first.
+
+    File names are ``name@version.yaml``, so that listing needs no parsing.
+    """
+    found: dict[str, list[tuple[str, str]]] = {}
+    for entry in (files(__package__) / "catalogue").iterdir():
+        match = re.fullmatch(r"(.+)@(.+)\.yaml", entry.name)
+        if match:
+            found.setdefault(match[1], []).append((match[2], entry.name))
+    return {name: sorted(versions, key=lambda v: _order(v[0])) for name, versions in sorted(found.items())}
+
+
+def _order(version: str) -> tuple[int, ...]:
+    return tuple(int(p) for p in re.findall(r"\d+", version)) or (0,)
+
+
+@lru_cache(maxsize=64)
+def load_stack(name: str) -> Stack:
+    """A stack by ``name`` or ``name@version``, or from a YAML file.
+
+    An unknown version maps to the nearest known one at or below it, and the stack says so among its assumptions.
+    """
+    if name.endswith((".yaml", ".yml")):
+        return parse_stack(parse_yaml(read_text(name, "stack"), name), name)
+    base, _, wanted = name.partition("@")
+    known = stack_files()
+    if base not in known:
+        raise UnknownName("stack", base, known)
+    versions = known[base]
+    chosen = versions[-1]
+    if wanted:
+        below = [v for v in versions if _order(v[0]) <= _order(wanted)]
+        chosen = below[-1] if below else versions[0]
+    text = (files(__package__) / "catalogue" / chosen[1]).read_text(encoding="utf-8")
+    stack = parse_stack(parse_yaml(text, chosen[1], trusted=True), chosen[1])
+    if wanted and wanted != chosen[0]:
+        import dataclasses
+
+        note = Assumption(f"{base} version", chosen[0], "assumed", f"version {wanted} is not known; nearest used")
+        stack = dataclasses.replace(stack, assumptions=(note, *stack.assumptions))
+    return stack

@@ -1,0 +1,119 @@
+"""What is asked of a model: a phase, sizes, and the steps they amount to (DESIGN decision 7).
+
+A step is a list of sequence groups ``(count, new, cached)``: prefill is (batch, isl, 0), decode (batch, 1, context),
+speculative verification (batch, k + 1, context); a chunked-prefill mix has several. Every number may be an array.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from .._foundation.errors import BadInput
+
+Value = Any  # float or numpy array
+
+PHASES = ("forward", "prefill", "decode", "generate", "train")
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """``count`` sequences with ``new`` tokens to compute on top of ``cached`` ones each."""
+
+    count: Value
+    new: Value
+    cached: Value
+
+    def env(self) -> dict[str, Value]:
+        return {"count": self.count, "new": self.new, "cached": self.cached}
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """How a training step is run.
+
+    Attributes:
+        optimizer: ``adamw``, ``adam``, ``sgd``, ``sgd_momentum``, ``lion``.
+        recompute: ``none``, ``selective`` (attention only) or ``full``.
+        micro_batch: sequences per forward and backward pass; None for the whole batch at once.
+    """
+
+    optimizer: str = "adamw"
+    recompute: str = "none"
+    micro_batch: Value | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """The question's sizes.
+
+    Attributes:
+        phase: ``forward`` (a batch, nothing cached, all logits), ``prefill``, ``decode`` (one step), ``generate``
+            (prefill, then osl − 1 decode steps) or ``train`` (one optimizer step).
+        batch: sequences (or images) per model replica in flight; the global batch for training.
+        isl: prompt tokens per sequence; the sequence length in ``forward`` and ``train``.
+        osl: output tokens per sequence (``generate``).
+        context: tokens already cached per sequence (``decode``).
+        groups: explicit sequence groups of one step; overrides batch, isl and context.
+        symbols: values of a captured module's own free dimensions.
+        training: see :class:`Training`; used in ``train`` only.
+        moe_load: distribution of tokens over experts: ``balanced``, ``uniform`` or ``power:a``.
+    """
+
+    phase: str = "forward"
+    batch: Value = 1
+    isl: Value = 1024
+    osl: Value = 128
+    context: Value = 1024
+    groups: tuple[Group, ...] = ()
+    symbols: Mapping[str, Value] = field(default_factory=dict)
+    training: Training = Training()
+    moe_load: str = "balanced"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "symbols", MappingProxyType(dict(self.symbols)))
+        if self.phase not in PHASES:
+            raise BadInput(f"phase {self.phase!r}", expected="one of " + ", ".join(PHASES))
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One engine step, ready to bind: its groups and token symbols.
+
+    Attributes:
+        name: ``prefill``, ``decode``, ``forward`` or ``train``.
+        repeats: how often it runs (gradient accumulation).
+    """
+
+    name: str
+    groups: tuple[Group, ...]
+    caching: int
+    training: int
+    all_logits: bool
+    repeats: Value = 1
+
+    def env(self) -> dict[str, Value]:
+        """Values of the step symbols of :mod:`speedlight.graph.ir`."""
+        tokens = sum(g.count * g.new for g in self.groups)
+        seqs = sum(g.count for g in self.groups)
+        return {
+            "tokens": tokens, "seqs": seqs, "logits": tokens if self.all_logits else seqs,
+            "groups": len(self.groups), "caching": self.caching, "training": self.training,
+        }  # fmt: skip
+
+
+def single_step(workload: Workload) -> Step:
+    """The step of every phase but ``generate``."""
+    w = workload
+    if w.phase == "generate":
+        raise ValueError("generate has two kinds of step")
+    if w.phase == "decode":
+        return Step("decode", w.groups or (Group(w.batch, 1, w.context),), 1, 0, False)
+    if w.phase == "prefill":
+        return Step("prefill", w.groups or (Group(w.batch, w.isl, 0),), 1, 0, False)
+    if w.phase == "train":
+        micro = w.batch if w.training.micro_batch is None else w.training.micro_batch
+        return Step("train", w.groups or (Group(micro, w.isl, 0),), 0, 1, True, repeats=w.batch / micro)
+    return Step("forward", w.groups or (Group(w.batch, w.isl, 0),), 0, 0, True)
