@@ -1,0 +1,139 @@
+"""The public verbs: ``explain``, ``fit``, ``compare``; the command line and notebooks call nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ._foundation.errors import BadInput
+from .engine.prediction import Prediction
+from .hardware.machine import OperatingPoint
+from .scenario.scenario import ModelRef, Parallel, Program, Scenario
+from .workload.workload import Training, Workload
+
+DEFAULT_MODELS_DIR = Path("../shared/models")
+
+
+def make_scenario(
+    model: str,
+    machine: str,
+    *,
+    phase: str | None = None,
+    batch: Any = None,
+    isl: Any = None,
+    osl: Any = None,
+    context: Any = None,
+    dtype: str | None = None,
+    weights: str | None = None,
+    activations: str | None = None,
+    kv: str | None = None,
+    tp: Any = 1,
+    pp: Any = 1,
+    dp: Any = 1,
+    ep: Any = 1,
+    cp: Any = 1,
+    zero: Any = 0,
+    stack: str | None = None,
+    power: Any = None,
+    inputs: Sequence[str] = (),
+    optimizer: str = "adamw",
+    recompute: str = "none",
+    micro_batch: Any = None,
+    moe_load: str = "balanced",
+    overrides: Mapping[str, Any] | None = None,
+    models_dir: str | None = None,
+    machines_dir: str | None = None,
+) -> Scenario:
+    """The question as a frozen record.
+
+    Args:
+        model: a bundled or hub id, a path to a configuration, or ``file.py:factory``.
+        machine: an id (``h100-sxm-80gb``), a file of your own, or ``here``.
+        phase: ``forward``, ``prefill``, ``decode``, ``generate`` or ``train``; by default ``generate`` for models that
+            generate, else ``forward``.
+        batch: sequences (or images) per replica; the global batch when training.
+        isl, osl, context: prompt, output and cached tokens per sequence.
+        dtype, weights, activations, kv: number formats.
+        tp, pp, dp, ep, cp, zero: degrees of the mesh axes.
+        power: power limit in watts per device.
+        overrides: machine figures by dotted path, e.g. ``{"tiers.hbm.bandwidth": 4e12}``.
+
+    Every number may be a NumPy array: the answer's numbers are then arrays of the broadcast shape.
+    """
+    if models_dir is None and DEFAULT_MODELS_DIR.is_dir():
+        models_dir = str(DEFAULT_MODELS_DIR)
+    ref = ModelRef(model, tuple(inputs), dtype, weights, activations, kv, models_dir)
+    if phase is None or inputs:
+        from .frontends.source import load_graph
+
+        graph = load_graph(model, ref.inputs, dtype, weights, activations, kv, models_dir)
+        if phase is None:
+            phase = "generate" if graph.attrs.get("causal") and graph.attrs.get("kind") == "transformer" else "forward"
+        if batch is None:
+            batch = graph.symbols.get("batch")  # a captured module runs at the batch of its example input
+    sizes = {"batch": batch, "isl": isl, "osl": osl, "context": context}
+    given = {k: v for k, v in sizes.items() if v is not None}
+    if phase == "decode" and context is None and isl is not None:
+        given["context"] = isl
+    workload = Workload(
+        phase=phase, **given, training=Training(optimizer, recompute, micro_batch), moe_load=moe_load
+    )
+    return Scenario(
+        (Program(ref, workload, Parallel(tp=tp, ep=ep, dp=dp, pp=pp, cp=cp, zero=zero), stack),),
+        machine,
+        overrides or {},
+        OperatingPoint(power_w=power),
+        machines_dir=machines_dir,
+    )
+
+
+def explain(model: str | Scenario, machine: str | None = None, **options: Any) -> Prediction:
+    """How long it takes, why, and how far that is from the speed of light.
+
+    Args:
+        model: as in :func:`make_scenario`, or a whole :class:`Scenario`.
+        machine: required unless a scenario is given.
+        options: as in :func:`make_scenario`.
+
+    Returns:
+        a frozen :class:`Prediction` (``.to_dict()``, ``.to_pandas()``, notebook view).
+
+    Raises:
+        SpeedlightError: for input that cannot be used; what does not fit is an answer (``.fits``).
+
+    Example:
+        >>> import speedlight
+        >>> p = speedlight.explain("llama-3.1-8b", "h100-sxm-80gb", phase="decode")
+        >>> p.bound
+        'hbm'
+    """
+    from .engine.predict import predict
+
+    return predict(_question(model, machine, options))
+
+
+def fit(model: str | Scenario, machine: str | None = None, **options: Any) -> dict[str, Any]:
+    """Whether it fits, by how much, and the largest batch, context and number of users (CONTRACT's fit object)."""
+    from .engine.fit import fit as answer
+
+    return answer(_question(model, machine, options))
+
+
+def compare(models: Sequence[str], machines: Sequence[str], **options: Any) -> list[Prediction]:
+    """Every model on every machine, fastest first within a model."""
+    found = []
+    for model in models:
+        row = [explain(model, machine, **options) for machine in machines]
+        found += sorted(row, key=lambda p: float(p.time))
+    return found
+
+
+def _question(model: str | Scenario, machine: str | None, options: Mapping[str, Any]) -> Scenario:
+    if isinstance(model, Scenario):
+        if options:
+            raise BadInput("a scenario is given together with options", expected="one of the two")
+        return model if machine is None else model.replace(machine=machine)
+    if machine is None:
+        raise BadInput("no machine is given", expected="a machine id", hint="`speedlight devices` lists them")
+    return make_scenario(model, machine, **options)

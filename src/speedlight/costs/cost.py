@@ -1,0 +1,75 @@
+"""What a kernel costs: busy seconds per resource, for the best physics allows and for what we expect.
+
+Totals, breakdowns, bounds and sensitivities are computed from these busy vectors and nothing else (DESIGN decision 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .._foundation.arrays import Value, maximum
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What surrounds the kernel, as far as its cost depends on it.
+
+    Attributes:
+        residency: ``in-model`` (weights come cold, activations as the previous kernels left them) or ``repeated``
+            (a benchmark loops on the same operands, so that all of them may sit in a cache).
+        weights_bytes: all weights of the program: when they fit a cache they may stay there from step to step.
+        device_latency: whether the launch floor applies.
+        throttle: core clock under the power limit over the operating point's; slows what we expect, not the limit.
+    """
+
+    residency: str = "in-model"
+    weights_bytes: Value = float("inf")
+    device_latency: bool = True
+    throttle: Value = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """One kernel instance on one device.
+
+    Attributes:
+        busy: seconds each resource works, as we expect it (tiles, passes, residency included).
+        least: seconds each resource must work at the hardware's peaks.
+        latency: serial seconds that overlap with nothing: launch floor, dependent steps.
+        time: what the instance takes on the device: the busiest resource (or the sum of serial parts) + latency.
+        limit: the speed of light: the largest of ``least``.
+        bound: index into :func:`bound_names` of what sets ``time``.
+        flops, dense: matrix FLOPs required, and under the unmasked convention.
+        bytes: main-memory bytes moved, as we expect it.
+        layer: ``limit``, ``analytic`` or ``calibrated``: what ``time`` rests on.
+        error_key: family of residuals it shares (DESIGN decision 4).
+    """
+
+    busy: Mapping[str, Value]
+    least: Mapping[str, Value]
+    latency: Value
+    time: Value
+    limit: Value
+    bound: Value
+    flops: Value
+    dense: Value
+    bytes: Value
+    layer: str = "analytic"
+    error_key: tuple[str, str, str] = ("", "", "")
+
+
+# Every bound a kernel can have, in CONTRACT's vocabulary; a kernel's ``bound`` is an index, so that arrays stay numeric.
+_FIXED = ("matmul", "vector", "unit:transcendental", "cache", "hbm", "host_dram", "disk", "sram", "latency", "tile_waste")
+
+
+def bound_names(links: tuple[str, ...] = ()) -> tuple[str, ...]:
+    return (*_FIXED, *links, "launch", "host")
+
+
+def largest(busy: Mapping[str, Value]) -> Value:
+    """The busiest resource's seconds."""
+    best: Value = 0.0
+    for value in busy.values():
+        best = maximum(best, value)
+    return best

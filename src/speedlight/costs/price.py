@@ -1,0 +1,197 @@
+"""A kernel on a machine → its :class:`Cost`: busy seconds of every resource, analytic and least."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .._foundation.arrays import Value, maximum, where
+from ..hardware.machine import Engine, Machine, OperatingPoint
+from ..lowering.kernels import Kernel, KernelValues
+from . import collective, matrix, residency
+from .cost import Conditions, Cost, bound_names, largest
+
+# Vector FLOPs that compute one transcendental where no unit serves it, or faster than that unit: a polynomial of degree
+# 3–6 with range reduction (FlashAttention-4 emulates exp2 on the FMA units with about this many).
+SOFTWARE_TRANSCENDENTAL = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class PeakUsed:
+    """The rate an answer names: unit, format, accumulator, FLOP/s at the operating point, grade, formats widened."""
+
+    unit: str
+    format: str
+    accumulate: str
+    flops: Value
+    grade: str
+    widened: tuple[str, ...] = ()
+
+
+def peak_for(
+    machine: Machine, unit: str, number_format: str, accumulate: str | None, point: OperatingPoint
+) -> PeakUsed:
+    peak, widened = machine.engine.peak(unit, number_format, accumulate)
+    return PeakUsed(peak.unit, peak.format, peak.accumulate, peak.flops * point.core_clock, peak.grade, widened)
+
+
+def price(
+    kernel: Kernel,
+    values: KernelValues,
+    machine: Machine,
+    point: OperatingPoint = OperatingPoint(),
+    conditions: Conditions = Conditions(),
+) -> Cost:
+    """Cost of one instance.
+
+    Args:
+        kernel, values: what runs, and its numbers (floats or arrays).
+        machine: where.
+        point: clocks relative to the spec sheet.
+        conditions: residency and whether the launch floor applies.
+    """
+    engine = machine.engine
+    busy: dict[str, Value] = {}
+    least: dict[str, Value] = {}
+    flops: Value = 0.0
+    dense: Value = 0.0
+    if kernel.message is not None and values.message is not None:
+        latency = _message(kernel, values, machine, point, busy, least)
+        main: Value = 0.0
+    else:
+        flops, dense = _compute(kernel, values, machine, point, busy, least)
+        busy = {resource: seconds / conditions.throttle for resource, seconds in busy.items()}
+        main = _memory(kernel, values, machine, point, conditions, busy, least)
+        latency = engine.launch_latency_s * maximum(values.launches, 0.0) if conditions.device_latency else 0.0
+        if conditions.device_latency and machine.main.latency_s:
+            latency = latency + maximum(values.span - 1.0, 0.0) * _step_latency(machine)
+    work = _serial_time(kernel, busy)
+    if kernel.efficiency is not None:
+        work = work / kernel.efficiency
+    time = work + latency
+    limit = largest(least)
+    return Cost(
+        busy=busy, least=least, latency=latency, time=time, limit=limit,
+        bound=_bound(machine, busy, least, latency), flops=flops, dense=dense, bytes=main,
+        error_key=(kernel.family, machine.device_id, "uncalibrated"),
+    )  # fmt: skip
+
+
+def _compute(
+    kernel: Kernel, values: KernelValues, machine: Machine, point: OperatingPoint, busy: dict[str, Value],
+    least: dict[str, Value],
+) -> tuple[Value, Value]:  # fmt: skip
+    engine = machine.engine
+    flops: Value = 0.0
+    dense: Value = 0.0
+    ratio = _waste(kernel, values, engine)
+    vector = peak_for(machine, "vector", "fp32", None, point).flops
+    for work, amount, unmasked in zip(kernel.work, values.flops, values.dense, strict=True):
+        if work.unit == "matmul":
+            peak = peak_for(machine, "matmul", work.format, work.accumulate, point)
+            thin = vector if peak.unit == "matmul" else None
+            _add(busy, "matmul", matrix.seconds(engine, amount, peak.flops, thin, ratio))
+            _add(least, "matmul", amount / maximum(peak.flops, vector))
+            flops, dense = flops + amount, dense + unmasked
+        elif work.unit == "transcendental":
+            peak = peak_for(machine, "transcendental", "fp32", None, point)
+            if peak.unit == "transcendental":
+                _add(busy, "unit:transcendental", amount / peak.flops)
+                _add(least, "unit:transcendental", amount / (peak.flops + vector / SOFTWARE_TRANSCENDENTAL))
+            else:
+                _add(busy, "vector", amount * SOFTWARE_TRANSCENDENTAL / peak.flops)
+                _add(least, "vector", amount / peak.flops)
+        else:
+            rate = peak_for(machine, "vector", work.format, None, point).flops
+            _add(busy, "vector", amount / rate)
+            _add(least, "vector", amount / rate)
+    return flops, dense
+
+
+def _waste(kernel: Kernel, values: KernelValues, engine: Engine) -> Value:
+    d = values.dims
+    if kernel.family in ("matmul", "conv") and {"m", "n", "k", "batch"} <= set(d):
+        return matrix.waste(engine, d["m"], d["n"], d["k"], d["batch"])
+    return 1.0
+
+
+def _memory(
+    kernel: Kernel, values: KernelValues, machine: Machine, point: OperatingPoint, conditions: Conditions,
+    busy: dict[str, Value], least: dict[str, Value],
+) -> Value:  # fmt: skip
+    main, near, moved = residency.split(kernel, values, machine, conditions)
+    tier = machine.main
+    bandwidth = tier.bandwidth * point.memory_clock
+    if tier.outstanding_bytes is not None:
+        bandwidth = -maximum(-bandwidth, -tier.outstanding_bytes / tier.latency_s)
+    _add(busy, tier.resource, moved / bandwidth)
+    _add(least, tier.resource, main / (tier.bandwidth * point.memory_clock))
+    cache = machine.last_cache
+    if cache is not None:
+        rate = cache.bandwidth * point.core_clock
+        _add(busy, "cache", near / rate)
+        if machine.facts.get(f"tiers.{cache.name}.bandwidth") and not _assumed(machine, f"tiers.{cache.name}.bandwidth"):
+            _add(least, "cache", near / rate)  # an assumed figure cannot prove anything impossible
+    return main
+
+
+def _assumed(machine: Machine, path: str) -> bool:
+    fact = machine.facts.get(path)
+    return fact is None or fact.grade == "assumed"
+
+
+def _message(
+    kernel: Kernel, values: KernelValues, machine: Machine, point: OperatingPoint, busy: dict[str, Value],
+    least: dict[str, Value],
+) -> Value:  # fmt: skip
+    assert kernel.message is not None
+    assert values.message is not None
+    payload, size = values.message
+    name = kernel.message.collective
+    latency: Value = 0.0
+    for domain, mask in zip(*collective.domain_for(machine, size), strict=True):
+        rate = domain.bandwidth * point.fabric_clock
+        link = f"link:{domain.name}"
+        _add(busy, link, mask * collective.traffic(name, size, payload) / rate)
+        _add(least, link, mask * collective.least_traffic(name, size, payload, domain.topology) / rate)
+        latency = latency + mask * domain.latency_s * collective.steps(name, size)
+    return latency
+
+
+def _step_latency(machine: Machine) -> Value:
+    """Time of one dependent step inside a kernel: a round trip through the last cache (or main memory)."""
+    tier = machine.last_cache or machine.main
+    return tier.latency_s
+
+
+def _serial_time(kernel: Kernel, busy: dict[str, Value]) -> Value:
+    """The busiest resource; parts a variant cannot overlap add up first."""
+    serial: Value = 0.0
+    rest: dict[str, Value] = {}
+    for resource, value in busy.items():
+        if resource in kernel.serial:
+            serial = serial + value
+        else:
+            rest[resource] = value
+    return maximum(serial, largest(rest))
+
+
+def _add(into: dict[str, Value], resource: str, seconds: Value) -> None:
+    into[resource] = into[resource] + seconds if resource in into else seconds
+
+
+def _bound(machine: Machine, busy: dict[str, Value], least: dict[str, Value], latency: Value) -> Value:
+    """Index of what sets the time; matrix work whose waste alone makes it the largest is ``tile_waste``."""
+    names = bound_names(tuple(f"link:{d.name}" for d in machine.domains))
+    best: Value = latency
+    index: Value = names.index("latency")
+    others: Value = latency
+    for resource, value in busy.items():
+        position = names.index(resource)
+        index = where(value > best, position, index)
+        best = maximum(best, value)
+        if resource != "matmul":
+            others = maximum(others, value)
+    if "matmul" in busy:
+        matmul, waste = names.index("matmul"), names.index("tile_waste")
+        index = where((index == matmul) & (least["matmul"] < others), waste, index)
+    return index

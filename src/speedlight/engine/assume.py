@@ -1,0 +1,53 @@
+"""What an answer rests on that the question did not state, or that no source backs (DESIGN decision 12)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._foundation.provenance import Assumption
+from .resolve import Resolved
+
+if TYPE_CHECKING:
+    from .prediction import Prediction
+
+
+def assumptions_of(resolved: Resolved, prediction: Prediction, integration_error: float) -> tuple[Assumption, ...]:
+    """Defaults taken, figures graded assumed that the answer used, and how wide the interval is for want of data."""
+    machine, stack, graph = resolved.machine, resolved.stack, resolved.graph
+    found = list(resolved.assumptions)
+    workload = resolved.scenario.program.workload
+    if workload.phase == "decode" and not workload.groups:
+        found.append(Assumption("context", workload.context, "assumed", "tokens cached per sequence; set it with --context"))
+    if workload.phase in ("prefill", "generate", "train", "forward") and graph.attrs.get("kind") == "transformer":
+        found.append(Assumption("isl", workload.isl, "assumed", "prompt tokens per sequence; set it with --isl"))
+    if prediction.peak_used is not None:
+        peak = prediction.peak_used
+        found.append(
+            Assumption(
+                "peak", f"{peak.format} with {peak.accumulate} accumulation, dense: {peak.flops / 1e12:.4g} TFLOP/s",
+                peak.grade, "the peak MFU is measured against",  # type: ignore[arg-type]
+            )
+        )  # fmt: skip
+    point = resolved.scenario.point
+    found.append(Assumption("clock", f"{point.core_clock:g} × the spec sheet's", "assumed", "no throttling modelled"))
+    used = [f"tiers.{machine.main.name}.bandwidth", f"tiers.{machine.main.name}.capacity_bytes"]
+    if machine.last_cache is not None:
+        used += [f"tiers.{machine.last_cache.name}.bandwidth", f"tiers.{machine.last_cache.name}.capacity_bytes"]
+    if stack.device_latency:
+        used.append(f"engines.{machine.engine.name}.launch_latency_s")
+    if prediction.peak_used is not None:
+        used.append(f"engines.{machine.engine.name}.peaks.matmul.{prediction.peak_used.format}")
+    if any(row.kind == "collective" for row in prediction.ops):
+        used += [f"domains.{d.name}" for d in machine.domains]
+    found += machine.assumptions(tuple(used))
+    found += stack.assumptions
+    found += [Assumption(str(what), value) for what, value in graph.attrs.get("assumptions", ())]
+    if integration_error:
+        found.append(
+            Assumption("decode integration", f"{integration_error:.1e} relative", "derived", "5 context nodes against 3")
+        )
+    if prediction.layer != "limit":
+        found.append(
+            Assumption("interval", "uncalibrated", "assumed", "analytic model only: no measurement of this device was used")
+        )
+    return tuple(found)

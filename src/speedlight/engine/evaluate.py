@@ -1,0 +1,102 @@
+"""One step of a plan on a machine: every kernel priced, the timeline, the totals. Pure arithmetic, arrays or floats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .._foundation.arrays import Value, maximum
+from ..costs.cost import Conditions, Cost
+from ..costs.price import price
+from ..hardware.machine import Machine, OperatingPoint
+from ..lowering.kernels import Kernel
+from ..lowering.ledger import Ledger
+from ..schedule.serial import Timeline, serial
+from ..stacks.stack import Stack
+from ..workload.workload import Step
+from .resolve import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class PricedKernel:
+    """A kernel with its cost; ``count`` instances over the whole step."""
+
+    kernel: Kernel
+    cost: Cost
+    count: Value
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """A step's timeline and sums.
+
+    Attributes:
+        time: seconds, gaps included.
+        limit: speed of light: the busiest resource's least seconds.
+        least: least seconds by resource, all kernels together.
+        flops, dense, bytes: of one rank.
+        blocks: per block its priced kernels, in order.
+        gap: seconds the device waits for the host, per block.
+    """
+
+    step: Step
+    time: Value
+    limit: Value
+    least: Mapping[str, Value]
+    flops: Value
+    dense: Value
+    bytes: Value
+    blocks: tuple[tuple[str, str, tuple[PricedKernel, ...]], ...]
+    timeline: Timeline
+    ledger: Ledger
+
+
+def bindings(step: Step, dims: Mapping[str, Value], symbols: Mapping[str, Value]) -> dict[str, Value]:
+    """Everything a graph's expressions may name, as floats or arrays."""
+    env = {**symbols, **dims, **step.env()}
+    return {name: float(value) if isinstance(value, int) else value for name, value in env.items()}
+
+
+def evaluate_step(
+    plan: Plan,
+    step: Step,
+    machine: Machine,
+    point: OperatingPoint,
+    stack: Stack,
+    dims: Mapping[str, Value],
+    symbols: Mapping[str, Value],
+    throttle: Value = 1.0,
+) -> StepResult:
+    """Price every kernel of the step and lay them on the serial timeline."""
+    env = bindings(step, dims, symbols)
+    groups = [{k: float(v) if isinstance(v, int) else v for k, v in g.env().items()} for g in step.groups]
+    ledger = plan.ledger.evaluate(env, groups, machine.main.capacity_bytes, stack)
+    conditions = Conditions("in-model", ledger.by_class["weights"], stack.device_latency, throttle)
+    issue = 0.0 if step.name in stack.host.graphs else stack.host.launch_s
+    least: dict[str, Value] = {}
+    flops: Value = 0.0
+    dense: Value = 0.0
+    moved: Value = 0.0
+    laid: list[tuple[Value, list[tuple[Value, Value]]]] = []
+    rows: list[tuple[str, str, tuple[PricedKernel, ...]]] = []
+    for block, (count, values) in zip(plan.program.blocks, plan.program.evaluate(env, groups), strict=True):
+        instances = count if block.phase == "optimizer" else count * step.repeats
+        line: list[tuple[Value, Value]] = []
+        priced: list[PricedKernel] = []
+        for kernel, numbers in zip(block.kernels, values, strict=True):
+            cost = price(kernel, numbers, machine, point, conditions)
+            times = instances * numbers.count
+            for resource, seconds in cost.least.items():
+                least[resource] = least.get(resource, 0.0) + seconds * times
+            flops, dense, moved = flops + cost.flops * times, dense + cost.dense * times, moved + cost.bytes * times
+            line.append((cost.time * numbers.count, issue * numbers.launches * numbers.count))
+            priced.append(PricedKernel(kernel, cost, times))
+        laid.append((instances, line))
+        rows.append((block.name, block.phase, tuple(priced)))
+    timeline = serial(laid, stack.host.step_s)
+    limit: Value = 0.0
+    for seconds in least.values():
+        limit = maximum(limit, seconds)
+    return StepResult(
+        step, timeline.time, limit, least, flops, dense, moved, tuple(rows), timeline, ledger
+    )

@@ -1,0 +1,165 @@
+"""Does it fit, and how far: largest batch, largest context, concurrent users, and what would make it fit.
+
+Memory grows with batch and context, so both are found by bisection on the ledger alone; nothing is priced.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .._foundation.arrays import Value
+from .._foundation.errors import BadInput, SpeedlightError
+from ..lowering.ledger import Ledger
+from ..placement.place import place
+from ..scenario.scenario import Scenario
+from ..workload.workload import Group, Step, single_step
+from .evaluate import bindings
+from .memory import combine
+from .predict import check_sizes, free_symbols
+from .resolve import Plan, Resolved, plan, resolve
+
+MOST_SEQUENCES = 1 << 20
+MOST_CONTEXT = 1 << 27
+
+
+def fit(scenario: Scenario, *, levers: bool = True) -> dict[str, Any]:
+    """CONTRACT's fit object plus the ledger.
+
+    Args:
+        scenario: batch, context (``isl + osl`` tokens a sequence for generation, ``context`` for decode) and formats.
+        levers: also try the usual next steps (fewer bits, more devices, recomputation) and say which fit.
+
+    Returns:
+        ``fits``; ``by``: bytes of headroom (negative: missing); ``largest_batch`` at this context; ``largest_context`` at
+        this batch (None where the model has no cache); ``users``: largest batch of sequences at full context; ``levers``.
+    """
+    resolved = resolve(scenario)
+    workload = scenario.program.workload
+    check_sizes(workload, resolved.graph)
+    ledger = _ledger(resolved)
+    generates = workload.phase in ("decode", "prefill", "generate")
+    answer: dict[str, Any] = {
+        "fits": bool(ledger.fits),
+        "by": float(ledger.headroom),
+        "largest_batch": _largest(lambda n: _with(resolved, batch=n), MOST_SEQUENCES),
+        "largest_context": _largest(lambda n: _at_context(resolved, n), MOST_CONTEXT) if generates else None,
+        "users": None,
+        "memory": {
+            "total": float(ledger.total), "capacity": float(ledger.capacity), "headroom": float(ledger.headroom),
+            "by_class": {k: float(v) for k, v in ledger.by_class.items()},
+        },
+        "context": _context(resolved) if generates else None,
+        "batch": workload.batch,
+    }  # fmt: skip
+    if generates:
+        answer["users"] = answer["largest_batch"]
+    answer["levers"] = _levers(resolved) if levers and not answer["fits"] else []
+    return answer
+
+
+def _context(resolved: Resolved) -> Value:
+    w = resolved.scenario.program.workload
+    return w.context + 1 if w.phase == "decode" else w.isl if w.phase == "prefill" else w.isl + w.osl
+
+
+def _with(resolved: Resolved, **changes: Any) -> Resolved:
+    return dataclasses.replace(resolved, scenario=resolved.scenario.with_workload(groups=(), **changes))
+
+
+def _at_context(resolved: Resolved, tokens: int) -> Resolved:
+    """The same question with sequences of this many tokens in all."""
+    phase = resolved.scenario.program.workload.phase
+    if phase == "decode":
+        return _with(resolved, context=max(tokens - 1, 0))
+    if phase == "prefill":
+        return _with(resolved, isl=tokens)
+    osl = min(resolved.scenario.program.workload.osl, max(tokens - 1, 1))
+    return _with(resolved, isl=max(tokens - osl, 1), osl=osl)
+
+
+def _ledger(resolved: Resolved) -> Ledger:
+    """The ledger of the question's fullest moment.
+
+    Engines prefill long prompts in chunks, so activations are those of at most ``attrs.chunk`` new tokens at a time.
+    """
+    scenario = resolved.scenario
+    workload = scenario.program.workload
+    train = workload.phase == "train"
+    dims = place(resolved.graph, scenario.program.parallel)[0].dims
+    made = plan(resolved.graph, resolved.stack, (workload.training.optimizer, workload.training.recompute) if train else None)
+    if workload.phase in ("decode", "prefill", "generate") and not workload.groups:
+        total = _context(resolved)
+        end = _evaluate(resolved, made, dims, Step("decode", (Group(workload.batch, 1, max(total - 1, 0)),), 1, 0, False))
+        if workload.phase == "decode":
+            return end
+        chunk = min(workload.isl * workload.batch, float(resolved.stack.attrs.get("chunk", 1e18)))
+        start = _evaluate(resolved, made, dims, Step("prefill", (Group(1, chunk, 0),), 1, 0, False))
+        return combine(dataclasses.replace(start, by_class={**start.by_class, "kv": 0.0}), end)
+    return _evaluate(resolved, made, dims, single_step(workload))
+
+
+def _evaluate(resolved: Resolved, made: Plan, dims: Mapping[str, Value], step: Step) -> Ledger:
+    symbols = free_symbols(resolved.graph, resolved.scenario.program.workload)
+    env = bindings(step, dims, symbols)
+    groups = [g.env() for g in step.groups]
+    return made.ledger.evaluate(env, groups, resolved.machine.main.capacity_bytes, resolved.stack)
+
+
+def _largest(question: Callable[[int], Resolved], most: int) -> int:
+    """The largest size that fits, by doubling and bisection; 0 where not even 1 does."""
+
+    def fits(size: int) -> bool:
+        try:
+            return bool(_ledger(question(size)).fits)
+        except BadInput:
+            return False
+
+    if not fits(1):
+        return 0
+    low = 1
+    while low < most and fits(low * 2):
+        low *= 2
+    high = min(low * 2, most)
+    if low >= most:
+        return most
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
+
+
+def _levers(resolved: Resolved) -> list[dict[str, Any]]:
+    """Single changes people make next, each with what it would leave; those that fit come first."""
+    scenario = resolved.scenario
+    model = scenario.program.model
+    parallel = scenario.program.parallel
+    workload = scenario.program.workload
+    tries: list[tuple[str, Scenario]] = []
+    if resolved.graph.attrs.get("kind") == "transformer":
+        if workload.phase != "train":
+            for number in ("fp8", "int4"):
+                tries.append((f"--weights {number}", scenario.with_program(model=dataclasses.replace(model, weights=number))))
+            tries.append(("--kv fp8", scenario.with_program(model=dataclasses.replace(model, kv="fp8"))))
+        for factor in (2, 4, 8):
+            degree = int(parallel.tp) * factor
+            if degree <= 64:
+                wider = dataclasses.replace(parallel, tp=degree)
+                tries.append((f"--tp {degree}", scenario.with_program(parallel=wider)))
+    if workload.phase == "train":
+        full = dataclasses.replace(workload.training, recompute="full")
+        tries.append(("--recompute full", scenario.with_workload(training=full)))
+        if workload.batch > 1:
+            single = dataclasses.replace(workload.training, micro_batch=1)
+            tries.append(("--micro-batch 1", scenario.with_workload(training=single)))
+    elif workload.batch > 1:
+        tries.append((f"--batch {max(1, int(workload.batch) // 2)}", scenario.with_workload(batch=max(1, int(workload.batch) // 2))))
+    found = []
+    for label, changed in tries:
+        try:
+            ledger = _ledger(resolve(changed))
+        except SpeedlightError:
+            continue  # a lever that does not apply here (heads that do not divide, too few devices) is no lever
+        found.append({"change": label, "fits": bool(ledger.fits), "by": float(ledger.headroom)})
+    return sorted(found, key=lambda lever: (not lever["fits"], -lever["by"]))

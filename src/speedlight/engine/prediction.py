@@ -1,0 +1,222 @@
+"""The answer: a frozen record whose JSON is CONTRACT's ``explain`` object."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .._foundation.arrays import Value
+from .._foundation.provenance import Assumption
+from .._foundation.registry import Registry
+from ..lowering.ledger import Ledger
+from ..scenario.scenario import Scenario
+
+# Views of a prediction live above the engine and are found by entry point, as third parties' are.
+RENDERERS: Registry[Callable[[Any], Any]] = Registry("renderer", "speedlight.renderers")
+
+
+@dataclass(frozen=True, slots=True)
+class OpRow:
+    """All instances of one kernel (or one gap) on the critical rank.
+
+    Attributes:
+        time: exposed seconds of all instances; rows sum to the prediction's time.
+        busy: seconds its busiest resource works.
+        limit: its speed of light; kernels could overlap, so limits may sum to more than the whole's.
+        flops, bytes: required matrix FLOPs; main-memory bytes moved.
+    """
+
+    name: str
+    path: str
+    kind: str
+    count: Value
+    time: Value
+    busy: Value
+    limit: Value
+    bound: str
+    flops: Value
+    bytes: Value
+    phase: str = "forward"
+    step: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        row = {f.name: plain(getattr(self, f.name)) for f in dataclasses.fields(self) if f.name not in ("phase", "step")}
+        return {**row, "phase": self.phase, "step": self.step}
+
+
+@dataclass(frozen=True, slots=True)
+class Sensitivity:
+    """What one change alone would bring: gain = time before / time after − 1."""
+
+    parameter: str
+    change: str
+    gain: float
+
+
+@dataclass(frozen=True, slots=True)
+class Crossover:
+    """Where the bound changes along one size, everything else as asked."""
+
+    along: str
+    at: float
+    before: str
+    after: str
+    of: str = "step"
+
+
+@dataclass(frozen=True, slots=True)
+class PeakFact:
+    """The peak an answer measures itself against."""
+
+    format: str
+    accumulate: str
+    flops: Value
+    grade: str
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Shares of FLOPs and bytes the model understands, and the names of what it does not."""
+
+    flops: float = 1.0
+    bytes: float = 1.0
+    unknown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What a scenario costs. Numbers are floats, or arrays when the scenario holds arrays.
+
+    Attributes:
+        time, low, high: seconds of one call of the phase, with the central 80 % interval.
+        limit: the speed of light: the least time the hardware's peaks allow for the required work.
+        bound: what the time is mostly spent on (a string, or an array of strings).
+        flops, flops_dense: required matrix FLOPs over all devices in use; under the unmasked convention.
+        bytes: main-memory bytes moved, over all devices.
+        mfu, mbu: useful share of the dense matrix peak, of main-memory bandwidth (required bytes).
+        energy, power, cost: joules, watts, dollars of the call; None while nothing predicts them.
+        ttft, tpot: of ``generate``.
+        least: seconds each resource needs at its peak, over the call: ``limit`` is the largest.
+    """
+
+    scenario: Scenario
+    model: Mapping[str, Any]
+    machine: Mapping[str, Any]
+    stack: str
+    phase: str
+    layer: str
+    time: Value
+    low: Value
+    high: Value
+    limit: Value
+    bound: Any
+    flops: Value
+    flops_dense: Value
+    bytes: Value
+    mfu: Value
+    mbu: Value
+    throughput: Mapping[str, Any]
+    memory: Ledger
+    tiers: Mapping[str, Mapping[str, Any]]
+    peak_used: PeakFact | None
+    least: Mapping[str, Value]
+    ops: tuple[OpRow, ...] = ()
+    sensitivities: tuple[Sensitivity, ...] = ()
+    crossovers: tuple[Crossover, ...] = ()
+    coverage: Coverage = Coverage()
+    assumptions: tuple[Assumption, ...] = ()
+    ttft: Value | None = None
+    tpot: Value | None = None
+    energy: Value | None = None
+    power: Value | None = None
+    cost: Value | None = None
+    notes: tuple[str, ...] = ()
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def fits(self) -> Any:
+        """Whether the memory ledger stays within the device."""
+        return self.memory.fits
+
+    def to_dict(self, *, ops: bool = True) -> dict[str, Any]:
+        """CONTRACT's ``explain`` object; NaN and infinities become null."""
+        from .. import __version__
+
+        parallel = self.scenario.program.parallel
+        peak = self.peak_used
+        ledger = self.memory
+        result: dict[str, Any] = {
+            "schema": 1,
+            "speedlight": __version__,
+            "model": dict(self.model),
+            "machine": {
+                **self.machine,
+                "peak_used": None if peak is None else {
+                    "format": peak.format, "accumulate": peak.accumulate, "flops": peak.flops, "grade": peak.grade,
+                },
+            },
+            "stack": self.stack,
+            "phase": self.phase,
+            "parallel": {f.name: getattr(parallel, f.name) for f in dataclasses.fields(parallel)},
+            "layer": self.layer,
+            "time": self.time, "low": self.low, "high": self.high, "limit": self.limit, "bound": self.bound,
+            "flops": self.flops, "flops_dense": self.flops_dense, "bytes": self.bytes, "mfu": self.mfu,
+            "mbu": self.mbu, "throughput": dict(self.throughput),
+            "energy": self.energy, "power": self.power, "cost": self.cost, "ttft": self.ttft, "tpot": self.tpot,
+            "memory": {
+                "total": ledger.total, "capacity": ledger.capacity, "headroom": ledger.headroom, "fits": ledger.fits,
+                "by_class": dict(ledger.by_class), "tiers": {k: dict(v) for k, v in self.tiers.items()},
+            },
+            "sensitivities": [
+                {"parameter": s.parameter, "change": s.change, "gain": s.gain} for s in self.sensitivities
+            ],
+            "crossovers": [
+                {"along": c.along, "at": c.at, "from": c.before, "to": c.after, "of": c.of} for c in self.crossovers
+            ],
+            "coverage": {
+                "flops": self.coverage.flops, "bytes": self.coverage.bytes, "unknown": list(self.coverage.unknown),
+            },
+            "assumptions": [a.to_dict() for a in self.assumptions],
+            "notes": list(self.notes),
+            "scenario": self.attrs.get("hash"),
+        }  # fmt: skip
+        if ops:
+            result["ops"] = [row.to_dict() for row in self.ops]
+        return plain(result)  # type: ignore[no-any-return]
+
+    def to_pandas(self) -> Any:
+        """The op rows as a pandas DataFrame (needs pandas)."""
+        from .._foundation.errors import MissingDependency
+
+        try:
+            import pandas
+        except ImportError:
+            raise MissingDependency("pandas", "data", "to_pandas()") from None
+        return pandas.DataFrame([row.to_dict() for row in self.ops])
+
+    def _repr_html_(self) -> str:
+        return str(RENDERERS.get("html")(self))
+
+    def plot(self) -> Any:
+        """A picture of the answer (roofline and bars), shown by notebooks; ``.save(path)`` writes it."""
+        return RENDERERS.get("plot")(self)
+
+
+def plain(value: Any) -> Any:
+    """JSON-able: arrays as lists, NaN and infinities as None."""
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    return value

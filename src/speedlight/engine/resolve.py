@@ -1,0 +1,146 @@
+"""A scenario's names → values: graph, machine, stack, and what was assumed on the way."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+
+import numpy as np
+
+from .._foundation.errors import BadInput, Unsupported
+from .._foundation.provenance import Assumption, Fact
+from ..frontends.source import load_graph
+from ..graph.ir import Graph
+from ..hardware.catalogue import load_machine
+from ..hardware.machine import Domain, Machine
+from ..lowering.kernels import Program as LoweredProgram
+from ..lowering.ledger import LedgerPlan
+from ..lowering.lower import lower
+from ..placement.place import place, world
+from ..scenario.scenario import Parallel, Program, Scenario
+from ..stacks.stack import Stack, load_stack
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """Everything a scenario refers to, loaded."""
+
+    scenario: Scenario
+    graph: Graph
+    machine: Machine
+    stack: Stack
+    assumptions: tuple[Assumption, ...]
+
+
+def resolve(scenario: Scenario) -> Resolved:
+    """Load the first program's model, the machine and the stack.
+
+    Raises:
+        BadInput: for names nobody knows and sizes that make no sense.
+        Unsupported: for parts of the format this version does not execute.
+    """
+    if len(scenario.programs) != 1:
+        raise Unsupported(
+            f"the scenario has {len(scenario.programs)} programs",
+            expected="one: several programs are part of the file format but not executed by this version",
+        )
+    if scenario.schedule != "serial":
+        raise Unsupported(f"the schedule {scenario.schedule!r} is not executed by this version", expected="serial")
+    if scenario.serving is not None:
+        raise Unsupported("serving policies are not executed by this version", expected="no serving policy")
+    if scenario.techniques:
+        raise Unsupported(
+            f"the technique {scenario.techniques[0].name!r} is not known", expected="no --technique in this version"
+        )
+    program = scenario.program
+    if program.model.rewrites:
+        raise Unsupported(f"the graph rewrite {program.model.rewrites[0].name!r} is not known")
+    graph = model_graph(program)
+    machine = load_machine(scenario.machine, scenario.machines_dir)
+    assumptions: list[Assumption] = []
+    if scenario.overrides:
+        machine = machine.with_values(scenario.overrides, grade="assumed")
+    machine, said = _with_fabric(machine, program.parallel)
+    assumptions += said
+    name = program.stack
+    if name is None:
+        name = default_stack(graph, machine, program.workload.phase)
+        assumptions.append(Assumption("stack", name, "assumed", "default for this model, machine and phase"))
+    stack = load_stack(name)
+    return Resolved(scenario, graph, machine, stack, tuple(assumptions))
+
+
+def model_graph(program: Program) -> Graph:
+    """The forward graph of a program's model in its formats."""
+    ref = program.model
+    return load_graph(ref.source, ref.inputs, ref.dtype, ref.weights, ref.activations, ref.kv, ref.models_dir)
+
+
+def default_stack(graph: Graph, machine: Machine, phase: str) -> str:
+    """The stack people would use unasked: DESIGN decision 5, as far as it is built.
+
+    Decoder LLMs: vllm on accelerators, llama.cpp on CPUs and Apple silicon; everything else torch-eager.
+    """
+    generates = graph.attrs.get("kind") == "transformer" and graph.attrs.get("causal", False)
+    if phase == "train" or not generates:
+        return "torch-eager"
+    return "llama.cpp" if machine.kind in ("cpu", "soc") else "vllm"
+
+
+def _with_fabric(machine: Machine, parallel: Parallel) -> tuple[Machine, list[Assumption]]:
+    """Room for the mesh: a lone device is taken to sit in a box of its kind, joined by its own fastest link.
+
+    Raises:
+        BadInput: if a system has fewer devices than the mesh needs.
+    """
+    needed = int(np.max(world(parallel)))
+    if needed <= machine.n_devices:
+        return machine, []
+    if machine.domains:
+        raise BadInput(
+            f"the layout needs {needed} devices, {machine.id} has {machine.n_devices}",
+            expected=f"tp × dp ≤ {machine.n_devices}",
+            hint="use a larger system or smaller degrees",
+        )
+    links = [k for role in ("scale_up", "host") for k in machine.links if k.role == role]
+    if not links:
+        raise BadInput(f"{machine.id} states no link, so {needed} of it cannot work together", expected="one device")
+    link = links[0]
+    topology = "switch" if link.role == "scale_up" and link.name.startswith("nvlink") else "tree"
+    domain = Domain(link.name, topology, needed, link.bandwidth, link.latency_s)
+    fact = machine.facts.get(f"links.{link.name}.bandwidth")
+    note = Assumption("system", f"{needed} × {machine.id} joined by {link.name}", "assumed", fact.source if fact else "")
+    facts = {**machine.facts, **({f"domains.{link.name}.bandwidth": fact} if isinstance(fact, Fact) else {})}
+    joined = dataclasses.replace(machine, n_devices=needed, domains=(domain,), facts=MappingProxyType(facts))
+    return joined, [note]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What depends on structure only: the placed, lowered program and its memory plan."""
+
+    graph: Graph
+    program: LoweredProgram
+    ledger: LedgerPlan
+
+
+@lru_cache(maxsize=64)
+def plan(graph: Graph, stack: Stack, training: tuple[str, str] | None) -> Plan:
+    """Differentiate (for training), place and lower a graph.
+
+    Args:
+        training: (optimizer, recompute), or None for inference.
+
+    The placed graph is the same for every degree: messages are ops whose count is 0 where their axis is 1.
+    """
+    complete = graph if training is None else _training_graph(graph, *training)
+    placed = place(complete, Parallel())[0].graph
+    return Plan(placed, lower(placed, stack), LedgerPlan(placed))
+
+
+def _training_graph(graph: Graph, optimizer: str, recompute: str) -> Graph:
+    from ..graph.backward import add_optimizer, differentiate
+
+    return add_optimizer(differentiate(graph, recompute=recompute), optimizer)

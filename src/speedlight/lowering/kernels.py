@@ -1,0 +1,164 @@
+"""Kernels: what a stack really runs. Frozen records whose numbers are expressions, evaluated by one tape.
+
+A kernel's traffic is its operands' bytes after fusion: a tensor that lives and dies inside a fused group moves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .._foundation.arrays import Value
+from .._foundation.expr import Expr, Tape
+from ..graph.ir import ONE, Message
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Bytes of one tensor a kernel moves.
+
+    Attributes:
+        tensor: its name; ``cls`` its class, which decides where it comes from (weights cold, activations as left).
+        bytes: moved by one instance.
+        size: bytes of the whole tensor, which decides whether a cache could hold it.
+        write: written rather than read.
+        granule: contiguous bytes of a random access, or None when streamed.
+    """
+
+    tensor: str
+    cls: str
+    bytes: Expr
+    size: Expr
+    write: bool = False
+    granule: Expr | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KernelWork:
+    unit: str
+    format: str
+    accumulate: str | None
+    flops: Expr
+    dense: Expr
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kernel:
+    """One kernel of a block instance.
+
+    Attributes:
+        members: names of the logical ops it runs.
+        family: the cost family (``matmul``, ``conv``, ``attention``, ``collective``, ``stream``).
+        count: instances per block instance.
+        launches: kernel starts per instance (0 count launches nothing).
+        serial: parts that do not overlap inside it.
+        efficiency: share of the analytic rate a published kernel reaches; None for 1.
+    """
+
+    name: str
+    path: str
+    kind: str
+    fn: str
+    family: str
+    members: tuple[str, ...]
+    work: tuple[KernelWork, ...]
+    accesses: tuple[Access, ...]
+    dims: Mapping[str, Expr]
+    count: Expr
+    launches: Expr = ONE
+    span: Expr = ONE
+    workspace: Expr
+    message: Message | None = None
+    serial: tuple[str, ...] = ()
+    efficiency: float | None = None
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    phase: str = "forward"
+
+
+@dataclass(frozen=True, slots=True)
+class KernelBlock:
+    """Kernels of a folded block; ``count`` instances."""
+
+    name: str
+    count: Expr
+    kernels: tuple[Kernel, ...]
+    phase: str = "forward"
+
+
+@dataclass(frozen=True, slots=True)
+class KernelValues:
+    """A kernel's numbers for given sizes; floats or arrays."""
+
+    count: Value
+    launches: Value
+    span: Value
+    flops: tuple[Value, ...]
+    dense: tuple[Value, ...]
+    bytes: tuple[Value, ...]
+    sizes: tuple[Value, ...]
+    granules: tuple[Value | None, ...]
+    dims: Mapping[str, Value]
+    message: tuple[Value, Value] | None
+
+
+class Program:
+    """A lowered graph: blocks of kernels and the tape that evaluates all their expressions at once."""
+
+    __slots__ = ("_layout", "_tape", "attrs", "blocks", "symbols")
+
+    def __init__(self, blocks: tuple[KernelBlock, ...], attrs: Mapping[str, Any]) -> None:
+        self.blocks = blocks
+        self.attrs = attrs
+        exprs: list[Expr] = []
+
+        def slot(expr: Expr) -> int:
+            exprs.append(expr)
+            return len(exprs) - 1
+
+        self._layout: list[tuple[int, list[dict[str, Any]]]] = []
+        for block in blocks:
+            rows = []
+            for k in block.kernels:
+                rows.append(
+                    {
+                        "count": slot(k.count),
+                        "launches": slot(k.launches),
+                        "span": slot(k.span),
+                        "flops": [slot(w.flops) for w in k.work],
+                        "dense": [slot(w.dense) for w in k.work],
+                        "bytes": [slot(a.bytes) for a in k.accesses],
+                        "sizes": [slot(a.size) for a in k.accesses],
+                        "granules": [None if a.granule is None else slot(a.granule) for a in k.accesses],
+                        "dims": {name: slot(e) for name, e in k.dims.items()},
+                        "message": (slot(k.message.bytes), slot(k.message.size)) if k.message else None,
+                    }
+                )
+            self._layout.append((slot(block.count), rows))
+        self._tape = Tape(exprs)
+        self.symbols = self._tape.symbols
+
+    def evaluate(
+        self, env: Mapping[str, Value], groups: Sequence[Mapping[str, Value]]
+    ) -> list[tuple[Value, list[KernelValues]]]:
+        """Per block: its count and the values of its kernels."""
+        cells = self._tape.run(env, groups)
+        result = []
+        for count_slot, rows in self._layout:
+            values = [
+                KernelValues(
+                    count=cells[r["count"]],
+                    launches=cells[r["launches"]],
+                    span=cells[r["span"]],
+                    flops=tuple(cells[i] for i in r["flops"]),
+                    dense=tuple(cells[i] for i in r["dense"]),
+                    bytes=tuple(cells[i] for i in r["bytes"]),
+                    sizes=tuple(cells[i] for i in r["sizes"]),
+                    granules=tuple(None if i is None else cells[i] for i in r["granules"]),
+                    dims={name: cells[i] for name, i in r["dims"].items()},
+                    message=None if r["message"] is None else (cells[r["message"][0]], cells[r["message"][1]]),
+                )
+                for r in rows
+            ]
+            result.append((cells[count_slot], values))
+        return result

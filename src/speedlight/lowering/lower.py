@@ -1,0 +1,259 @@
+"""A placed graph + a stack → kernels: projections merged, chains fused, variants chosen.
+
+Order of decisions, each a pure function over the block's ops:
+
+1. *merge*: linear layers that read the same input run as one (QKV, gate-up), if the stack does so;
+2. *fuse*: producer-consumer chains the stack names run as one kernel; with ``fuse_all`` every streaming op joins the
+   kernel before it;
+3. *variant*: the stack's record for the leading function sets launches, extra passes through memory, formats.
+
+A fused group reads what no member wrote and writes what someone outside still needs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+
+from .._foundation.expr import Expr, substitute, symbols, total
+from .._foundation.formats import bytes_per_element
+from ..graph.ir import Block, Graph, Op, Operand, Work
+from ..stacks.stack import KernelVariant, Stack
+from .kernels import Access, Kernel, KernelBlock, KernelWork, Program
+
+STREAMING = ("norm", "softmax", "elementwise", "reduction", "copy", "quantize", "gather", "embedding")
+_FAMILY = {"matmul": "matmul", "moe": "matmul", "conv": "conv", "attention": "attention", "collective": "collective"}
+
+
+def lower(graph: Graph, stack: Stack) -> Program:
+    """Lower every block; the result depends on structure only, so callers cache it by graph and stack."""
+    blocks = tuple(
+        KernelBlock(block.name, block.count, _kernels(graph, block, stack), block.phase) for block in graph.blocks
+    )
+    return Program(blocks, {"stack": stack.id, "graph": graph.name})
+
+
+def _kernels(graph: Graph, block: Block, stack: Stack) -> tuple[Kernel, ...]:
+    groups = [[op] for op in block.ops if op.count.constant != 0]
+    if stack.merge_linears:
+        groups = _merge(block, groups)
+    if stack.fuse_all:
+        groups = _fuse_everything(groups)
+    else:
+        groups = _fuse(_wrap(block, groups, stack), stack)
+    needed = _last_reader(groups, block)
+    return tuple(_kernel(graph, block, group, index, needed, stack) for index, group in enumerate(groups))
+
+
+def _merge(block: Block, groups: list[list[Op]]) -> list[list[Op]]:
+    """Join linear layers of equal input and format, at the first one's place."""
+    joined: dict[tuple[object, ...], list[Op]] = {}
+    result: list[list[Op]] = []
+    for group in groups:
+        op = group[0]
+        if op.fn not in ("linear", "grouped_linear") or op.phase != "forward":
+            result.append(group)
+            continue
+        source = op.reads[0].tensor
+        parent = op.path.rpartition(".")[0]  # siblings of one module: q, k, v; gate and up
+        key = (parent, source, op.fn, op.work[0].format, op.count, op.dims["k"], op.dims["m"])
+        if key in joined and not op.exchanges and not joined[key][0].exchanges:
+            joined[key].append(op)
+        else:
+            joined[key] = group
+            result.append(group)
+    return result
+
+
+def _fuse(groups: list[list[Op]], stack: Stack) -> list[list[Op]]:
+    """Apply the stack's chains, longest first, to neighbours that feed each other."""
+    rules = sorted(stack.fuse, key=lambda r: -len(r.pattern))
+    result: list[list[Op]] = []
+    i = 0
+    while i < len(groups):
+        for rule in rules:
+            span = groups[i : i + len(rule.pattern)]
+            chain = [op for g in span for op in g]
+            if len(span) == len(rule.pattern) == len(chain) and rule.matches(tuple(o.fn for o in chain)):
+                if rule.parallel or all(_feeds(a, b) for a, b in itertools.pairwise(chain)):
+                    result.append(chain)
+                    i += len(span)
+                    break
+        else:
+            result.append(groups[i])
+            i += 1
+    return result
+
+
+def _wrap(block: Block, groups: list[list[Op]], stack: Stack) -> list[list[Op]]:
+    """A repeated block's last op and the next instance's first are neighbours too (the residual sum and its norm).
+
+    The pair is booked at the front, as what the previous instance left to do.
+    """
+    if block.count.constant == 1 or len(block.inputs) != 1 or len(block.outputs) != 1 or len(groups) < 3:
+        return groups
+    last, first = groups[-1], groups[0]
+    if len(last) != 1 or len(first) != 1 or not any(w.tensor == block.outputs[0] for w in last[0].writes):
+        return groups
+    reads = tuple(
+        dataclasses.replace(r, tensor=block.outputs[0]) if r.tensor == block.inputs[0] else r for r in first[0].reads
+    )
+    joined = dataclasses.replace(first[0], reads=reads)
+    if not _feeds(last[0], joined) or not any(r.matches((last[0].fn, joined.fn)) for r in stack.fuse):
+        return groups
+    return [[last[0], joined], *groups[1:-1]]
+
+
+def _fuse_everything(groups: list[list[Op]]) -> list[list[Op]]:
+    """Every streaming op joins the kernel before it when it consumes its result (the ideal stack's epilogues)."""
+    result: list[list[Op]] = []
+    for group in groups:
+        op = group[0]
+        previous = result[-1] if result else None
+        if previous and op.kind in STREAMING and previous[-1].kind != "collective":
+            if any(_feeds(before, op) for before in previous) and previous[-1].count == op.count:
+                previous.append(op)
+                continue
+        result.append(list(group))
+    return result
+
+
+def _feeds(producer: Op, consumer: Op) -> bool:
+    written = {w.tensor for w in producer.writes}
+    return producer.count == consumer.count and any(r.tensor in written for r in consumer.reads)
+
+
+def _last_reader(groups: list[list[Op]], block: Block) -> dict[str, int]:
+    """Index of the last group that reads each tensor; block outputs are read for ever."""
+    last: dict[str, int] = {}
+    for index, group in enumerate(groups):
+        for op in group:
+            for read in op.reads:
+                last[read.tensor] = index
+    for name in block.outputs:
+        last[name] = len(groups)
+    return last
+
+
+def _kernel(
+    graph: Graph, block: Block, group: Sequence[Op], index: int, needed: dict[str, int], stack: Stack
+) -> Kernel:
+    lead = _lead(group)
+    variant = stack.variant(lead.fn)
+    written = {w.tensor for op in group for w in op.writes}
+    accesses: dict[tuple[str, bool], Access] = {}
+    for op in group:
+        for operand in op.reads:
+            if operand.tensor not in written:
+                _touch(accesses, graph, block, op, operand, write=False)
+        for operand in op.writes:
+            tensor = graph.tensor(block, operand.tensor)
+            if len(group) == 1 or tensor.persistent or needed.get(operand.tensor, -1) > index or _dangling(tensor.name, needed):
+                _touch(accesses, graph, block, op, operand, write=True)
+    dims = _merged_dims(group) if len(group) > 1 and all(o.fn == lead.fn for o in group) else dict(lead.dims)
+    found = list(accesses.values())
+    if variant.traffic.constant != 1:
+        found = [_more_traffic(a, variant, dims) for a in found]
+    return Kernel(
+        name="+".join(o.name.rsplit(".", 1)[-1] for o in group) if len(group) > 1 else lead.name,
+        path=lead.path if len(group) == 1 else _common_path(group),
+        kind=lead.kind,
+        fn=lead.fn,
+        family=_FAMILY.get(lead.kind, "stream"),
+        members=tuple(o.name for o in group),
+        work=_work(group, variant),
+        accesses=tuple(found),
+        dims=dims,
+        count=lead.count,
+        launches=_with_dims(variant.launches, dims),
+        span=lead.span,
+        workspace=_with_dims(variant.workspace, dims),
+        message=lead.message,
+        serial=variant.serial,
+        efficiency=variant.efficiency,
+        attrs=lead.attrs,
+        phase=lead.phase,
+    )
+
+
+def _dangling(name: str, needed: dict[str, int]) -> bool:
+    """A result nobody in the block reads (logits, losses) still has to be written."""
+    return name not in needed
+
+
+def _lead(group: Sequence[Op]) -> Op:
+    """The op that names a fused kernel: its matrix product or attention if it has one, else the last."""
+    for op in group:
+        if op.kind in _FAMILY:
+            return op
+    return group[-1]
+
+
+def _touch(
+    accesses: dict[tuple[str, bool], Access], graph: Graph, block: Block, op: Op, operand: Operand, *, write: bool
+) -> None:
+    tensor = graph.tensor(block, operand.tensor)
+    per_element = bytes_per_element(tensor.dtype)
+    moved = (tensor.elements if operand.elements is None else operand.elements) * per_element * operand.reuse
+    granule = None if operand.granule is None else operand.granule * per_element
+    key = (operand.tensor, write)
+    if key in accesses:
+        # Two members touch one tensor: a good fused kernel reads it once, unless they touch different parts of it.
+        if accesses[key].bytes == moved or operand.elements is None:
+            return
+        moved = accesses[key].bytes + moved
+    # KV caches and states are read per step through their operands; weights by their own size.
+    size = tensor.kept_bytes if tensor.persistent else tensor.bytes
+    accesses[key] = Access(operand.tensor, tensor.cls, moved, size, write, granule)
+
+
+def _work(group: Sequence[Op], variant: KernelVariant) -> tuple[KernelWork, ...]:
+    multiply = dict(variant.multiply)
+    sums: dict[tuple[str, str, str | None], list[Work]] = {}
+    for op in group:
+        for work in op.work:
+            number = multiply.get(work.format, work.format) if work.unit == "matmul" else work.format
+            sums.setdefault((work.unit, number, work.accumulate), []).append(work)
+    return tuple(
+        KernelWork(
+            unit, number, accumulate, total(w.flops for w in works),
+            total(w.flops if w.dense is None else w.dense for w in works),
+        )
+        for (unit, number, accumulate), works in sums.items()
+    )  # fmt: skip
+
+
+def _merged_dims(group: Sequence[Op]) -> dict[str, Expr]:
+    """Linear layers side by side: their output features add."""
+    dims = dict(group[0].dims)
+    if "n" in dims:
+        dims["n"] = total(op.dims["n"] for op in group)
+    return dims
+
+
+def _more_traffic(access: Access, variant: KernelVariant, dims: dict[str, Expr]) -> Access:
+    if access.cls in ("weight", "kv", "state"):
+        return access
+    return dataclasses.replace(access, bytes=access.bytes * _with_dims(variant.traffic, dims))
+
+
+def _with_dims(expr: Expr, dims: dict[str, Expr]) -> Expr:
+    """A variant's expression over the op's shape symbols (``m``, ``n``, ``rows`` …)."""
+    if expr.constant is not None:
+        return expr
+    used = symbols(expr)
+    return substitute(expr, {name: dims[name] for name in used if name in dims})
+
+
+def _common_path(group: Sequence[Op]) -> str:
+    parts = [op.path.split(".") for op in group]
+    common = []
+    for level in zip(*parts, strict=False):
+        if len(set(level)) > 1:
+            break
+        common.append(level[0])
+    names = ["+".join(dict.fromkeys(".".join(p[len(common) :]) for p in parts))]
+    return ".".join(common + names)
+
+
