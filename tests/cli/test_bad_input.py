@@ -57,7 +57,7 @@ CONFIGS: list[tuple[str, Any, str]] = [
     ("null", {**LLAMA, "vocab_size": None}, "vocab_size"),
     ("a list for a number", {**LLAMA, "intermediate_size": [1]}, "intermediate_size"),
     ("absurd size", {**LLAMA, "hidden_size": 10**15}, "hidden_size"),
-    ("infinite", '{"model_type": "llama", "hidden_size": Infinity}', "hidden_size"),
+    ("infinite", json.dumps(LLAMA).replace('"hidden_size": 256', '"hidden_size": Infinity'), "hidden_size"),
     ("heads do not divide", {**LLAMA, "num_attention_heads": 7}, "7"),
     ("more KV heads than heads", {**LLAMA, "num_key_value_heads": 16}, "num_key_value_heads"),
     ("KV heads do not divide", {**LLAMA, "num_key_value_heads": 3}, "num_key_value_heads"),
@@ -71,7 +71,7 @@ CONFIGS: list[tuple[str, Any, str]] = [
 ]
 
 MACHINES: list[tuple[str, Any, str]] = [
-    ("empty machine file", "", "NoneType"),
+    ("empty machine file", "", "nothing"),
     ("broken YAML", "id: [", "YAML"),
     ("no schema", without(MACHINE, "schema"), "schema"),
     ("future schema", {**MACHINE, "schema": 99}, "schema"),

@@ -71,7 +71,7 @@ def test_sharding_conserves_work(question: Question, tp: int) -> None:
     try:
         many = answer(question, tp=tp)
     except speedlight.BadInput as refused:
-        assert "divide" in refused.message or "devices" in refused.message
+        assert any(word in refused.message for word in ("divide", "devices", "no link")), refused
         return
     except speedlight.SpeedlightError:
         return

@@ -1,351 +1,193 @@
-"""The verbs and their options. Each verb builds a question, asks the API and hands the answer to ``report``."""
+"""The verbs. Each builds a question, asks the API and hands the answer to ``report``; imports happen when a verb runs.
+
+Bare click, not typer: typer 0.29 builds a pydantic adapter for every option and takes 250 ms of a cold start.
+"""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 
+from .. import __version__
 from .._foundation.errors import BadInput
+from . import options
 from .main import emit_json
 
-app = typer.Typer(
-    name="speedlight",
-    no_args_is_help=True,
-    add_completion=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="How fast a deep-learning model runs on a machine, why, and what would make it faster.",
-)
-
-Model = Annotated[str, typer.Argument(help="Bundled or hub id, config.json, model folder, file.py:factory, or a saved scenario (.yaml).")]
-On = Annotated[str | None, typer.Option("--on", "--system", help="Machine id (speedlight devices), your own .yaml, or 'here'.")]
-Phase = Annotated[str | None, typer.Option(help="forward | prefill | decode | generate | train")]
-Batch = Annotated[int | None, typer.Option("--batch", "--bs", "--batch-size", help="Sequences or images per replica; global batch for train.")]
-Isl = Annotated[int | None, typer.Option("--isl", help="Prompt tokens per sequence.")]
-Osl = Annotated[int | None, typer.Option("--osl", help="Output tokens per sequence.")]
-Context = Annotated[int | None, typer.Option(help="Tokens already cached per sequence (decode).")]
-Dtype = Annotated[str | None, typer.Option(help="Everything in this number format (bf16, fp16, fp32, fp8 …).")]
-Weights = Annotated[str | None, typer.Option(help="Format of linear layers' weights (fp8, int4, nvfp4 …).")]
-Activations = Annotated[str | None, typer.Option(help="Format linear layers multiply in.")]
-Kv = Annotated[str | None, typer.Option("--kv", help="Format of the KV cache.")]
-Tp = Annotated[int, typer.Option("--tp", help="Tensor-parallel degree.")]
-Pp = Annotated[int, typer.Option("--pp", help="Pipeline degree.")]
-Dp = Annotated[int, typer.Option("--dp", help="Replicas of the model.")]
-Ep = Annotated[int, typer.Option("--ep", help="Expert-parallel degree, within the tensor-parallel ranks.")]
-Cp = Annotated[int, typer.Option("--cp", help="Context-parallel degree.")]
-Zero = Annotated[int, typer.Option("--zero", help="ZeRO stage.")]
-StackName = Annotated[str | None, typer.Option("--stack", help="Software: ideal, torch-eager, vllm, llama.cpp, name@version or a .yaml.")]
-Power = Annotated[float | None, typer.Option(help="Power limit in watts per device.")]
-Input = Annotated[list[str] | None, typer.Option("--input", help="Input shape of a module, e.g. 1x3x224x224[:fp16]; repeatable.")]
-Optimizer = Annotated[str, typer.Option(help="adamw | adam | sgd | sgd_momentum | lion")]
-Recompute = Annotated[str, typer.Option(help="none | selective | full")]
-MicroBatch = Annotated[int | None, typer.Option("--micro-batch", help="Sequences per forward and backward pass (train).")]
-MoeLoad = Annotated[str, typer.Option("--moe-load", help="balanced | power:a")]
-Techniques = Annotated[list[str] | None, typer.Option("--technique", help="NAME[:k=v,…]; repeatable.")]
-Schedule = Annotated[str | None, typer.Option(help="Pipeline schedule.")]
-Offload = Annotated[list[str] | None, typer.Option(help="CLASS:TIER; repeatable.")]
-Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write JSON to a file, or to stdout with '-'.")]
-Models = Annotated[str | None, typer.Option("--models", metavar="DIR", help="Folder of further model configurations.")]
-Machines = Annotated[str | None, typer.Option("--machines", metavar="DIR", help="Folder of your own machine files.")]
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
-@app.callback(invoke_without_command=True)
-def root(
-    context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
-) -> None:
+@click.group(context_settings=SETTINGS)
+@click.version_option(__version__, message="%(version)s")
+def app() -> None:
     """How fast a deep-learning model runs on a machine, why, and what would make it faster."""
-    if version:
-        from .. import __version__
-
-        print(__version__)
-        raise typer.Exit()
 
 
-def _question(model: str, on: str | None, options: dict[str, Any]) -> Any:
-    from ..api import make_scenario
-
-    techniques, schedule, offload = (options.pop(k, None) for k in ("techniques", "schedule", "offload"))
-    if model.endswith((".yaml", ".yml")):
-        from ..scenario.file import load
-
-        question = load(model)
-        stated = sorted(k for k, v in options.items() if v is not None and v != _NEUTRAL.get(k))
-        if stated:
-            raise BadInput(
-                f"a saved scenario is given together with --{stated[0].replace('_', '-')}",
-                expected="the scenario alone, or with --on",
-                hint=f"edit {model}",
-            )
-        return question if on is None else question.replace(machine=on)
-    if on is None:
-        raise BadInput("no machine is given", expected="--on MACHINE", hint="`speedlight devices` lists them; 'here' is this one")
-    question = make_scenario(model, on, **{k: v for k, v in options.items() if v is not None})
-    if schedule:
-        question = question.replace(schedule=schedule)
-    if offload:
-        raise BadInput(f"--offload {offload[0]} is not executed by this version", expected="everything in main memory")
-    return question.replace(techniques=tuple(_technique(t) for t in techniques or ()))
-
-
-_NEUTRAL = {
-    "tp": 1, "pp": 1, "dp": 1, "ep": 1, "cp": 1, "zero": 0, "optimizer": "adamw", "recompute": "none",
-    "moe_load": "balanced",
-}  # fmt: skip
-
-
-def _technique(text: str) -> Any:
-    from ..scenario.scenario import Technique
-
-    name, _, rest = text.partition(":")
-    pairs = tuple(tuple(p.partition("=")[::2]) for p in rest.split(",") if p)
-    return Technique(name, pairs)  # type: ignore[arg-type]
-
-
-def _console() -> Any:
+def _show(renderable: Any) -> None:
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 110, soft_wrap=False)
+    Console(width=None if sys.stdout.isatty() else 110).print(renderable)
+
+
+def _answer(data: dict[str, Any], json_to: str | None) -> bool:
+    """Emit JSON where asked; whether a person still wants to read the answer."""
+    if json_to is not None:
+        emit_json({"schema": 1, "speedlight": __version__, **data}, json_to)
+    return json_to != "-"
 
 
 @app.command()
+@click.argument("model")
+@options.machine
+@options.sizes
+@options.formats
+@options.layout
+@options.software
+@options.training
+@options.later
+@click.option("--by", default="op", help="Rows of the table: layer | op | kind", show_default=True)
+@click.option("--save", type=click.Path(path_type=Path), help="Write the scenario to a file that explain replays.")
+@options.json_to
+@click.option("--html", type=click.Path(path_type=Path), help="Write a self-contained page.")
+@options.folders
 def explain(
-    model: Model,
-    on: On = None,
-    phase: Phase = None,
-    batch: Batch = None,
-    isl: Isl = None,
-    osl: Osl = None,
-    context: Context = None,
-    dtype: Dtype = None,
-    weights: Weights = None,
-    activations: Activations = None,
-    kv: Kv = None,
-    tp: Tp = 1,
-    pp: Pp = 1,
-    dp: Dp = 1,
-    ep: Ep = 1,
-    cp: Cp = 1,
-    zero: Zero = 0,
-    stack: StackName = None,
-    power: Power = None,
-    inputs: Input = None,
-    optimizer: Optimizer = "adamw",
-    recompute: Recompute = "none",
-    micro_batch: MicroBatch = None,
-    moe_load: MoeLoad = "balanced",
-    schedule: Schedule = None,
-    offload: Offload = None,
-    technique: Techniques = None,
-    by: Annotated[str, typer.Option(help="Rows of the table: layer | op | kind")] = "op",
-    save: Annotated[Path | None, typer.Option(help="Write the scenario to a file that explain replays.")] = None,
-    json_to: Json = None,
-    html: Annotated[Path | None, typer.Option(help="Write a self-contained page.")] = None,
-    models: Models = None,
-    machines: Machines = None,
+    model: str, on: str | None, by: str, save: Path | None, json_to: str | None, html: Path | None, **given: Any
 ) -> int:
-    """How long it takes, why, and how far that is from the speed of light."""
+    """How long it takes, why, and how far that is from the speed of light.
+
+    MODEL is a bundled or hub id, a config.json or model folder, file.py:factory, or a saved scenario (.yaml).
+    """
     if by not in ("layer", "op", "kind"):
         raise BadInput(f"--by {by}", expected="layer, op or kind")
-    question = _question(
-        model,
-        on,
-        {
-            "phase": phase, "batch": batch, "isl": isl, "osl": osl, "context": context, "dtype": dtype,
-            "weights": weights, "activations": activations, "kv": kv, "tp": tp, "pp": pp, "dp": dp, "ep": ep, "cp": cp,
-            "zero": zero, "stack": stack, "power": power, "inputs": inputs, "optimizer": optimizer,
-            "recompute": recompute, "micro_batch": micro_batch, "moe_load": moe_load, "models_dir": models,
-            "machines_dir": machines, "techniques": technique, "schedule": schedule, "offload": offload,
-        },
-    )  # fmt: skip
     from ..api import explain as ask
+    from ..api import fit as ask_fit
+    from .question import question
 
-    answer = ask(question)
-    levers: list[Any] = []
-    if not answer.fits:
-        from ..api import fit as ask_fit
-
-        levers = ask_fit(question)["levers"]
+    asked = question(model, on, given)
+    answer = ask(asked)
+    levers = [] if answer.fits else ask_fit(asked)["levers"]
     if save is not None:
         from ..scenario.file import save as keep
 
-        keep(question, save)
+        keep(asked, save)
     if html is not None:
         from .._foundation.files import write_atomically
         from ..report.html import explain_html
 
         write_atomically(html, explain_html(answer))
         print(f"wrote {html}", file=sys.stderr)
-    if json_to is not None:
-        emit_json({**answer.to_dict(), "levers": levers}, json_to)
-    if json_to != "-":
+    if _answer({**answer.to_dict(), "levers": levers}, json_to):
         from ..report.text import render_explain
 
-        _console().print(render_explain(answer, by=by))
+        _show(render_explain(answer, by=by, levers=levers))
     return 0 if answer.fits else 1
 
 
 @app.command()
-def fit(
-    model: Model,
-    on: On = None,
-    phase: Phase = None,
-    batch: Batch = None,
-    isl: Isl = None,
-    osl: Osl = None,
-    context: Context = None,
-    dtype: Dtype = None,
-    weights: Weights = None,
-    activations: Activations = None,
-    kv: Kv = None,
-    tp: Tp = 1,
-    dp: Dp = 1,
-    ep: Ep = 1,
-    stack: StackName = None,
-    inputs: Input = None,
-    optimizer: Optimizer = "adamw",
-    recompute: Recompute = "none",
-    micro_batch: MicroBatch = None,
-    json_to: Json = None,
-    models: Models = None,
-    machines: Machines = None,
-) -> int:
+@click.argument("model")
+@options.machine
+@options.sizes
+@options.formats
+@options.layout
+@options.software
+@options.training
+@options.json_to
+@options.folders
+def fit(model: str, on: str | None, json_to: str | None, **given: Any) -> int:
     """Does it fit? Largest batch, context and number of users; exit code 1 if it does not."""
-    question = _question(
-        model,
-        on,
-        {
-            "phase": phase, "batch": batch, "isl": isl, "osl": osl, "context": context, "dtype": dtype,
-            "weights": weights, "activations": activations, "kv": kv, "tp": tp, "dp": dp, "ep": ep, "stack": stack,
-            "inputs": inputs, "optimizer": optimizer, "recompute": recompute, "micro_batch": micro_batch,
-            "models_dir": models, "machines_dir": machines,
-        },
-    )  # fmt: skip
-    from .. import __version__
     from ..api import fit as ask
+    from .question import question
 
-    answer = ask(question)
-    if json_to is not None:
-        emit_json({"schema": 1, "speedlight": __version__, **answer}, json_to)
-    if json_to != "-":
+    answer = ask(question(model, on, given))
+    if _answer(answer, json_to):
         from ..report.text import render_fit
 
-        _console().print(render_fit(answer))
+        _show(render_fit(answer))
     return 0 if answer["fits"] else 1
 
 
 @app.command()
-def compare(
-    models: Annotated[list[str], typer.Argument(help="One or more models.")],
-    on: Annotated[list[str], typer.Option("--on", "--system", help="Machine; repeatable.")],
-    phase: Phase = None,
-    batch: Batch = None,
-    isl: Isl = None,
-    osl: Osl = None,
-    context: Context = None,
-    dtype: Dtype = None,
-    weights: Weights = None,
-    activations: Activations = None,
-    kv: Kv = None,
-    tp: Tp = 1,
-    dp: Dp = 1,
-    ep: Ep = 1,
-    stack: StackName = None,
-    inputs: Input = None,
-    json_to: Json = None,
-    models_dir: Models = None,
-    machines: Machines = None,
-) -> int:
-    """Models × machines in one ranked table."""
-    from .. import __version__
-    from ..api import compare as ask
+@click.argument("models", nargs=-1, required=True)
+@click.option("--on", "--system", "on", multiple=True, required=True, metavar="MACHINE", help="Repeatable.")
+@options.sizes
+@options.formats
+@options.layout
+@options.software
+@options.training
+@options.json_to
+@options.folders
+def compare(models: tuple[str, ...], on: tuple[str, ...], json_to: str | None, **given: Any) -> int:
+    """Models × machines in one table, fastest first."""
+    from ..api import explain as ask
+    from .question import question
 
-    options = {
-        "phase": phase, "batch": batch, "isl": isl, "osl": osl, "context": context, "dtype": dtype, "weights": weights,
-        "activations": activations, "kv": kv, "tp": tp, "dp": dp, "ep": ep, "stack": stack, "inputs": inputs or (),
-        "models_dir": models_dir, "machines_dir": machines,
-    }  # fmt: skip
-    answers = ask(models, on, **{k: v for k, v in options.items() if v is not None})
-    if json_to is not None:
-        emit_json({"schema": 1, "speedlight": __version__, "rows": [a.to_dict(ops=False) for a in answers]}, json_to)
-    if json_to != "-":
+    answers = []
+    for model in models:
+        row = [ask(question(model, machine, given)) for machine in on]
+        answers += sorted(row, key=lambda p: float(p.time))
+    if _answer({"rows": [a.to_dict(ops=False) for a in answers]}, json_to):
         from ..report.text import render_compare
 
-        _console().print(render_compare(answers))
+        _show(render_compare(answers))
     return 0
 
 
 @app.command()
-def devices(
-    pattern: Annotated[str, typer.Argument(help="Only ids, names or vendors that contain this.")] = "",
-    json_to: Json = None,
-    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of a machine file.")] = False,
-) -> int:
-    """Machines in the catalogue."""
-    from .listing import device_rows
-
+@click.argument("pattern", default="")
+@options.json_to
+@click.option("--schema", is_flag=True, help="Print the JSON schema of a machine file.")
+def devices(pattern: str, json_to: str | None, schema: bool) -> int:
+    """Machines in the catalogue; PATTERN keeps those whose id, name, vendor or architecture contains it."""
     if schema:
         from ..hardware.spec import json_schema
 
         emit_json(json_schema(), "-")
         return 0
+    from .listing import device_rows
+
     rows = device_rows(pattern)
     if not rows:
         raise BadInput(f"no machine matches {pattern!r}", hint="`speedlight devices` lists all")
-    if json_to is not None:
-        from .. import __version__
-
-        emit_json({"schema": 1, "speedlight": __version__, "devices": rows}, json_to)
-    if json_to != "-":
+    if _answer({"devices": rows}, json_to):
         from ..report.text import render_devices
 
-        _console().print(render_devices(rows))
+        _show(render_devices(rows))
     return 0
 
 
 @app.command("models")
-def list_models(
-    pattern: Annotated[str, typer.Argument(help="Only ids that contain this.")] = "",
-    json_to: Json = None,
-) -> int:
-    """Bundled models, ready offline."""
+@click.argument("pattern", default="")
+@options.json_to
+def list_models(pattern: str, json_to: str | None) -> int:
+    """Bundled models, ready offline; PATTERN keeps ids that contain it."""
     from .listing import model_rows
 
     rows = model_rows(pattern)
     if not rows:
         raise BadInput(f"no bundled model matches {pattern!r}", hint="`speedlight models` lists all")
-    if json_to is not None:
-        from .. import __version__
-
-        emit_json({"schema": 1, "speedlight": __version__, "models": rows}, json_to)
-    if json_to != "-":
+    if _answer({"models": rows}, json_to):
         from ..report.text import render_models
 
-        _console().print(render_models(rows))
+        _show(render_models(rows))
     return 0
 
 
 @app.command()
-def validate(
-    table: Annotated[Path, typer.Argument(help="Measured table (.parquet, .csv, .csv.gz).")],
-    suite: Annotated[str | None, typer.Option(help="Rules to use; by file name or columns if left out.")] = None,
-    predictions: Annotated[Path | None, typer.Option(help="Write every row with its predictions (Parquet).")] = None,
-    bar: Annotated[list[str] | None, typer.Option("--bar", help="COLUMN:METRIC=VALUE; repeatable; exit 1 if missed.")] = None,
-    json_to: Json = None,
-) -> int:
+@click.argument("table", type=click.Path(path_type=Path))
+@click.option("--suite", help="Rules to use; by file name or columns if left out.")
+@click.option("--predictions", type=click.Path(path_type=Path), help="Write every row with its predictions (Parquet).")
+@click.option("--bar", multiple=True, metavar="COLUMN:METRIC=VALUE", help="Repeatable; exit 1 if one is missed.")
+@options.json_to
+def validate(table: Path, suite: str | None, predictions: Path | None, bar: tuple[str, ...], json_to: str | None) -> int:
     """Predictions beside measurements: error by device and format, rows below the limit."""
-    from .. import __version__
     from ..validation.validate import parse_bar
     from ..validation.validate import validate as check
 
-    result = check(table, suite=suite, predictions=predictions, bars=[parse_bar(b) for b in bar or ()])
-    if json_to is not None:
-        emit_json({"schema": 1, "speedlight": __version__, **result}, json_to)
-    if json_to != "-":
+    result = check(table, suite=suite, predictions=predictions, bars=[parse_bar(b) for b in bar])
+    if _answer(result, json_to):
         from ..report.validation import render_validation
 
-        _console().print(render_validation(result))
+        _show(render_validation(result))
     return 0 if result["passed"] else 1

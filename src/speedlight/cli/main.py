@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = app(args=words, standalone_mode=False, prog_name="speedlight")
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
-    except click.exceptions.Abort:
+    except (click.exceptions.Abort, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
         return 130
     except click.exceptions.Exit as stop:

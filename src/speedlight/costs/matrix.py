@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from .._foundation.arrays import Value, ceil, maximum, minimum, where
+from .._foundation.arrays import Value, ceil, floor, maximum, minimum, where
 from ..hardware.machine import Engine
 
 # Rows a matrix instruction computes at least: m16n8 with operands swapped covers 8; smaller problems pad to it.
@@ -35,8 +35,8 @@ def waste(engine: Engine, m: Value, n: Value, k: Value, batch: Value) -> Value:
         tile_m = minimum(float(rows), padded_m)
         tile_n = minimum(float(columns), padded_n)
         tiles = ceil(m / tile_m) * ceil(n / tile_n) * maximum(batch, 1e-9)
-        idle = maximum(1.0, engine.units / tiles // 1)
-        splits = minimum(idle, maximum(1.0, k / SPLIT_K_LEAST // 1))
+        idle = maximum(1.0, floor(engine.units / tiles))
+        splits = minimum(idle, maximum(1.0, floor(k / SPLIT_K_LEAST)))
         waves = ceil(tiles * splits / engine.units)
         # seconds × rate of one unit: waves · (tile · k / splits), against useful m·n·k·batch over all units
         ratio = waves * engine.units * tile_m * tile_n / splits / useful

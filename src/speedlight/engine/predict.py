@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from ..placement.place import place, world
 from ..scenario.file import scenario_hash
 from ..scenario.scenario import Scenario
 from ..workload.workload import Group, Step, Workload, single_step
-from . import intervals
+from . import growing, intervals
 from .assume import assumptions_of
 from .evaluate import StepResult, evaluate_step
 from .memory import memory_of
@@ -27,8 +28,7 @@ from .power import clock_under_limit
 from .prediction import Coverage, OpRow, PeakFact, Prediction
 from .resolve import Plan, Resolved, plan, resolve
 
-CHUNK = 1 << 16  # points of a sweep priced at once: what keeps a dozen temporaries inside a core's cache
-DECODE_NODES = 5
+CHUNK = 1 << 15  # points of a sweep priced at once: what keeps a dozen temporaries inside a core's cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +57,11 @@ def predict(scenario: Scenario, *, details: bool = True) -> Prediction:
     """
     resolved = resolve(scenario)
     check_sizes(scenario.program.workload, resolved.graph)
-    shape = np.broadcast_shapes(shape_of(scenario), shape_of(resolved.machine))
+    shape = shape_of(scenario)  # arrays reach the machine through the scenario's overrides only
     if not shape:
         return _predict(resolved, details=details)
     if int(np.prod(shape)) <= CHUNK:
-        return _predict(resolved, details=False)
+        return _join([_predict(resolved, details=False)], scenario, shape, 0, [shape[0]])
     return _in_chunks(resolved, shape)
 
 
@@ -128,12 +128,14 @@ def _in_chunks(resolved: Resolved, shape: tuple[int, ...]) -> Prediction:
             resolved.assumptions,
         )  # fmt: skip
         pieces.append(_predict(part, details=False))
-    return _join(pieces, resolved.scenario, shape, axis)
+    sizes = [min(step, shape[axis] - start) for start in range(0, shape[axis], step)]
+    return _join(pieces, resolved.scenario, shape, axis, sizes)
 
 
-def _join(pieces: list[Prediction], scenario: Scenario, shape: tuple[int, ...], axis: int) -> Prediction:
-    import dataclasses
-
+def _join(
+    pieces: list[Prediction], scenario: Scenario, shape: tuple[int, ...], axis: int, sizes: list[int]
+) -> Prediction:
+    """One prediction from the pieces of a sweep, every number of the sweep's whole shape."""
     first = pieces[0]
 
     def join(values: list[Any]) -> Any:
@@ -143,13 +145,14 @@ def _join(pieces: list[Prediction], scenario: Scenario, shape: tuple[int, ...], 
         if dataclasses.is_dataclass(head) and not isinstance(head, type):
             changes = {f.name: join([getattr(v, f.name) for v in values]) for f in dataclasses.fields(head)}
             return dataclasses.replace(head, **changes)
-        if any(isinstance(v, np.ndarray) and v.ndim for v in values):
-            sizes = []
-            for piece, value in zip(pieces, values, strict=True):
-                rows = np.asarray(piece.time).shape[axis]
-                target = (*shape[:axis], rows, *shape[axis + 1 :])
-                sizes.append(np.broadcast_to(value, target))
-            return np.concatenate(sizes, axis=axis)
+        if isinstance(head, (float, int, np.ndarray, np.generic)) and not isinstance(head, bool):
+            if len(values) == 1:
+                return np.broadcast_to(head, shape)
+            slices = [
+                np.broadcast_to(value, (*shape[:axis], size, *shape[axis + 1 :]))
+                for size, value in zip(sizes, values, strict=True)
+            ]
+            return np.concatenate(slices, axis=axis)
         return head
 
     names = (
@@ -216,8 +219,6 @@ def _predict(resolved: Resolved, *, details: bool) -> Prediction:
 def _explained(
     prediction: Prediction, resolved: Resolved, made: Plan, dims: Mapping[str, Value], parts: Parts
 ) -> Prediction:
-    import dataclasses
-
     from .why import crossovers, sensitivities
 
     return dataclasses.replace(
@@ -236,12 +237,12 @@ def free_symbols(graph: Graph, workload: Workload) -> dict[str, Value]:
     return symbols
 
 
-def run_phase(resolved: Resolved, made: Plan, dims: Mapping[str, Value], machine: Machine | None = None) -> Parts:
-    """Price the phase's steps.
+def run_phase(
+    resolved: Resolved, made: Plan, dims: Mapping[str, Value], machine: Machine | None = None, ndim: int = 0
+) -> Parts:
+    """Price the phase's steps, on another machine than the scenario's if given (whose arrays have ``ndim`` axes).
 
-    ``generate`` is a prefill and osl − 1 decode steps over a growing context. Their sum is the integral of the step time
-    over the context (exact for a linear one), taken at Gauss–Legendre nodes; the error stated is the difference to the
-    rule of two nodes fewer.
+    ``generate`` is a prefill and osl − 1 decode steps over a growing context, integrated as :mod:`.growing` says.
     """
     scenario = resolved.scenario
     workload = scenario.program.workload
@@ -256,20 +257,10 @@ def run_phase(resolved: Resolved, made: Plan, dims: Mapping[str, Value], machine
         return Parts(((run(single_step(workload)), 1.0, False),))
     prefill = run(Step("prefill", workload.groups or (Group(workload.batch, workload.isl, 0),), 1, 0, False))
     steps = workload.osl - 1
-    nodes, weights = np.polynomial.legendre.leggauss(DECODE_NODES)
-    ndim = max(len(shape_of(scenario)), len(shape_of(chosen)))
-    column = (DECODE_NODES,) + (1,) * ndim
-    places = ((nodes + 1) / 2).reshape(column)
-    context = workload.isl - 0.5 + places * steps
-    decode = run(Step("decode", (Group(workload.batch, 1, maximum(context, 0.0)),), 1, 0, False))
-    share = (weights / 2).reshape(column)
-    few, few_weights = np.polynomial.legendre.leggauss(DECODE_NODES - 2)
-    coarse = sum(
-        w / 2 * np.interp((x + 1) / 2, (nodes + 1) / 2, np.ravel(np.mean(np.asarray(decode.time).reshape(DECODE_NODES, -1), axis=1)))
-        for x, w in zip(few, few_weights, strict=True)
-    ) if isinstance(decode.time, np.ndarray) else None  # fmt: skip
-    fine = _weighted(decode.time, share, True)
-    error = 0.0 if coarse is None else float(abs(np.mean(fine) - coarse) / np.mean(fine))
+    ndim = max(ndim, len(shape_of(scenario)))
+    context, share = growing.contexts(workload.isl, steps, ndim)
+    decode = run(Step("decode", (Group(workload.batch, 1, context),), 1, 0, False))
+    error = growing.relative_error(decode.time, ndim)
     return Parts(((prefill, 1.0, False), (decode, share * steps, True)), error)
 
 
@@ -277,8 +268,7 @@ def _weighted(value: Value, weight: Value, nodes: bool) -> Value:
     """Σ weight · value; over the leading axis of context nodes where there is one."""
     if not nodes:
         return value * weight
-    summed = np.sum(np.broadcast_arrays(value * weight, weight)[0], axis=0)
-    return summed if np.ndim(summed) else float(summed)
+    return growing.over_nodes(value, weight)
 
 
 def _total(parts: Parts, name: str) -> Value:
@@ -337,7 +327,7 @@ def _bound(parts: Parts, machine: Machine, rows: tuple[OpRow, ...] | None) -> An
         for (_, _, kernels), passage in zip(step.blocks, step.timeline.passages, strict=True):
             for priced in kernels:
                 seconds = priced.cost.time * priced.count
-                for index in np.unique(priced.cost.bound):
+                for index in np.flatnonzero(np.bincount(np.ravel(priced.cost.bound))):
                     here = seconds * (priced.cost.bound == index)
                     spent[int(index)] = spent[int(index)] + _weighted(here, weight, nodes)
             launch = names.index("launch")

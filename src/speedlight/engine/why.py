@@ -49,7 +49,7 @@ def sensitivities(resolved: Resolved, made: Plan, dims: Mapping[str, Value], tim
 def _time(resolved: Resolved, made: Plan, dims: Mapping[str, Value], machine: Machine) -> Value:
     from .predict import _total, run_phase
 
-    return _total(run_phase(resolved, made, dims, machine), "time")
+    return _total(run_phase(resolved, made, dims, machine, ndim=1), "time")
 
 
 def crossovers(resolved: Resolved, made: Plan, dims: Mapping[str, Value]) -> tuple[Crossover, ...]:

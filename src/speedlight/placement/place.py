@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -135,6 +136,7 @@ def _refuse(name: str, dim: Dim, degree: np.ndarray, bad: np.ndarray) -> None:
     )
 
 
+@lru_cache(maxsize=64)
 def _insert_messages(graph: Graph) -> Graph:
     """After each op that leaves partial sums or shards, the collective that completes them.
 

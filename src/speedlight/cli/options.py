@@ -1,0 +1,80 @@
+"""Groups of options that several verbs share; each group is one decorator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def _group(*options: Decorator) -> Decorator:
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+json_to = click.option("--json", "json_to", metavar="FILE|-", help="Write JSON to a file, or to stdout with '-'.")
+
+machine = click.option(
+    "--on", "--system", "on", metavar="MACHINE", help="Machine id (speedlight devices), your own .yaml, or 'here'."
+)
+
+sizes = _group(
+    click.option("--phase", help="forward | prefill | decode | generate | train"),
+    click.option("--batch", "--bs", "--batch-size", type=int, help="Sequences or images per replica; global batch for train."),
+    click.option("--isl", type=int, help="Prompt tokens per sequence."),
+    click.option("--osl", type=int, help="Output tokens per sequence."),
+    click.option("--context", type=int, help="Tokens already cached per sequence (decode)."),
+    click.option("--input", "inputs", multiple=True, metavar="SHAPE", help="Input of a module, e.g. 1x3x224x224[:fp16]; repeatable."),
+)  # fmt: skip
+
+formats = _group(
+    click.option("--dtype", help="Everything in this number format (bf16, fp16, fp32, fp8 …)."),
+    click.option("--weights", help="Format of linear layers' weights (fp8, int4, nvfp4 …)."),
+    click.option("--activations", help="Format linear layers multiply in."),
+    click.option("--kv", help="Format of the KV cache."),
+)
+
+layout = _group(
+    click.option("--tp", type=int, default=1, show_default=True, help="Tensor-parallel degree."),
+    click.option("--ep", type=int, default=1, help="Expert-parallel degree, within the tensor-parallel ranks."),
+    click.option("--dp", type=int, default=1, help="Replicas of the model."),
+    click.option("--pp", type=int, default=1, help="Pipeline degree."),
+    click.option("--cp", type=int, default=1, help="Context-parallel degree."),
+    click.option("--zero", type=int, default=0, help="ZeRO stage."),
+    click.option("--moe-load", default="balanced", help="balanced | power:a"),
+)
+
+software = _group(
+    click.option("--stack", metavar="NAME", help="ideal, torch-eager, vllm, llama.cpp, name@version or a .yaml."),
+    click.option("--power", type=float, metavar="W", help="Power limit in watts per device."),
+)
+
+training = _group(
+    click.option("--optimizer", default="adamw", help="adamw | adam | sgd | sgd_momentum | lion"),
+    click.option("--recompute", default="none", help="none | selective | full"),
+    click.option("--micro-batch", type=int, help="Sequences per forward and backward pass."),
+)
+
+folders = _group(
+    click.option("--models", "models_dir", metavar="DIR", help="Folder of further model configurations."),
+    click.option("--machines", "machines_dir", metavar="DIR", help="Folder of your own machine files."),
+)
+
+later = _group(
+    click.option("--schedule", help="Pipeline schedule."),
+    click.option("--offload", multiple=True, metavar="CLASS:TIER", help="Repeatable."),
+    click.option("--technique", multiple=True, metavar="NAME[:k=v,…]", help="Repeatable."),
+)
+
+# What an option has when nobody gave it; a saved scenario refuses anything else beside it.
+NEUTRAL = {
+    "tp": 1, "pp": 1, "dp": 1, "ep": 1, "cp": 1, "zero": 0, "optimizer": "adamw", "recompute": "none",
+    "moe_load": "balanced", "inputs": (), "offload": (), "technique": (),
+}  # fmt: skip
