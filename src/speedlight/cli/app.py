@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from .. import __version__
 from .._foundation.errors import BadInput
+from .._foundation.version import VERSION
 from . import options
 from .main import emit_json
 
@@ -20,7 +20,7 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
 @click.group(context_settings=SETTINGS)
-@click.version_option(__version__, message="%(version)s")
+@click.version_option(VERSION, message="%(version)s")
 def app() -> None:
     """How fast a deep-learning model runs on a machine, why, and what would make it faster."""
 
@@ -34,7 +34,7 @@ def _show(renderable: Any) -> None:
 def _answer(data: dict[str, Any], json_to: str | None) -> bool:
     """Emit JSON where asked; whether a person still wants to read the answer."""
     if json_to is not None:
-        emit_json({"schema": 1, "speedlight": __version__, **data}, json_to)
+        emit_json({"schema": 1, "speedlight": VERSION, **data}, json_to)
     return json_to != "-"
 
 
@@ -76,7 +76,7 @@ def explain(
         from .._foundation.files import write_atomically
         from ..report.html import explain_html
 
-        write_atomically(html, explain_html(answer))
+        write_atomically(html, explain_html(answer, levers=levers))
         print(f"wrote {html}", file=sys.stderr)
     if _answer({**answer.to_dict(), "levers": levers}, json_to):
         from ..report.text import render_explain

@@ -58,7 +58,7 @@ def model_rows(pattern: str = "") -> list[dict[str, Any]]:
             {
                 "id": name, "hub": entry.get("hub") if entry else None, "family": graph.attrs.get("family"),
                 "params": stats.parameters(graph), "active": stats.active_parameters(graph),
-                "kv_bytes_per_token": stats.kv_bytes_per_token(graph) if graph.attrs.get("causal") else None,
+                "kv_bytes_per_token": stats.kv_bytes_per_token_short(graph) if graph.attrs.get("causal") else None,
                 "layers": graph.attrs.get("n_layers"), "max_context": graph.attrs.get("max_context"),
                 "grade": entry.get("grade") if entry else None,
             }

@@ -192,7 +192,10 @@ def _predict(resolved: Resolved, *, details: bool) -> Prediction:
     prediction = Prediction(
         scenario=scenario,
         model=_model_facts(graph),
-        machine={"id": machine.id, "name": machine.name, "n_devices": machine.n_devices, "used": devices},
+        machine={
+            "id": machine.id, "device": machine.device_id, "name": machine.name, "n_devices": machine.n_devices,
+            "used": devices, "usd_per_hour": machine.price.usd_per_hour,
+        },
         stack=stack.id,
         phase=workload.phase,
         layer="limit" if stack.name == "ideal" else "analytic",
@@ -210,7 +213,7 @@ def _predict(resolved: Resolved, *, details: bool) -> Prediction:
         coverage=_coverage(graph, parts),
         ttft=_ttft(parts, workload),
         tpot=_tpot(parts, workload),
-        attrs={"hash": scenario_hash(scenario) if details else None},
+        attrs={"hash": scenario_hash(scenario), "roofs": _roofs(machine, peak)} if details else {},
         notes=machine.notes,
     )  # fmt: skip
     return _explained(prediction, resolved, made, ranks.dims, parts) if details else prediction
@@ -359,6 +362,15 @@ def _peak_used(parts: Parts, machine: Machine, scenario: Scenario) -> PeakFact |
     return PeakFact(used.format, used.accumulate, used.flops, used.grade)
 
 
+def _roofs(machine: Machine, peak: PeakFact | None) -> dict[str, dict[str, Value]]:
+    """What a roofline draws, per device: rates of the matrix and vector units, bandwidths of caches and main memory."""
+    compute = {p.unit: p.flops for p in machine.engine.peaks if p.unit == "vector" and p.format == "fp32"}
+    if peak is not None:
+        compute = {f"{peak.format} matmul": peak.flops, **compute}
+    memory = {t.name: t.bandwidth for t in machine.tiers if t.role in ("cache", "sram", "main")}
+    return {"compute": compute, "memory": memory}
+
+
 def _model_facts(graph: Graph) -> dict[str, Any]:
     known = _FACTS.get(graph)
     if known is None:
@@ -370,7 +382,7 @@ def _model_facts(graph: Graph) -> dict[str, Any]:
             "params": stats.parameters(graph),
             "active_params": stats.active_parameters(graph),
             "weight_bytes": float(evaluate(stats.kept(graph, "weight"), dims)),
-            "kv_bytes_per_token": stats.kv_bytes_per_token(graph) if graph.attrs.get("causal") else None,
+            "kv_bytes_per_token": stats.kv_bytes_per_token_short(graph) if graph.attrs.get("causal") else None,
         }
         _FACTS[graph] = known
     return dict(known)

@@ -13,6 +13,7 @@ import numpy as np
 from .._foundation.arrays import Value
 from .._foundation.provenance import Assumption
 from .._foundation.registry import Registry
+from .._foundation.version import VERSION
 from ..lowering.ledger import Ledger
 from ..scenario.scenario import Scenario
 
@@ -145,14 +146,12 @@ class Prediction:
 
     def to_dict(self, *, ops: bool = True) -> dict[str, Any]:
         """CONTRACT's ``explain`` object; NaN and infinities become null."""
-        from .. import __version__
-
         parallel = self.scenario.program.parallel
         peak = self.peak_used
         ledger = self.memory
         result: dict[str, Any] = {
             "schema": 1,
-            "speedlight": __version__,
+            "speedlight": VERSION,
             "model": dict(self.model),
             "machine": {
                 **self.machine,
