@@ -330,9 +330,9 @@ def _bound(parts: Parts, machine: Machine, rows: tuple[OpRow, ...] | None) -> An
         for (_, _, kernels), passage in zip(step.blocks, step.timeline.passages, strict=True):
             for priced in kernels:
                 seconds = priced.cost.time * priced.count
-                for index in np.flatnonzero(np.bincount(np.ravel(priced.cost.bound))):
+                for index in np.flatnonzero(np.bincount(np.ravel(priced.cost.bound))).tolist():
                     here = seconds * (priced.cost.bound == index)
-                    spent[int(index)] = spent[int(index)] + _weighted(here, weight, nodes)
+                    spent[index] = spent[index] + _weighted(here, weight, nodes)
             launch = names.index("launch")
             spent[launch] = spent[launch] + _weighted(passage.gap, weight, nodes)
     best: Value = spent[0]

@@ -69,6 +69,8 @@ def resolve(scenario: Scenario) -> Resolved:
         name = default_stack(graph, machine, program.workload.phase)
         assumptions.append(Assumption("stack", name, "assumed", "default for this model, machine and phase"))
     stack = load_stack(name)
+    if machine.kind == "cpu":
+        stack = without_device_runtime(stack)
     return Resolved(scenario, graph, machine, stack, tuple(assumptions))
 
 
@@ -87,6 +89,15 @@ def default_stack(graph: Graph, machine: Machine, phase: str) -> str:
     if phase == "train" or not generates:
         return "torch-eager"
     return "llama.cpp" if machine.kind in ("cpu", "soc") else "vllm"
+
+
+@lru_cache(maxsize=64)
+def without_device_runtime(stack: Stack) -> Stack:
+    """The stack on a host CPU: no device context, and no share of device memory to stay below."""
+    reserve = dataclasses.replace(stack.reserve, runtime_bytes=0.0, utilization=1.0)
+    about_devices = (f"{stack.name} runtime memory", f"{stack.name} memory utilisation")
+    kept = tuple(a for a in stack.assumptions if a.what not in about_devices)
+    return dataclasses.replace(stack, reserve=reserve, assumptions=kept)
 
 
 def _with_fabric(machine: Machine, parallel: Parallel) -> tuple[Machine, list[Assumption]]:
