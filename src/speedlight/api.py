@@ -64,12 +64,14 @@ def make_scenario(
     if models_dir is None and DEFAULT_MODELS_DIR.is_dir():
         models_dir = str(DEFAULT_MODELS_DIR)
     ref = ModelRef(model, tuple(inputs), dtype, weights, activations, kv, models_dir)
-    if phase is None or inputs:
+    if phase is None or isl is None or inputs:
         from .frontends.source import load_graph
 
         graph = load_graph(model, ref.inputs, dtype, weights, activations, kv, models_dir)
         if phase is None:
             phase = "generate" if graph.attrs.get("causal") and graph.attrs.get("kind") == "transformer" else "forward"
+        if isl is None:
+            isl = graph.attrs.get("tokens_per_sequence")  # an image is so many patches
         if batch is None:
             batch = graph.symbols.get("batch")  # a captured module runs at the batch of its example input
     sizes = {"batch": batch, "isl": isl, "osl": osl, "context": context}

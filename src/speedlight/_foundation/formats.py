@@ -57,6 +57,7 @@ FORMATS: dict[str, NumberFormat] = _make(
     ("uint8", 8, "int8", "int", 8),
     ("int4", 4.125, "int4", "int", 4),  # groups of 128 with a 16-bit scale, symmetric (GPTQ's usual setting)
     ("int4_g64", 4.25, "int4", "int", 4),
+    ("int4_g32", 4.5, "int4", "int", 4),
     ("int4_asym", 4.15625, "int4", "int", 4),  # AWQ: group 128, 16-bit scale and 4-bit zero point
     ("int3", 3.125, "int4", "int", 3),
     ("int2", 2.125, "int4", "int", 2),

@@ -345,13 +345,19 @@ def _bound(parts: Parts, machine: Machine, rows: tuple[OpRow, ...] | None) -> An
 
 
 def _peak_used(parts: Parts, machine: Machine, scenario: Scenario) -> PeakFact | None:
-    """The matrix peak of the format that does most of the FLOPs."""
+    """The matrix peak of the format that does most of the linear layers' and convolutions' FLOPs.
+
+    Attention is left out of the choice where there is a choice: its share grows with the context, and the peak an answer
+    is measured against should not change half-way through a sweep.
+    """
     amounts: dict[tuple[str, str | None], float] = {}
+    families = {p.kernel.family for step, _, _ in parts.results for _, _, ks in step.blocks for p in ks}
+    counted = families - {"attention"} if families & {"matmul", "conv"} else families
     for step, _, _ in parts.results:
         for _, _, kernels in step.blocks:
             for priced in kernels:
                 for work in priced.kernel.work:
-                    if work.unit == "matmul":
+                    if work.unit == "matmul" and priced.kernel.family in counted:
                         key = (work.format, work.accumulate)
                         amount = float(np.mean(priced.cost.flops * priced.count))
                         amounts[key] = amounts.get(key, 0.0) + amount

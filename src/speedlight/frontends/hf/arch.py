@@ -1,0 +1,392 @@
+"""What an architecture is made of: frozen records that a family fills in and ``build`` composes.
+
+Equal layers compare equal, which is what folds them. A record says *what* is there; the op sequences are in ``parts``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct  # what a frozen dataclass does, at a fortieth of its cost at import
+
+
+class Index(Struct, frozen=True):
+    """A sparse-attention indexer: scores every cached token (or block) and keeps the best.
+
+    DeepSeek Sparse Attention, "DeepSeek-V3.2-Exp" (2025) §1 eq. 1–2; MiniMax-M3 scores blocks of tokens.
+
+    Attributes:
+        heads, dim: index heads and their width; one key of ``dim`` is cached per token.
+        topk: tokens a query attends to.
+        block: tokens one score stands for.
+        latent: queries come from the latent query rather than from the hidden state.
+        head_weights: a projection weighs the heads' scores.
+        query_norm: queries are normalised (one weight of ``dim``).
+        key_norm: ``layer_norm`` (with bias) or ``rms_norm``.
+        shared: this layer reuses the selection of an earlier one: no weights, no scores.
+    """
+
+    heads: int
+    dim: int
+    topk: int
+    block: int = 1
+    latent: bool = True
+    head_weights: bool = True
+    query_norm: bool = False
+    key_norm: str = "layer_norm"
+    shared: bool = False
+
+
+class Attention(Struct, frozen=True):
+    """Multi-head, grouped-query or multi-query attention.
+
+    Attributes:
+        v_dim: width of a value where it differs from ``head_dim``.
+        window: sliding window in tokens, None for full attention.
+        chunk: attention within consecutive chunks of so many tokens (Llama 4), None for none.
+        qk_norm: ``none``, ``head`` (a norm over head_dim, one weight for all heads), ``heads`` (over head_dim, a weight
+            for each head), ``full`` (over all heads) or ``plain`` (over head_dim, no weight).
+        rope: share of head_dim that is rotated; 0 for none.
+        gate: output gate: ``none``, ``query`` (the query projection makes it, Qwen3-Next) or ``head`` (one scalar a
+            head, Step-3.5).
+        sinks: one learned logit a head (gpt-oss).
+        k_eq_v: keys serve as values: one projection, one cached tensor.
+        shared_kv: keys and values are an earlier layer's: no projection, nothing cached, the same bytes read (Gemma 4).
+        index: sparse attention's indexer.
+        relative_bias: rows of a learned relative-position table of this layer.
+    """
+
+    heads: int
+    kv_heads: int
+    head_dim: int
+    v_dim: int | None = None
+    window: int | None = None
+    chunk: int | None = None
+    q_bias: bool = False
+    kv_bias: bool = False
+    out_bias: bool = False
+    qk_norm: str = "none"
+    norm_fn: str = "rms_norm"
+    qk_norm_bias: bool = False
+    v_norm: bool = False
+    rope: float = 1.0
+    gate: str = "none"
+    sinks: bool = False
+    causal: bool = True
+    k_eq_v: bool = False
+    shared_kv: bool = False
+    index: Index | None = None
+    relative_bias: int = 0
+
+
+class Mla(Struct, frozen=True):
+    """Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434 §2.1): what is cached is ``kv_rank + rope_dim``.
+
+    Attributes:
+        q_rank: width of the latent query, None for a direct projection.
+        rope: the ``rope_dim`` part is really rotated (Kimi Linear shares it without rotation).
+        gate: an output gate of full width, projected from the hidden state (Kimi K3).
+    """
+
+    heads: int
+    q_rank: int | None
+    kv_rank: int
+    nope_dim: int
+    rope_dim: int
+    v_dim: int
+    bias: bool = False
+    norm_fn: str = "rms_norm"
+    window: int | None = None
+    rope: bool = True
+    gate: bool = False
+    index: Index | None = None
+
+
+class CompressedAttention(Struct, frozen=True):
+    """DeepSeek-V4's attention: one shared key-value head, a sliding window, and a compressed far context.
+
+    "DeepSeek-V4" (2026) §2.3: *CSA* compresses every ``rate`` tokens into one entry and attends to the ``topk`` entries
+    an indexer picks; *HCA* compresses harder (``rate`` 128) and attends to all entries. The output projection is
+    low-rank in ``out_groups`` groups.
+
+    Attributes:
+        rate: tokens per compressed entry; 0 for the window alone.
+        overlap: CSA's entries mix two series, so compression projects to twice the width.
+        index_heads, index_dim, topk: the indexer over compressed entries; 0 for none (all entries are read).
+    """
+
+    heads: int
+    head_dim: int
+    q_rank: int
+    rope_dim: int
+    window: int
+    out_groups: int
+    out_rank: int
+    rate: int = 0
+    overlap: bool = False
+    index_heads: int = 0
+    index_dim: int = 0
+    topk: int = 0
+
+
+class Mamba1(Struct, frozen=True):
+    """Selective state space (Mamba, arXiv 2312.00752 §3.2–3.6).
+
+    Attributes:
+        inner: channels; state: N per channel; conv: taps; rank: width of the step-size projection.
+        bc_norm: RMS norms on step size, B and C: ``none``, ``learned`` (Jamba) or ``plain`` (Falcon-Mamba).
+        state_dtype: format the state is kept in; None for the activations'.
+    """
+
+    inner: int
+    state: int
+    conv: int
+    rank: int
+    bias: bool = False
+    conv_bias: bool = True
+    bc_norm: str = "none"
+    state_dtype: str | None = None
+
+
+class Mamba2(Struct, frozen=True):
+    """State space duality (Mamba-2, arXiv 2405.21060 §5–7).
+
+    Attributes:
+        heads, head_dim: their product is the inner width; groups: of B and C; state: N; chunk: tokens per block of the
+            block decomposition (§6).
+        norm: a gated RMS norm before the output projection.
+    """
+
+    heads: int
+    head_dim: int
+    groups: int
+    state: int
+    conv: int
+    chunk: int = 256
+    bias: bool = False
+    conv_bias: bool = True
+    norm: bool = True
+    state_dtype: str | None = None
+
+
+class DeltaNet(Struct, frozen=True):
+    """Gated delta rule (arXiv 2412.06464 §3) and its channel-wise gated form, Kimi delta attention (arXiv 2510.26692 §3).
+
+    Attributes:
+        key_heads, value_heads, key_dim, value_dim: value heads share key heads in groups.
+        channel_gate: decay per key channel (Kimi) rather than per head; then separate low-rank decay projections of
+            width ``gate_rank``.
+        out_gate_rank: width of the output gate's low-rank projection; 0 for a full one.
+        chunk: tokens per block of the chunk-wise form.
+    """
+
+    key_heads: int
+    value_heads: int
+    key_dim: int
+    value_dim: int
+    conv: int
+    channel_gate: bool = False
+    gate_rank: int = 0
+    out_gate_rank: int = 0
+    chunk: int = 64
+    state_dtype: str | None = "fp32"
+
+
+class Mlp(Struct, frozen=True):
+    """Two-layer (``act(x·U)·D``) or gated (``(act(x·G) ⊙ x·U)·D``) feed-forward.
+
+    Attributes:
+        conv: taps on a side of a depthwise convolution over the inner features (SANA's mix-FFN), 0 for none.
+    """
+
+    width: int
+    act: str = "silu"
+    gated: bool = True
+    bias: bool = False
+    conv: int = 0
+
+
+class Moe(Struct, frozen=True):
+    """Routed experts, with optional shared ones.
+
+    Attributes:
+        bias: of the experts' projections; ``router_bias`` of the router's.
+        balance_bias: a balancing offset an expert, adjusted outside training's gradients (a constant, no parameter).
+        latent: experts work in this narrower space, entered and left by two shared projections (Nemotron 3).
+        latent_norm: a norm on what leaves it.
+        shared_gate: a scalar gate on the shared expert (Qwen).
+        router_scale: learned scales of the router's input and of each expert (Gemma 4).
+    """
+
+    experts: int
+    picks: int
+    width: int
+    act: str = "silu"
+    gated: bool = True
+    bias: bool = False
+    router_bias: bool = False
+    balance_bias: bool = False
+    shared_width: int = 0
+    shared_gate: bool = False
+    latent: int | None = None
+    latent_norm: bool = False
+    router_scale: bool = False
+    distribution: str = "balanced"
+
+
+class DenseAndMoe(Struct, frozen=True):
+    """A dense feed-forward and routed experts side by side, each with norms of its own (Gemma 4)."""
+
+    mlp: Mlp
+    moe: Moe
+
+
+class Layer(Struct, frozen=True):
+    """One layer: a mixer and a feed-forward, either of which may be absent.
+
+    Attributes:
+        norm: ``rms_norm`` or ``layer_norm``; ``norm_weight`` False for one without learned scale (OLMo).
+        placement: ``pre``, ``post`` (after each residual sum), ``branch`` (after each part, before the sum: OLMo 2),
+            ``sandwich`` (before and after each part), ``parallel`` (mixer and feed-forward read the same normed input)
+            or ``parallel2`` (a norm for each).
+        streams: residual streams mixed by hyper-connections (DeepSeek-V4); 1 for the usual residual.
+        first_norm: the mixer's own norm is there (ModernBERT's first layer has none).
+        side_input: width of a per-layer embedding gated into the residual (Gemma 3n, Gemma 4).
+    """
+
+    mixer: Any = None
+    ffn: Any = None
+    norm: str = "rms_norm"
+    norm_bias: bool = False
+    norm_weight: bool = True
+    placement: str = "pre"
+    streams: int = 1
+    first_norm: bool = True
+    side_input: int = 0
+
+
+class Patches(Struct, frozen=True):
+    """An image's way in: a convolution of stride = kernel, class tokens, learned positions.
+
+    Attributes:
+        image, patch, channels: pixels on a side, of a patch, colour channels.
+        extra_tokens: class and distillation tokens.
+        bias: of the convolution.
+        positions: learned rows; 0 for none.
+        frames: images a patch spans (video towers).
+    """
+
+    image: int
+    patch: int
+    channels: int = 3
+    extra_tokens: int = 1
+    bias: bool = True
+    positions: int = 0
+    frames: int = 1
+
+    @property
+    def patches(self) -> int:
+        return (self.image // self.patch) ** 2
+
+    @property
+    def tokens(self) -> int:
+        return self.patches + self.extra_tokens
+
+
+class Diffusion(Struct, frozen=True):
+    """A diffusion transformer on latent patches (DiT, arXiv 2212.09748; MMDiT, arXiv 2403.03206).
+
+    Attributes:
+        heads, head_dim: of attention; their product is the model's width.
+        joint, single, plain: numbers of two-stream blocks, one-stream blocks and blocks of one kind only.
+        dual: joint blocks that attend to the image once more on its own (SD 3.5 medium).
+        cross: plain blocks cross-attend to the text; else text tokens are part of the sequence.
+        linear_attention: plain blocks attend linearly (SANA).
+        text_tokens, text_width: length and width of the text condition.
+        mlp: feed-forward of a block.
+        modulation: how blocks get their scales and shifts: ``full`` (hidden → 6·hidden in each), ``low`` (from an embedding
+            of 512) or ``shared`` (one for all blocks, a table in each: PixArt).
+        channels: of the latent, per patch in and out.
+        patch: latent positions a patch spans.
+        params: the published number of parameters, 0 where none is; what the blocks leave over is kept as one weight.
+        facts: what turns a picture into tokens, and the pipeline around a step (``vae_downsample``, ``guidance``, …).
+    """
+
+    heads: int
+    head_dim: int
+    joint: int
+    single: int
+    plain: int
+    dual: int
+    cross: bool
+    linear_attention: bool
+    text_tokens: int
+    text_width: int
+    mlp: Mlp
+    modulation: str
+    channels: int
+    patch: int
+    params: int = 0
+    facts: tuple[tuple[str, Any], ...] = ()
+
+
+class Arch(Struct, frozen=True):
+    """A whole model.
+
+    Attributes:
+        vocab: rows of the token table; 0 where the input is no text.
+        positions: rows of a learned position table, 0 for none.
+        segments: rows of a token-type table (BERT).
+        embed_norm: a norm right after the embedding.
+        embed_width: width of the token table where it differs from ``hidden`` (then projected in and out).
+        embed_projected_last: positions, segments and the norm come before that projection (ELECTRA), which has a bias.
+        final_norm, norm_weight: a norm before the head; with a learned scale.
+        pooled_norm: that norm runs on one token a sequence only.
+        tied: the head uses the embedding table.
+        head: ``lm``, ``mlm`` (dense + act + norm before the decoder), ``pooler`` (dense + tanh on one token a sequence),
+            ``classes`` (a classifier on one token a sequence), ``score`` (ELECTRA's discriminator), ``projection`` or
+            ``none``.
+        head_bias: of the decoder, classifier or projection; head_act: of ``mlm``;
+            head_dense_bias: of its dense layer.
+        outputs: width of a classifier or projection.
+        side_vocab: rows of the per-layer embedding table (Gemma 4), 0 for none.
+        patches: set for image models.
+        tower: a second, textual tower (CLIP); it sees ``tokens_per_sequence`` tokens for each image.
+        diffusion: set for diffusion transformers; ``layers`` is empty then.
+        layer_prefix: module path of the layer list.
+        tokens_per_sequence: fixed length of a sequence (image models), None where free.
+        assumptions: what the family assumed because the configuration did not say.
+        extra: named weight counts that belong to no layer (kept, never read in a text step: vision towers, …).
+    """
+
+    name: str
+    family: str
+    vocab: int
+    hidden: int
+    layers: tuple[Layer, ...]
+    tied: bool = False
+    positions: int = 0
+    segments: int = 0
+    embed_norm: bool = False
+    embed_width: int | None = None
+    embed_projected_last: bool = False
+    final_norm: bool = True
+    pooled_norm: bool = False
+    norm: str = "rms_norm"
+    norm_bias: bool = False
+    norm_weight: bool = True
+    head: str = "lm"
+    head_bias: bool = False
+    head_act: str = "gelu"
+    head_dense_bias: bool = True
+    outputs: int = 0
+    causal: bool = True
+    side_vocab: int = 0
+    patches: Patches | None = None
+    tower: Arch | None = None
+    diffusion: Diffusion | None = None
+    layer_prefix: str = "model.layers.*"
+    max_context: int | None = None
+    tokens_per_sequence: int | None = None
+    assumptions: tuple[tuple[str, Any], ...] = ()
+    extra: tuple[tuple[str, int], ...] = ()
