@@ -134,17 +134,17 @@ def test_expert_parallel_divides_experts_and_conserves_work() -> None:
 
 @given(questions())
 def test_chunks_do_not_change_a_sweep(question: Question) -> None:
-    import speedlight.engine.predict as engine
+    import speedlight.engine.sweep as engine
 
     scenario = speedlight.make_scenario(
         question.model, question.machine, **{**question.options, "batch": np.array([[1.0], [7.0]]),
                                              "isl": np.array([3.0, 50.0, 900.0])},
     )  # fmt: skip
-    whole = engine.predict(scenario)
+    whole = predict(scenario)
     keep = engine.CHUNK
     try:
         engine.CHUNK = 2
-        pieces = engine.predict(scenario)
+        pieces = predict(scenario)
     finally:
         engine.CHUNK = keep
     for field in dataclasses.fields(whole):

@@ -14,7 +14,7 @@ import click
 from .._foundation.errors import BadInput
 from .._foundation.version import VERSION
 from . import options
-from .main import emit_json
+from .output import emit_json
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 

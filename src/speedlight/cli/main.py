@@ -9,7 +9,6 @@ import itertools
 import json
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from .._foundation.errors import BadInput, SpeedlightError
 
@@ -59,14 +58,3 @@ def _fail(error: SpeedlightError, words: list[str]) -> int:
 
 def _wants_json(words: list[str]) -> bool:
     return any(a == "--json" and b == "-" for a, b in itertools.pairwise(words)) or "--json=-" in words
-
-
-def emit_json(data: Any, target: str) -> None:
-    """Write one JSON object to stdout (``-``) or, atomically, to a file."""
-    from .._foundation.files import write_atomically
-
-    text = json.dumps(data, indent=None if target == "-" else 1, allow_nan=False)
-    if target == "-":
-        print(text)
-    else:
-        write_atomically(target, text + "\n")

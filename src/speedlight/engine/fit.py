@@ -17,8 +17,9 @@ from ..scenario.scenario import Scenario
 from ..workload.workload import Group, Step, single_step
 from .evaluate import bindings
 from .memory import combine
-from .predict import check_sizes, free_symbols
+from .phase import free_symbols
 from .resolve import Plan, Resolved, plan, resolve
+from .sizes import check_sizes
 
 MOST_SEQUENCES = 1 << 20
 MOST_CONTEXT = 1 << 27

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from .._foundation.arrays import Value, maximum
 from ..lowering.ledger import Ledger
 from ..workload.workload import Group, Step, Workload
 from .evaluate import bindings
+from .phase import Parts
 from .resolve import Plan, Resolved
-
-if TYPE_CHECKING:
-    from .predict import Parts
 
 
 def memory_of(parts: Parts, resolved: Resolved, made: Plan, dims: Mapping[str, Value]) -> Ledger:

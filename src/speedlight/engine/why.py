@@ -11,6 +11,7 @@ from .._foundation.arrays import Value
 from ..hardware.machine import Machine
 from ..workload.workload import Group, Step
 from .evaluate import evaluate_step
+from .phase import run_phase, total
 from .prediction import Crossover, Sensitivity
 from .resolve import Plan, Resolved
 
@@ -47,9 +48,7 @@ def sensitivities(resolved: Resolved, made: Plan, dims: Mapping[str, Value], tim
 
 
 def _time(resolved: Resolved, made: Plan, dims: Mapping[str, Value], machine: Machine) -> Value:
-    from .predict import _total, run_phase
-
-    return _total(run_phase(resolved, made, dims, machine, ndim=1), "time")
+    return total(run_phase(resolved, made, dims, machine, ndim=1), "time")
 
 
 def crossovers(resolved: Resolved, made: Plan, dims: Mapping[str, Value]) -> tuple[Crossover, ...]:

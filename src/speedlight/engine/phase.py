@@ -1,0 +1,78 @@
+"""A call of the phase as weighted steps, each priced once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .._foundation.arrays import Value, shape_of
+from ..graph.ir import Graph
+from ..hardware.machine import Machine
+from ..workload.workload import Group, Step, Workload, single_step
+from . import growing
+from .evaluate import StepResult, evaluate_step
+from .power import clock_under_limit
+from .resolve import Plan, Resolved
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A call of the phase as weighted steps.
+
+    Attributes:
+        results: (step result, weight): the call's time is Σ weight · step time, over an extra leading axis of a step
+            that stands for several contexts.
+        error: bound on the relative error of integrating over a growing context.
+    """
+
+    results: tuple[tuple[StepResult, Value, bool], ...]
+    error: float = 0.0
+
+
+def free_symbols(graph: Graph, workload: Workload) -> dict[str, Value]:
+    """Values of a captured module's own dimensions: the question's, else the capture's."""
+    symbols: dict[str, Value] = {**graph.symbols, **workload.symbols}
+    if "batch" in graph.symbols:
+        symbols["batch"] = workload.batch
+    return symbols
+
+
+def run_phase(
+    resolved: Resolved, made: Plan, dims: Mapping[str, Value], machine: Machine | None = None, ndim: int = 0
+) -> Parts:
+    """Price the phase's steps, on another machine than the scenario's if given (whose arrays have ``ndim`` axes).
+
+    ``generate`` is a prefill and osl − 1 decode steps over a growing context, integrated as :mod:`.growing` says.
+    """
+    scenario = resolved.scenario
+    workload = scenario.program.workload
+    chosen = machine if machine is not None else resolved.machine
+    symbols = free_symbols(resolved.graph, workload)
+
+    def run(step: Step) -> StepResult:
+        return evaluate_step(made, step, chosen, scenario.point, resolved.stack, dims, symbols, throttle)
+
+    throttle = clock_under_limit(chosen, scenario.point)
+    if workload.phase != "generate":
+        return Parts(((run(single_step(workload)), 1.0, False),))
+    prefill = run(Step("prefill", workload.groups or (Group(workload.batch, workload.isl, 0),), 1, 0, False))
+    steps = workload.osl - 1
+    ndim = max(ndim, len(shape_of(scenario)))
+    context, share = growing.contexts(workload.isl, steps, ndim)
+    decode = run(Step("decode", (Group(workload.batch, 1, context),), 1, 0, False))
+    error = growing.relative_error(decode.time, ndim)
+    return Parts(((prefill, 1.0, False), (decode, share * steps, True)), error)
+
+
+def weighted(value: Value, weight: Value, nodes: bool) -> Value:
+    """Σ weight · value; over the leading axis of context nodes where there is one."""
+    if not nodes:
+        return value * weight
+    return growing.over_nodes(value, weight)
+
+
+def total(parts: Parts, name: str) -> Value:
+    result: Value = 0.0
+    for step, weight, nodes in parts.results:
+        result = result + weighted(getattr(step, name), weight, nodes)
+    return result

@@ -1,0 +1,55 @@
+"""Sizes that make sense, checked before anything is priced."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .._foundation.arrays import Value
+from .._foundation.errors import BadInput
+from ..graph.ir import Graph
+from ..workload.workload import Workload
+
+
+def check_sizes(workload: Workload, graph: Graph) -> None:
+    """Refuse sizes that are not positive whole numbers, and phases the model cannot do."""
+    least = {"batch": 1, "isl": 1, "osl": 1, "context": 0}
+    for name, smallest in least.items():
+        _whole(name, getattr(workload, name), smallest)
+    for name, value in workload.symbols.items():
+        _whole(name, value, 1)
+        if name not in graph.symbols:
+            raise BadInput(f"{graph.name} has no size {name!r}", expected=", ".join(graph.symbols) or "no free sizes")
+    for group in workload.groups:
+        for name, smallest in (("count", 1), ("new", 1), ("cached", 0)):
+            _whole(f"groups {name}", getattr(group, name), smallest)
+    if workload.training.micro_batch is not None:
+        _whole("micro_batch", workload.training.micro_batch, 1)
+        if np.any(np.asarray(workload.batch) % np.asarray(workload.training.micro_batch)):
+            raise BadInput(
+                f"micro-batch {workload.training.micro_batch} does not divide the batch {workload.batch}",
+                expected="a divisor of the batch",
+            )
+    if workload.phase in ("prefill", "decode", "generate") and not graph.attrs.get("causal", False):
+        raise BadInput(
+            f"{graph.name} does not generate tokens, so it has no {workload.phase} phase", expected="--phase forward"
+        )
+    static = graph.attrs.get("static", ())
+    for name in static:
+        wanted = workload.batch if name == "batch" else workload.symbols.get(name)
+        if wanted is not None and np.any(np.asarray(wanted) != graph.symbols.get(name)):
+            raise BadInput(
+                f"the capture of {graph.name} holds at {name} = {graph.symbols.get(name)} only",
+                hint=f"give --input with the {name} you want",
+            )
+
+
+def _whole(name: str, value: Value, least: int) -> None:
+    array = np.asarray(value)
+    if array.size == 0:
+        raise BadInput(f"{name} is an empty array", expected="at least one value")
+    if array.dtype.kind not in "iuf" or not np.all(np.isfinite(array)):
+        raise BadInput(f"{name} is {value!r}", expected="a whole number")
+    if np.any(array < least):
+        raise BadInput(f"{name} is {np.min(array):g}", expected=f"at least {least}")
+    if np.any(array > 1e12):
+        raise BadInput(f"{name} is {np.max(array):g}", expected="at most 10^12")

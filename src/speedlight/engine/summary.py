@@ -1,0 +1,160 @@
+"""Priced steps → what an answer says of them: op rows, the bound, the peak, throughput, coverage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .._foundation.arrays import Value, maximum
+from ..costs.cost import bound_names
+from ..costs.price import peak_for
+from ..graph.ir import Graph
+from ..hardware.machine import Machine
+from ..scenario.scenario import Scenario
+from ..workload.workload import Workload
+from .phase import Parts, weighted
+from .prediction import Coverage, OpRow, PeakFact
+
+
+def op_rows(parts: Parts, machine: Machine) -> tuple[OpRow, ...]:
+    """Rows of all kernels and gaps; kernels that never run are left out."""
+    names = bound_names(tuple(f"link:{d.name}" for d in machine.domains))
+    rows: list[OpRow] = []
+    several = len(parts.results) > 1
+    for step, weight, nodes in parts.results:
+        label = step.step.name if several else ""
+        for (block, phase, kernels), passage in zip(step.blocks, step.timeline.passages, strict=True):
+            for priced in kernels:
+                cost, kernel = priced.cost, priced.kernel
+
+                def sum_of(value: Value, count: Value = priced.count, w: Value = weight, n: bool = nodes) -> Value:
+                    return weighted(value * count, w, n)
+
+                count = sum_of(1.0)
+                if not count:
+                    continue
+                busiest: Value = 0.0
+                for seconds in cost.busy.values():
+                    busiest = maximum(busiest, seconds)
+                bound = cost.bound
+                index = int(np.ravel(bound)[np.size(bound) // 2])
+                rows.append(
+                    OpRow(
+                        kernel.name, kernel.path, kernel.kind, count, sum_of(cost.time), sum_of(busiest),
+                        sum_of(cost.limit), names[index], sum_of(cost.flops), sum_of(cost.bytes), phase, label,
+                    )
+                )  # fmt: skip
+            gap = weighted(passage.gap, weight, nodes)
+            if gap > 0:
+                rows.append(
+                    OpRow(f"{block}.gap", block, "gap", 1.0, gap, gap, 0.0, "launch", 0.0, 0.0, phase, label)
+                )
+    return tuple(rows)
+
+
+def bound(parts: Parts, machine: Machine, rows: tuple[OpRow, ...] | None) -> Any:
+    """The bound most of the time is spent under: by name for a scalar, an array of names for a sweep."""
+    if rows is not None:
+        shares: dict[str, Any] = {}
+        for row in rows:
+            shares[row.bound] = shares.get(row.bound, 0.0) + row.time
+        return max(shares, key=lambda k: shares[k]) if shares else "latency"
+    names = bound_names(tuple(f"link:{d.name}" for d in machine.domains))
+    spent: list[Value] = [0.0] * len(names)
+    for step, weight, nodes in parts.results:
+        for (_, _, kernels), passage in zip(step.blocks, step.timeline.passages, strict=True):
+            for priced in kernels:
+                seconds = priced.cost.time * priced.count
+                for index in np.flatnonzero(np.bincount(np.ravel(priced.cost.bound))).tolist():
+                    here = seconds * (priced.cost.bound == index)
+                    spent[index] = spent[index] + weighted(here, weight, nodes)
+            launch = names.index("launch")
+            spent[launch] = spent[launch] + weighted(passage.gap, weight, nodes)
+    best: Value = spent[0]
+    which: Value = np.zeros(np.shape(best), dtype=int)
+    for index, seconds in enumerate(spent[1:], start=1):
+        better = seconds > best
+        which = np.where(better, index, which)
+        best = maximum(best, seconds)
+    return np.asarray(names, dtype=object)[which]
+
+
+def peak_used(parts: Parts, machine: Machine, scenario: Scenario) -> PeakFact | None:
+    """The matrix peak of the format that does most of the linear layers' and convolutions' FLOPs.
+
+    Attention is left out of the choice where there is a choice: its share grows with the context, and the peak an answer
+    is measured against should not change half-way through a sweep.
+    """
+    amounts: dict[tuple[str, str | None], float] = {}
+    families = {p.kernel.family for step, _, _ in parts.results for _, _, ks in step.blocks for p in ks}
+    counted = families - {"attention"} if families & {"matmul", "conv"} else families
+    for step, _, _ in parts.results:
+        for _, _, kernels in step.blocks:
+            for priced in kernels:
+                for work in priced.kernel.work:
+                    if work.unit == "matmul" and priced.kernel.family in counted:
+                        key = (work.format, work.accumulate)
+                        amount = float(np.mean(priced.cost.flops * priced.count))
+                        amounts[key] = amounts.get(key, 0.0) + amount
+    if not amounts:
+        return None
+    number_format, accumulate = max(amounts, key=lambda k: amounts[k])
+    used = peak_for(machine, "matmul", number_format, accumulate, scenario.point)
+    return PeakFact(used.format, used.accumulate, used.flops, used.grade)
+
+
+def roofs(machine: Machine, peak: PeakFact | None) -> dict[str, dict[str, Value]]:
+    """What a roofline draws, per device: rates of the matrix and vector units, bandwidths of caches and main memory."""
+    compute = {p.unit: p.flops for p in machine.engine.peaks if p.unit == "vector" and p.format == "fp32"}
+    if peak is not None:
+        compute = {f"{peak.format} matmul": peak.flops, **compute}
+    memory = {t.name: t.bandwidth for t in machine.tiers if t.role in ("cache", "sram", "main")}
+    return {"compute": compute, "memory": memory}
+
+
+def throughput(workload: Workload, graph: Graph, time: Value, dp: Value, devices: Value) -> dict[str, Any]:
+    if graph.attrs.get("kind") == "transformer":
+        unit = "tokens/s"
+        per_call = {
+            "decode": workload.batch, "prefill": workload.batch * workload.isl, "forward": workload.batch * workload.isl,
+            "train": workload.batch * workload.isl, "generate": workload.batch * workload.osl,
+        }[workload.phase]  # fmt: skip
+        if workload.groups:
+            per_call = sum(g.count * g.new for g in workload.groups)
+    else:
+        unit, per_call = "samples/s", workload.batch
+    value = per_call * dp / time
+    return {"value": value, "unit": unit, "per_device": value / devices}
+
+
+def ttft(parts: Parts, workload: Workload) -> Value | None:
+    return parts.results[0][0].time if workload.phase in ("generate", "prefill") else None
+
+
+def tpot(parts: Parts, workload: Workload) -> Value | None:
+    """Mean seconds per output token after the first; undefined (None) for a single token."""
+    if workload.phase == "decode":
+        return parts.results[0][0].time
+    if workload.phase != "generate":
+        return None
+    steps = workload.osl - 1
+    if not isinstance(steps, np.ndarray) and steps == 0:
+        return None
+    step, weight, nodes = parts.results[1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return weighted(step.time, weight, nodes) / steps
+
+
+def coverage(graph: Graph, parts: Parts) -> Coverage:
+    unknown = tuple(graph.attrs.get("unknown_ops", ()))
+    if not unknown:
+        return Coverage()
+    total = missing = 0.0
+    for step, _, _ in parts.results:
+        for _, _, kernels in step.blocks:
+            for priced in kernels:
+                size = float(np.mean(priced.cost.bytes * priced.count))
+                total += size
+                missing += size if priced.kernel.kind == "other" else 0.0
+    return Coverage(1.0, 1.0 - missing / total if total else 1.0, unknown)
