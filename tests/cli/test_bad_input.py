@@ -119,6 +119,7 @@ WORDS: list[tuple[list[str], str]] = [
     (["explain", "llama-3.1-8b", *ON, "--technique", "magic"], "magic"),
     (["explain", "llama-3.1-8b", *ON, "--schedule", "zero-bubble"], "zero-bubble"),
     (["explain", "llama-3.1-8b", *ON, "--offload", "kv:host"], "offload"),
+    (["explain", "qwen3-30b-a3b", *ON, "--moe-load", "power:1.2"], "power:1.2"),
     (["explain", "llama-3.1-8b", *ON, "--by", "colour"], "colour"),
     (["explain", "llama-3.1-8b", *ON, "--input", "1x3"], "--input"),
     (["explain", "llama-3.1-8b", *ON, "--phase", "train", "--optimizer", "magic"], "magic"),

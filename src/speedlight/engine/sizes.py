@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .._foundation.arrays import Value
-from .._foundation.errors import BadInput
+from .._foundation.errors import BadInput, Unsupported
 from ..graph.ir import Graph
 from ..workload.workload import Workload
 
@@ -29,6 +29,11 @@ def check_sizes(workload: Workload, graph: Graph) -> None:
                 f"micro-batch {workload.training.micro_batch} does not divide the batch {workload.batch}",
                 expected="a divisor of the batch",
             )
+    if workload.moe_load != "balanced":
+        raise Unsupported(
+            f"expert load {workload.moe_load!r} is part of the file format but not executed by this version",
+            expected="balanced",
+        )
     if workload.phase in ("prefill", "decode", "generate") and not graph.attrs.get("causal", False):
         raise BadInput(
             f"{graph.name} does not generate tokens, so it has no {workload.phase} phase", expected="--phase forward"

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from .._foundation.expr import Expr, substitute, symbols, total
 from .._foundation.formats import bytes_per_element
@@ -39,9 +39,13 @@ def _kernels(graph: Graph, block: Block, stack: Stack) -> tuple[Kernel, ...]:
     if stack.merge_linears:
         groups = _merge(block, groups)
     if stack.fuse_all:
-        groups = _fuse_everything(groups)
+        groups = _wrap(block, _fuse_everything(groups), lambda last, first: all(o.kind in STREAMING for o in first))
     else:
-        groups = _fuse(_wrap(block, groups, stack), stack)
+
+        def named(last: list[Op], first: list[Op]) -> bool:
+            return any(r.matches(tuple(o.fn for o in (*last, *first))) for r in stack.fuse)
+
+        groups = _fuse(_wrap(block, groups, named), stack)
     needed = _last_reader(groups, block)
     return tuple(_kernel(graph, block, group, index, needed, stack) for index, group in enumerate(groups))
 
@@ -86,23 +90,24 @@ def _fuse(groups: list[list[Op]], stack: Stack) -> list[list[Op]]:
     return result
 
 
-def _wrap(block: Block, groups: list[list[Op]], stack: Stack) -> list[list[Op]]:
-    """A repeated block's last op and the next instance's first are neighbours too (the residual sum and its norm).
+def _wrap(block: Block, groups: list[list[Op]], joins: Callable[[list[Op], list[Op]], bool]) -> list[list[Op]]:
+    """A repeated block's last kernel and the next instance's first are neighbours too (a residual sum and its norm).
 
-    The pair is booked at the front, as what the previous instance left to do.
+    Where they join they are booked at the front, as what the previous instance left to do.
     """
     if block.count.constant == 1 or len(block.inputs) != 1 or len(block.outputs) != 1 or len(groups) < 3:
         return groups
-    last, first = groups[-1], groups[0]
-    if len(last) != 1 or len(first) != 1 or not any(w.tensor == block.outputs[0] for w in last[0].writes):
+    handed, taken = block.outputs[0], block.inputs[0]
+    last, first = groups[-1], [_renamed(op, taken, handed) for op in groups[0]]
+    written = any(w.tensor == handed for op in last for w in op.writes)
+    if not written or not any(_feeds(op, first[0]) for op in last) or not joins(last, first):
         return groups
-    reads = tuple(
-        dataclasses.replace(r, tensor=block.outputs[0]) if r.tensor == block.inputs[0] else r for r in first[0].reads
-    )
-    joined = dataclasses.replace(first[0], reads=reads)
-    if not _feeds(last[0], joined) or not any(r.matches((last[0].fn, joined.fn)) for r in stack.fuse):
-        return groups
-    return [[last[0], joined], *groups[1:-1]]
+    return [[*last, *first], *groups[1:-1]]
+
+
+def _renamed(op: Op, old: str, new: str) -> Op:
+    reads = tuple(dataclasses.replace(r, tensor=new) if r.tensor == old else r for r in op.reads)
+    return dataclasses.replace(op, reads=reads)
 
 
 def _fuse_everything(groups: list[list[Op]]) -> list[list[Op]]:
