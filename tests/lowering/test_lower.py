@@ -49,7 +49,7 @@ def test_stacks_change_launches_and_activation_traffic_and_nothing_else(model: s
         for what in ("matmul", "vector", "transcendental", "weight", "kv", "state"):
             assert sums.get(what, 0) == pytest.approx(eager.get(what, 0), rel=1e-9), (name, what)
     assert found["ideal"]["kernels"] <= found["vllm"]["kernels"] < eager["kernels"]
-    assert found["ideal"]["activation"] < found["vllm"]["activation"] < eager["activation"]
+    assert found["ideal"]["activation"] <= found["vllm"]["activation"] < eager["activation"]
 
 
 def test_the_work_is_the_graphs() -> None:
