@@ -61,9 +61,16 @@ def vocabulary_is_known(graph: Graph) -> Iterator[str]:
 
 
 def operands_are_declared(graph: Graph) -> Iterator[str]:
-    """Every operand names a tensor; an activation is read only after something wrote or handed it in."""
+    """Every operand names a tensor; an activation is read only after something wrote or handed it in.
+
+    A backward block also reads what its forward block (``attrs["mirrors"]``) left.
+    """
+    mirrors = graph.attrs.get("mirrors", {})
+    forward = {b.name: b for b in graph.blocks if b.phase == "forward"}
     for block in graph.blocks:
         known = set(block.inputs)
+        if block.phase == "backward" and mirrors.get(block.name) in forward:
+            known |= set(forward[mirrors[block.name]].tensors)
         for op in block.ops:
             for operand in (*op.reads, *op.writes):
                 if operand.tensor not in block.tensors and operand.tensor not in graph.shared:
@@ -116,9 +123,15 @@ def symbols_are_bound(graph: Graph) -> Iterator[str]:
 
 
 def persistents_are_whole(graph: Graph) -> Iterator[str]:
-    tensors = [t for b in graph.blocks for t in b.tensors.values()] + list(graph.shared.values())
-    for tensor in tensors:
-        if tensor.cls in ("weight", "kv", "state", "optimizer") and tensor.persistent is None:
+    """A kept tensor has its record once: where the forward pass declares it, or where the training step makes it.
+
+    Backward and optimizer blocks declare weights and caches they use again, without a record.
+    """
+    tensors = [(t, b.phase == "forward") for b in graph.blocks for t in b.tensors.values()]
+    tensors += [(t, True) for t in graph.shared.values()]
+    for tensor, home in tensors:
+        wants = ("weight", "kv", "state", "optimizer") if home else ("optimizer",)
+        if tensor.cls in wants and tensor.persistent is None:
             yield f"{tensor.name}: a {tensor.cls} without a persistent record"
         if tensor.persistent and abs(sum(s for _, s in tensor.persistent.homes) - 1) > 1e-9:
             yield f"{tensor.name}: home shares do not sum to 1"

@@ -17,10 +17,9 @@ def unsharded(graph: Graph) -> dict[str, Any]:
 def persistent_tensors(graph: Graph) -> Iterator[tuple[Block | None, Tensor]]:
     """Every persistent tensor once: a block's own (each stands for ``count``), then shared ones."""
     for block in graph.blocks:
-        if block.phase == "forward":
-            for tensor in block.tensors.values():
-                if tensor.persistent is not None:
-                    yield block, tensor
+        for tensor in block.tensors.values():
+            if tensor.persistent is not None:
+                yield block, tensor
     for tensor in graph.shared.values():
         if tensor.persistent is not None:
             yield None, tensor
