@@ -30,7 +30,7 @@ assert answer.time.size == 1_000_000
 print(json.dumps({"seconds": seconds, "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
 """
 FLAT = MILLION.replace(
-    "speedlight.explain(\"llama-3.1-70b\", \"dgx-h100\", phase=\"decode\")\nstart",
+    'speedlight.explain("llama-3.1-70b", "dgx-h100", phase="decode")\nstart',
     "rng = np.random.default_rng(0); n = 1_000_000\n"
     "question = speedlight.make_scenario('llama-3.1-70b', 'dgx-h100', phase='decode',\n"
     "    batch=rng.integers(1, 257, n).astype(float), context=rng.integers(1, 65536, n).astype(float),\n"

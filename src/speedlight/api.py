@@ -78,9 +78,7 @@ def make_scenario(
     given = {k: v for k, v in sizes.items() if v is not None}
     if phase == "decode" and context is None and isl is not None:
         given["context"] = isl
-    workload = Workload(
-        phase=phase, **given, training=Training(optimizer, recompute, micro_batch), moe_load=moe_load
-    )
+    workload = Workload(phase=phase, **given, training=Training(optimizer, recompute, micro_batch), moe_load=moe_load)
     return Scenario(
         (Program(ref, workload, Parallel(tp=tp, ep=ep, dp=dp, pp=pp, cp=cp, zero=zero), stack),),
         machine,

@@ -66,7 +66,11 @@ CONFIGS: list[tuple[str, Any, str]] = [
     ("unknown dtype", {**LLAMA, "torch_dtype": "float13"}, "float13"),
     ("unknown quantiser", {**LLAMA, "quantization_config": {"quant_method": "magic"}}, "magic"),
     ("quantiser bits", {**LLAMA, "quantization_config": {"quant_method": "gptq", "bits": 13}}, "13"),
-    ("quantiser without groups", {**LLAMA, "quantization_config": {"quant_method": "compressed-tensors"}}, "config_groups"),
+    (
+        "quantiser without groups",
+        {**LLAMA, "quantization_config": {"quant_method": "compressed-tensors"}},
+        "config_groups",
+    ),
     ("model_type is a number", {**LLAMA, "model_type": 5}, "model_type"),
 ]
 

@@ -66,7 +66,9 @@ def test_fit_and_compare_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_saved_question_gives_the_same_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     saved = str(tmp_path / "s.yaml")
-    assert main(["explain", "llama-3.1-8b", "--on", "h100-sxm-80gb", "--isl", "77", "--save", saved, "--json", "-"]) == 0
+    assert (
+        main(["explain", "llama-3.1-8b", "--on", "h100-sxm-80gb", "--isl", "77", "--save", saved, "--json", "-"]) == 0
+    )
     first = json.loads(capsys.readouterr().out)
     assert main(["explain", saved, "--json", "-"]) == 0
     assert json.loads(capsys.readouterr().out) == first
@@ -80,6 +82,7 @@ def test_stdout_holds_json_and_nothing_else(capsys: pytest.CaptureFixture[str]) 
 
 def seconds_to(code: str) -> float:
     """Least wall seconds of five runs over those of an empty program: noise only ever adds."""
+
     def run(program: str) -> float:
         timer = "import time; t = time.perf_counter()\n{}\nprint(time.perf_counter() - t)"
         out = subprocess.run([sys.executable, "-c", timer.format(program)], capture_output=True, text=True, check=True)
@@ -105,7 +108,12 @@ def test_help_is_quick() -> None:
 
 def test_the_wheel_carries_its_data() -> None:
     root = files("speedlight")
-    for needed in ("hardware/catalogue/index.json", "stacks/catalogue/ideal@1.yaml", "py.typed", "frontends/zoo/index.json"):
+    for needed in (
+        "hardware/catalogue/index.json",
+        "stacks/catalogue/ideal@1.yaml",
+        "py.typed",
+        "frontends/zoo/index.json",
+    ):
         assert (root / needed).is_file(), needed
 
 

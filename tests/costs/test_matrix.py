@@ -52,8 +52,6 @@ def test_waste_is_at_least_one_and_arrays_agree(m: int, n: int, k: int, batch: i
 @given(st.sampled_from(["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv"]), st.integers(1, 600))
 def test_messages_move_what_the_algorithms_say(name: str, n: int) -> None:
     moved = traffic(name, float(n), 1.0)
-    assert moved == pytest.approx(
-        {"all_reduce": 2 * (n - 1) / n, "send_recv": float(n > 1)}.get(name, (n - 1) / n)
-    )
+    assert moved == pytest.approx({"all_reduce": 2 * (n - 1) / n, "send_recv": float(n > 1)}.get(name, (n - 1) / n))
     for topology in ("switch", "ring"):
         assert least_traffic(name, float(n), 1.0, topology) <= moved

@@ -32,7 +32,9 @@ def expressions() -> st.SearchStrategy[Expr]:
     leaves = st.one_of(st.just(A), st.just(B), st.integers(1, 50).map(const))
     return st.recursive(
         leaves,
-        lambda inner: st.tuples(st.sampled_from(["+", "-", "*", "min", "max", "ceil", "where"]), inner, inner).map(build),
+        lambda inner: st.tuples(st.sampled_from(["+", "-", "*", "min", "max", "ceil", "where"]), inner, inner).map(
+            build
+        ),
         max_leaves=12,
     )
 

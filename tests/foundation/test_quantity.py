@@ -32,7 +32,9 @@ def test_quantities_read_as_si(text: object, unit: str, value: float) -> None:
     assert parse_quantity(text, unit) == pytest.approx(value, rel=1e-12)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("text", ["", "GB", "80 XB", "80 GB/s", "nan", "inf", "1e999", "eighty", "80 80 GB", None, True])
+@pytest.mark.parametrize(
+    "text", ["", "GB", "80 XB", "80 GB/s", "nan", "inf", "1e999", "eighty", "80 80 GB", None, True]
+)
 def test_nonsense_is_refused(text: object) -> None:
     with pytest.raises(BadInput):
         parse_quantity(text, "B")  # type: ignore[arg-type]

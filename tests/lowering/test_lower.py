@@ -100,7 +100,9 @@ def test_memory_grows_with_sequences_and_context(model: str, count: int, cached:
 
     def kv(n: int, c: int) -> Any:
         env = {**stats.unsharded(graph), "tp": 1.0, **STEP, "tokens": float(n), "seqs": float(n), "logits": float(n)}
-        return plan.evaluate(env, [{"count": float(n), "new": 1.0, "cached": float(c)}], 1e12, load_stack("ideal")).by_class["kv"]
+        return plan.evaluate(
+            env, [{"count": float(n), "new": 1.0, "cached": float(c)}], 1e12, load_stack("ideal")
+        ).by_class["kv"]
 
     assert kv(count, cached) == pytest.approx(count * kv(1, cached), rel=1e-9)
     assert kv(1, cached + 8192) >= kv(1, cached)
@@ -109,7 +111,8 @@ def test_memory_grows_with_sequences_and_context(model: str, count: int, cached:
 @pytest.mark.parametrize("name", sorted(stack_files()))
 def test_every_shipped_stack_states_where_its_figures_come_from(name: str) -> None:
     stack = load_stack(name)
-    assert stack.date and stack.description
+    assert stack.date
+    assert stack.description
     for note in stack.assumptions:
         assert note.source or note.grade == "assumed", note
 

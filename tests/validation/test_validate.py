@@ -38,11 +38,21 @@ def test_every_row_comes_back_with_a_status(tmp_path: Path) -> None:
     assert result["predicted"] == 2
     assert result["coverage"] == pytest.approx(2 / 6)
     written = pq.read_table(out)
-    assert written.column_names == [*ROWS, "predicted_latency", "limit_latency", "low_latency", "high_latency", "layer", "status"]
+    assert written.column_names == [
+        *ROWS,
+        "predicted_latency",
+        "limit_latency",
+        "low_latency",
+        "high_latency",
+        "layer",
+        "status",
+    ]
     data = written.to_pydict()
     assert data["status"] == ["ok", "ok", "unknown-device", "unsupported:gemm_dtype int1", "invalid:m", "invalid:m"]
     assert data["predicted_latency"][2:] == [None] * 4
-    for low, p, high, limit in zip(*(data[f"{n}_latency"][:2] for n in ("low", "predicted", "high", "limit")), strict=True):
+    for low, p, high, limit in zip(
+        *(data[f"{n}_latency"][:2] for n in ("low", "predicted", "high", "limit")), strict=True
+    ):
         assert limit <= low <= p <= high
     assert data["device"] == ROWS["device"]
 
@@ -76,7 +86,9 @@ def test_a_suite_is_found_by_name_or_columns(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"not parquet", b"PAR1" + b"\0" * 50 + b"PAR1", b"a,b\n1,2,3\n"], ids=["empty", "text", "damaged", "ragged"]
+    "content",
+    [b"", b"not parquet", b"PAR1" + b"\0" * 50 + b"PAR1", b"a,b\n1,2,3\n"],
+    ids=["empty", "text", "damaged", "ragged"],
 )
 def test_damaged_tables_are_refused(content: bytes, tmp_path: Path) -> None:
     for name in ("gemm.parquet", "gemm.csv", "gemm.csv.gz", "gemm.txt"):
@@ -87,7 +99,9 @@ def test_damaged_tables_are_refused(content: bytes, tmp_path: Path) -> None:
 
 def test_csv_works_like_parquet(tmp_path: Path) -> None:
     path = tmp_path / "gemm.csv"
-    path.write_text("device,gemm_dtype,m,n,k,latency\nNVIDIA H200,bfloat16,1,4096,4096,1e-5\nNVIDIA H200,bfloat16,x,1,1,1\n")
+    path.write_text(
+        "device,gemm_dtype,m,n,k,latency\nNVIDIA H200,bfloat16,1,4096,4096,1e-5\nNVIDIA H200,bfloat16,x,1,1,1\n"
+    )
     result = validate(path)
     assert result["status"] == {"ok": 1, "invalid:m": 1}
 

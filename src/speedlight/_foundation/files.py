@@ -114,4 +114,6 @@ def write_atomically(path: str | Path, text: str) -> None:
             Path(temporary).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise BadFile(f"cannot write {path}: {error.strerror or error}", hint="check the folder and its rights") from None
+        raise BadFile(
+            f"cannot write {path}: {error.strerror or error}", hint="check the folder and its rights"
+        ) from None

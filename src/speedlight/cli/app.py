@@ -180,7 +180,9 @@ def list_models(pattern: str, json_to: str | None) -> int:
 @click.option("--predictions", type=click.Path(path_type=Path), help="Write every row with its predictions (Parquet).")
 @click.option("--bar", multiple=True, metavar="COLUMN:METRIC=VALUE", help="Repeatable; exit 1 if one is missed.")
 @options.json_to
-def validate(table: Path, suite: str | None, predictions: Path | None, bar: tuple[str, ...], json_to: str | None) -> int:
+def validate(
+    table: Path, suite: str | None, predictions: Path | None, bar: tuple[str, ...], json_to: str | None
+) -> int:
     """Predictions beside measurements: error by device and format, rows below the limit."""
     from ..validation.validate import parse_bar
     from ..validation.validate import validate as check

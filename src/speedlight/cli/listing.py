@@ -29,7 +29,9 @@ def device_rows(pattern: str = "") -> list[dict[str, Any]]:
         half = peak("bf16") or peak("fp16")
         main = f"tiers.{m.main.name}"
         grades = [m.facts[p].grade for p in (f"{main}.bandwidth", f"{main}.capacity_bytes") if p in m.facts]
-        best = next((p.grade for p in m.engine.peaks if p.unit == "matmul" and p.format in ("bf16", "fp16", "fp32")), None)
+        best = next(
+            (p.grade for p in m.engine.peaks if p.unit == "matmul" and p.format in ("bf16", "fp16", "fp32")), None
+        )
         rows.append(
             {
                 "id": m.id, "name": m.name, "vendor": m.vendor, "kind": m.kind, "architecture": m.architecture,

@@ -60,7 +60,18 @@ class Cost:
 
 
 # Every bound a kernel can have, in CONTRACT's vocabulary; a kernel's ``bound`` is an index, so that arrays stay numeric.
-_FIXED = ("matmul", "vector", "unit:transcendental", "cache", "hbm", "host_dram", "disk", "sram", "latency", "tile_waste")
+_FIXED = (
+    "matmul",
+    "vector",
+    "unit:transcendental",
+    "cache",
+    "hbm",
+    "host_dram",
+    "disk",
+    "sram",
+    "latency",
+    "tile_waste",
+)
 
 
 def bound_names(links: tuple[str, ...] = ()) -> tuple[str, ...]:

@@ -109,8 +109,10 @@ def _compute(
 
 def _waste(kernel: Kernel, values: KernelValues, engine: Engine) -> Value:
     d = values.dims
-    if kernel.family in ("matmul", "conv") and {"m", "n", "k", "batch"} <= set(d):
-        return matrix.waste(engine, d["m"], d["n"], d["k"], d["batch"])
+    if kernel.family in ("matmul", "conv") and {"m", "n", "k"} <= set(d):
+        # A convolution is one product for each group; its images are rows of m already (implicit GEMM).
+        products = d.get("groups", 1.0) if kernel.family == "conv" else d.get("batch", 1.0)
+        return matrix.waste(engine, d["m"], d["n"], d["k"], products)
     return 1.0
 
 
@@ -129,7 +131,9 @@ def _memory(
     if cache is not None:
         rate = cache.bandwidth * point.core_clock
         _add(busy, "cache", near / rate)
-        if machine.facts.get(f"tiers.{cache.name}.bandwidth") and not _assumed(machine, f"tiers.{cache.name}.bandwidth"):
+        if machine.facts.get(f"tiers.{cache.name}.bandwidth") and not _assumed(
+            machine, f"tiers.{cache.name}.bandwidth"
+        ):
             _add(least, "cache", near / rate)  # an assumed figure cannot prove anything impossible
     return main
 

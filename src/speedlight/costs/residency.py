@@ -13,9 +13,7 @@ from ..lowering.kernels import Kernel, KernelValues
 from .cost import Conditions
 
 
-def split(
-    kernel: Kernel, values: KernelValues, machine: Machine, conditions: Conditions
-) -> tuple[Value, Value, Value]:
+def split(kernel: Kernel, values: KernelValues, machine: Machine, conditions: Conditions) -> tuple[Value, Value, Value]:
     """Bytes by where they move: (main memory, last cache, main-memory transactions' worth of bytes).
 
     The third counts whole granules for random accesses: what the memory really moves when rows are short.

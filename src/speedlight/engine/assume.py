@@ -17,7 +17,9 @@ def assumptions_of(resolved: Resolved, prediction: Prediction, integration_error
     found = list(resolved.assumptions)
     workload = resolved.scenario.program.workload
     if workload.phase == "decode" and not workload.groups:
-        found.append(Assumption("context", workload.context, "assumed", "tokens cached per sequence; set it with --context"))
+        found.append(
+            Assumption("context", workload.context, "assumed", "tokens cached per sequence; set it with --context")
+        )
     if workload.phase in ("prefill", "generate", "train", "forward") and graph.attrs.get("kind") == "transformer":
         found.append(Assumption("isl", workload.isl, "assumed", "prompt tokens per sequence; set it with --isl"))
     if prediction.peak_used is not None:
@@ -44,10 +46,14 @@ def assumptions_of(resolved: Resolved, prediction: Prediction, integration_error
     found += [Assumption(str(what), value) for what, value in graph.attrs.get("assumptions", ())]
     if integration_error:
         found.append(
-            Assumption("decode integration", f"{integration_error:.1e} relative", "derived", "5 context nodes against 3")
+            Assumption(
+                "decode integration", f"{integration_error:.1e} relative", "derived", "5 context nodes against 3"
+            )
         )
     if prediction.layer != "limit":
         found.append(
-            Assumption("interval", "uncalibrated", "assumed", "analytic model only: no measurement of this device was used")
+            Assumption(
+                "interval", "uncalibrated", "assumed", "analytic model only: no measurement of this device was used"
+            )
         )
     return tuple(found)

@@ -88,7 +88,9 @@ def evaluate_step(
             times = instances * numbers.count
             for resource, seconds in cost.least.items():
                 least[resource] = least.get(resource, 0.0) + seconds * times
-            flops, dense, moved = flops + cost.flops * times, dense + cost.dense * times, moved + cost.bytes * times
+            moved = moved + cost.bytes * times
+            if not kernel.attrs.get("recompute"):  # such FLOPs count for HFU, not for MFU
+                flops, dense = flops + cost.flops * times, dense + cost.dense * times
             line.append((cost.time * numbers.count, issue * numbers.launches * numbers.count))
             priced.append(PricedKernel(kernel, cost, times))
         laid.append((instances, line))
@@ -97,6 +99,4 @@ def evaluate_step(
     limit: Value = 0.0
     for seconds in least.values():
         limit = maximum(limit, seconds)
-    return StepResult(
-        step, timeline.time, limit, least, flops, dense, moved, tuple(rows), timeline, ledger
-    )
+    return StepResult(step, timeline.time, limit, least, flops, dense, moved, tuple(rows), timeline, ledger)

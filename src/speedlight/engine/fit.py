@@ -89,10 +89,14 @@ def _ledger(resolved: Resolved) -> Ledger:
     workload = scenario.program.workload
     train = workload.phase == "train"
     dims = place(resolved.graph, scenario.program.parallel)[0].dims
-    made = plan(resolved.graph, resolved.stack, (workload.training.optimizer, workload.training.recompute) if train else None)
+    made = plan(
+        resolved.graph, resolved.stack, (workload.training.optimizer, workload.training.recompute) if train else None
+    )
     if workload.phase in ("decode", "prefill", "generate") and not workload.groups:
         total = _context(resolved)
-        end = _evaluate(resolved, made, dims, Step("decode", (Group(workload.batch, 1, max(total - 1, 0)),), 1, 0, False))
+        end = _evaluate(
+            resolved, made, dims, Step("decode", (Group(workload.batch, 1, max(total - 1, 0)),), 1, 0, False)
+        )
         if workload.phase == "decode":
             return end
         chunk = min(workload.isl * workload.batch, float(resolved.stack.attrs.get("chunk", 1e18)))
@@ -141,7 +145,9 @@ def _levers(resolved: Resolved) -> list[dict[str, Any]]:
     if resolved.graph.attrs.get("kind") == "transformer":
         if workload.phase != "train":
             for number in ("fp8", "int4"):
-                tries.append((f"--weights {number}", scenario.with_program(model=dataclasses.replace(model, weights=number))))
+                tries.append(
+                    (f"--weights {number}", scenario.with_program(model=dataclasses.replace(model, weights=number)))
+                )
             tries.append(("--kv fp8", scenario.with_program(model=dataclasses.replace(model, kv="fp8"))))
         for factor in (2, 4, 8):
             degree = int(parallel.tp) * factor
@@ -155,7 +161,12 @@ def _levers(resolved: Resolved) -> list[dict[str, Any]]:
             single = dataclasses.replace(workload.training, micro_batch=1)
             tries.append(("--micro-batch 1", scenario.with_workload(training=single)))
     elif workload.batch > 1:
-        tries.append((f"--batch {max(1, int(workload.batch) // 2)}", scenario.with_workload(batch=max(1, int(workload.batch) // 2))))
+        tries.append(
+            (
+                f"--batch {max(1, int(workload.batch) // 2)}",
+                scenario.with_workload(batch=max(1, int(workload.batch) // 2)),
+            )
+        )
     found = []
     for label, changed in tries:
         try:

@@ -27,9 +27,7 @@ def generation_end(resolved: Resolved, made: Plan, dims: Mapping[str, Value], wo
     groups = (Group(workload.batch, 1, maximum(workload.isl + workload.osl - 2, 0)),)
     step = Step("decode", groups, 1, 0, False)
     env = bindings(step, dims, {})
-    return made.ledger.evaluate(
-        env, [g.env() for g in groups], resolved.machine.main.capacity_bytes, resolved.stack
-    )
+    return made.ledger.evaluate(env, [g.env() for g in groups], resolved.machine.main.capacity_bytes, resolved.stack)
 
 
 def combine(one: Ledger, other: Ledger) -> Ledger:

@@ -46,7 +46,9 @@ class OpRow:
     step: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        row = {f.name: plain(getattr(self, f.name)) for f in dataclasses.fields(self) if f.name not in ("phase", "step")}
+        row = {
+            f.name: plain(getattr(self, f.name)) for f in dataclasses.fields(self) if f.name not in ("phase", "step")
+        }
         return {**row, "phase": self.phase, "step": self.step}
 
 

@@ -122,7 +122,9 @@ def _with_fabric(machine: Machine, parallel: Parallel) -> tuple[Machine, list[As
     topology = "switch" if link.role == "scale_up" and link.name.startswith("nvlink") else "tree"
     domain = Domain(link.name, topology, needed, link.bandwidth, link.latency_s)
     fact = machine.facts.get(f"links.{link.name}.bandwidth")
-    note = Assumption("system", f"{needed} × {machine.id} joined by {link.name}", "assumed", fact.source if fact else "")
+    note = Assumption(
+        "system", f"{needed} × {machine.id} joined by {link.name}", "assumed", fact.source if fact else ""
+    )
     facts = {**machine.facts, **({f"domains.{link.name}.bandwidth": fact} if isinstance(fact, Fact) else {})}
     joined = dataclasses.replace(machine, n_devices=needed, domains=(domain,), facts=MappingProxyType(facts))
     return joined, [note]

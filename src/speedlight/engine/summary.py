@@ -47,9 +47,7 @@ def op_rows(parts: Parts, machine: Machine) -> tuple[OpRow, ...]:
                 )  # fmt: skip
             gap = weighted(passage.gap, weight, nodes)
             if gap > 0:
-                rows.append(
-                    OpRow(f"{block}.gap", block, "gap", 1.0, gap, gap, 0.0, "launch", 0.0, 0.0, phase, label)
-                )
+                rows.append(OpRow(f"{block}.gap", block, "gap", 1.0, gap, gap, 0.0, "launch", 0.0, 0.0, phase, label))
     return tuple(rows)
 
 

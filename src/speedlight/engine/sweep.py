@@ -16,9 +16,7 @@ from .resolve import Resolved
 CHUNK = 1 << 15  # points of a sweep priced at once: what keeps a dozen temporaries inside a core's cache
 
 
-def in_chunks(
-    resolved: Resolved, shape: tuple[int, ...], answer: Callable[[Resolved], Prediction]
-) -> Prediction:
+def in_chunks(resolved: Resolved, shape: tuple[int, ...], answer: Callable[[Resolved], Prediction]) -> Prediction:
     """Slice the longest axis so that no temporary holds more than CHUNK points; join the totals.
 
     Args:

@@ -107,4 +107,6 @@ def write_predictions(table: Table, added: Mapping[str, np.ndarray], path: str |
         os.replace(temporary, target)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise BadFile(f"cannot write {target}: {error.strerror or error}", hint="check the folder and its rights") from None
+        raise BadFile(
+            f"cannot write {target}: {error.strerror or error}", hint="check the folder and its rights"
+        ) from None

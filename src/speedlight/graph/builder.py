@@ -223,7 +223,9 @@ class BlockBuilder:
         touched = selection.distinct(TOKENS) * share
         stored, used = weight_format or self.dtype, activation_format or self.dtype
         tensor = self.weight(f"{name}.weight", here * n * k, stored)
-        source = self._quantize(x, used, rows * k) if number_format(used).bits < number_format(self.dtype).bits else x
+        held = self.tensors[x].elements  # tokens that chose several experts are stored (and quantised) once
+        narrower = number_format(used).bits < number_format(self.dtype).bits
+        source = self._quantize(x, used, held) if narrower else x
         reads = [Operand(source, rows * k), Operand(tensor, touched * n * k)]
         if bias:
             reads.append(Operand(self.weight(f"{name}.bias", here * n), touched * n))

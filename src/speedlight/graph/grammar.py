@@ -79,7 +79,12 @@ def operands_are_declared(graph: Graph) -> Iterator[str]:
                     yield f"{block.name}.{op.name}: access {operand.access!r}"
             for operand in op.reads:
                 tensor = block.tensors.get(operand.tensor)
-                if tensor is not None and tensor.cls == "activation" and operand.tensor not in known and not operand.lag:
+                if (
+                    tensor is not None
+                    and tensor.cls == "activation"
+                    and operand.tensor not in known
+                    and not operand.lag
+                ):
                     yield f"{block.name}.{op.name}: reads {operand.tensor!r} before it is written"
             known.update(w.tensor for w in op.writes)
         for name in block.outputs:

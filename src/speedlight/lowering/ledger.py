@@ -127,8 +127,13 @@ def _saved_bytes(graph: Graph) -> Expr:
 
 
 def _live_sets(graph: Graph, block: Block) -> list[list[Expr]]:
-    """Sizes of the activations alive while each op runs; saved tensors are counted apart."""
-    saved = set(graph.attrs.get("saved", {}).get(block.name, ()))
+    """Sizes of the activations alive while each op runs.
+
+    Tensors saved for the backward pass are counted apart, in the block that makes them and in the one that mirrors it.
+    An op that works in place takes the memory of what it overwrites.
+    """
+    mirrored = graph.attrs.get("mirrors", {}).get(block.name, block.name)
+    saved = set(graph.attrs.get("saved", {}).get(mirrored, ()))
     first: dict[str, int] = dict.fromkeys(block.inputs, 0)
     last: dict[str, int] = dict.fromkeys(block.inputs, 0)
     for index, op in enumerate(block.ops):
@@ -142,7 +147,9 @@ def _live_sets(graph: Graph, block: Block) -> list[list[Expr]]:
         if name in first:
             last[name] = len(block.ops)
     sets = []
-    for index in range(len(block.ops)):
-        alive = [block.tensors[n].bytes for n in first if first[n] <= index <= last[n] and n in block.tensors]
-        sets.append(alive)
+    for index, op in enumerate(block.ops):
+        alive = {n for n in first if first[n] <= index <= last[n]}
+        if op.attrs.get("in_place"):
+            alive -= {r.tensor for r in op.reads[:1] if last.get(r.tensor) == index}
+        sets.append([block.tensors[n].bytes for n in sorted(alive)])
     return sets

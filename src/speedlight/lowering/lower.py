@@ -47,6 +47,8 @@ def _kernels(graph: Graph, block: Block, stack: Stack) -> tuple[Kernel, ...]:
 
         groups = _fuse(_wrap(block, groups, named), stack)
     needed = _last_reader(groups, block)
+    for name in graph.attrs.get("saved", {}).get(block.name, ()):
+        needed[name] = len(groups)  # the backward pass reads it
     return tuple(_kernel(graph, block, group, index, needed, stack) for index, group in enumerate(groups))
 
 
@@ -154,7 +156,12 @@ def _kernel(
                 _touch(accesses, graph, block, op, operand, write=False)
         for operand in op.writes:
             tensor = graph.tensor(block, operand.tensor)
-            if len(group) == 1 or tensor.persistent or needed.get(operand.tensor, -1) > index or _dangling(tensor.name, needed):
+            if (
+                len(group) == 1
+                or tensor.persistent
+                or needed.get(operand.tensor, -1) > index
+                or _dangling(tensor.name, needed)
+            ):
                 _touch(accesses, graph, block, op, operand, write=True)
     dims = _merged_dims(group) if len(group) > 1 and all(o.fn == lead.fn for o in group) else dict(lead.dims)
     found = list(accesses.values())
@@ -260,5 +267,3 @@ def _common_path(group: Sequence[Op]) -> str:
         common.append(level[0])
     names = ["+".join(dict.fromkeys(".".join(p[len(common) :]) for p in parts))]
     return ".".join(common + names)
-
-

@@ -157,9 +157,7 @@ def _with_messages(graph: Graph, block: Block) -> Block:
     return dataclasses.replace(block, ops=tuple(ops), tensors=tensors)
 
 
-def _message_op(
-    graph: Graph, block: Block, op: Op, exchange: Exchange, number: int, tensors: dict[str, Tensor]
-) -> Op:
+def _message_op(graph: Graph, block: Block, op: Op, exchange: Exchange, number: int, tensors: dict[str, Tensor]) -> Op:
     roles = {graph.dims[d].role for d in exchange.dims}
     size: Expr = sym("tp")  # experts spread inside the tp ranks: with ep, ep · tp/ep of them hold the partial sums
     axis = ("tp",) if not roles & set(EP_ROLES) else ("tp", "ep")
@@ -181,5 +179,3 @@ def _message_op(
         count=op.count * where(ge(size, 2), const(1), const(0)),
         phase=op.phase,
     )
-
-

@@ -17,7 +17,9 @@ def render_validation(result: Mapping[str, Any]) -> Any:
 
     head = Text()
     head.append(f"{result['suite']}", style="bold")
-    head.append(f"  {result['rows']:,} rows, {result['predicted']:,} predicted in {result['seconds']:.1f} s; nothing fitted\n")
+    head.append(
+        f"  {result['rows']:,} rows, {result['predicted']:,} predicted in {result['seconds']:.1f} s; nothing fitted\n"
+    )
     for status, count in result["status"].items():
         if status != "ok":
             head.append(f"  {status}: {count:,}\n", style="yellow")

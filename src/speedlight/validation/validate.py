@@ -85,9 +85,7 @@ def validate(
             raise BadInput(f"--bar names {bar.column!r}", expected="one of " + ", ".join(rules.measured))
     missing = [c for c in rules.required if c not in table]
     if missing:
-        raise BadInput(
-            f"{path} lacks the column {missing[0]!r}", expected="the columns " + ", ".join(rules.required)
-        )
+        raise BadInput(f"{path} lacks the column {missing[0]!r}", expected="the columns " + ", ".join(rules.required))
     inputs = {n: c for n, c in table.columns.items() if n not in rules.measured}
     result = rules.predict(inputs, table.rows)
     if predictions is not None:
@@ -98,13 +96,16 @@ def validate(
 def _columns(result: Predicted) -> dict[str, np.ndarray]:
     added: dict[str, np.ndarray] = {}
     for name, o in result.outcomes.items():
-        added |= {f"predicted_{name}": o.predicted, f"limit_{name}": o.limit, f"low_{name}": o.low, f"high_{name}": o.high}
+        added |= {
+            f"predicted_{name}": o.predicted,
+            f"limit_{name}": o.limit,
+            f"low_{name}": o.low,
+            f"high_{name}": o.high,
+        }
     return {**added, "layer": result.layer, "status": result.status}
 
 
-def _report(
-    table: Table, rules: Suite, result: Predicted, bars: Sequence[Bar], seconds: float
-) -> dict[str, Any]:
+def _report(table: Table, rules: Suite, result: Predicted, bars: Sequence[Bar], seconds: float) -> dict[str, Any]:
     metrics: dict[str, Any] = {}
     groups: dict[str, Any] = {}
     below: list[dict[str, Any]] = []
@@ -119,7 +120,9 @@ def _report(
         beyond = usable & ((measured > outcome.limit) if name in rules.rate else (measured < outcome.limit))
         metrics[name]["below_limit"] = int(beyond.sum())
         for row in np.flatnonzero(beyond)[:EXAMPLES]:
-            below.append({"row": int(row), "column": name, "measured": float(measured[row]), "limit": float(outcome.limit[row])})
+            below.append(
+                {"row": int(row), "column": name, "measured": float(measured[row]), "limit": float(outcome.limit[row])}
+            )
         for key in rules.slices:
             if key in table:
                 groups.setdefault(key, {})

@@ -77,10 +77,11 @@ def _exit(arch: Arch, spec: Diffusion, ctx: Context) -> Block:
     b = BlockBuilder("head", "", ctx.formats.dtype)
     hidden = arch.hidden
     x = b.input("x", TOKENS * hidden)
+    by = [MODULATION]
     if spec.modulation == "full":
-        linear(ctx, b, "norm_out.linear", MODULATION, 2 * hidden, hidden, bias=True, rows=SEQS)
+        by = [linear(ctx, b, "norm_out.linear", MODULATION, 2 * hidden, hidden, bias=True, rows=SEQS)]
     x = b.norm("norm_out", "layer_norm", x, TOKENS, hidden, weight=False)
-    x = b.elementwise("norm_out.modulate", "scale", [x], TOKENS * hidden)
+    x = b.elementwise("norm_out.modulate", "scale", [x, *by], TOKENS * hidden)
     return b.build([linear(ctx, b, "proj_out", x, spec.channels * spec.patch, hidden, bias=True)])
 
 

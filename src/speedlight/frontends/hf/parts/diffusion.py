@@ -24,8 +24,8 @@ def joint_block(ctx: Context, b: BlockBuilder, spec: Diffusion, x: str, text: st
     streams = (("img", x, TOKENS), ("txt", text, text_rows(spec)))
     projected = []
     for name, source, rows in streams:
-        _modulation(ctx, b, f"{name}.norm1.linear", 6 + (3 if dual and name == "img" else 0))
-        normed = _modulated(ctx, b, f"{name}.norm1", source, rows)
+        by = _modulation(ctx, b, f"{name}.norm1.linear", 6 + (3 if dual and name == "img" else 0))
+        normed = _modulated(ctx, b, f"{name}.norm1", source, rows, by)
         projected.append(_qkv(ctx, b, f"{name}.attn", spec, normed, rows))
         if dual and name == "img":
             dual_in = normed
@@ -38,7 +38,7 @@ def joint_block(ctx: Context, b: BlockBuilder, spec: Diffusion, x: str, text: st
             again = _attention(ctx, b, "attn2", spec, _qkv(ctx, b, "img.attn2", spec, dual_in, rows), [], 0)
             again = _output(ctx, b, "img.attn2.out", spec, again, rows)
             source = _gated_add(ctx, b, "img.attn2_residual", again, source, rows)
-        fed = _modulated(ctx, b, f"{name}.norm2", source, rows)
+        fed = _modulated(ctx, b, f"{name}.norm2", source, rows, f"{name}.norm1.linear.out")
         fed = feed_forward(ctx, b, spec.mlp, fed, name=f"{name}.mlp", rows=rows)
         results.append(_gated_add(ctx, b, f"{name}.mlp_residual", fed, source, rows))
     return results[0], results[1]
@@ -47,9 +47,9 @@ def joint_block(ctx: Context, b: BlockBuilder, spec: Diffusion, x: str, text: st
 def single_block(ctx: Context, b: BlockBuilder, spec: Diffusion, x: str, text: str) -> tuple[str, str]:
     """One stream of image and text; attention and feed-forward read the same input and share the way out (FLUX)."""
     rows, hidden = TOKENS + text_rows(spec), ctx.hidden
-    _modulation(ctx, b, "norm.linear", 3)
+    by = _modulation(ctx, b, "norm.linear", 3)
     normed = b.elementwise("norm", "layer_norm", [x, text], rows * hidden, kind="norm")
-    normed = b.elementwise("norm.modulate", "scale", [normed], rows * hidden)
+    normed = b.elementwise("norm.modulate", "scale", [normed, by], rows * hidden)
     qkv = _qkv(ctx, b, "attn", spec, normed, rows)
     f, f_name = ctx.dim("ffn", spec.mlp.width, "ffn")
     up = linear(ctx, b, "proj_mlp", normed, f, hidden, bias=True, rows=rows)
@@ -68,42 +68,45 @@ def plain_block(ctx: Context, b: BlockBuilder, spec: Diffusion, x: str, text: st
     """Cross-attending blocks (PixArt, Wan, SANA), or one sequence of text and image (CogVideoX)."""
     if not spec.cross:
         return _sequence_block(ctx, b, spec, x, text)
-    b.elementwise("modulation", "add", ["modulation.in"], SEQS * 6 * ctx.hidden,
+    by = b.elementwise("modulation", "add", ["modulation.in"], SEQS * 6 * ctx.hidden,
                   weights=[b.weight("scale_shift_table", 6 * ctx.hidden)])  # fmt: skip
-    normed = _modulated(ctx, b, "norm1", x, TOKENS)
+    normed = _modulated(ctx, b, "norm1", x, TOKENS, by)
     out = _attention(ctx, b, "attn1", spec, _qkv(ctx, b, "attn1", spec, normed, TOKENS), [], 0)
     x = _gated_add(ctx, b, "attn1_residual", _output(ctx, b, "attn1.out", spec, out, TOKENS), x, TOKENS)
     out = _cross_attention(ctx, b, spec, x, text)
     x = b.elementwise(
         "attn2_residual", "add", [_output(ctx, b, "attn2.out", spec, out, TOKENS), x], TOKENS * ctx.hidden
     )
-    fed = feed_forward(ctx, b, spec.mlp, _modulated(ctx, b, "norm2", x, TOKENS), name="mlp")
+    fed = feed_forward(ctx, b, spec.mlp, _modulated(ctx, b, "norm2", x, TOKENS, by), name="mlp")
     return _gated_add(ctx, b, "mlp_residual", fed, x, TOKENS), text
 
 
 def _sequence_block(ctx: Context, b: BlockBuilder, spec: Diffusion, x: str, text: str) -> tuple[str, str]:
     rows, hidden = TOKENS + text_rows(spec), ctx.hidden
     joined = b.elementwise("concat", "copy", [text, x], rows * hidden, kind="copy")
-    _modulation(ctx, b, "norm1.linear", 6, _LOW)
-    normed = _modulated(ctx, b, "norm1", joined, rows, weight=True)
+    by = _modulation(ctx, b, "norm1.linear", 6, _LOW)
+    normed = _modulated(ctx, b, "norm1", joined, rows, by, weight=True)
     out = _attention(ctx, b, "attn1", spec, _qkv(ctx, b, "attn1", spec, normed, rows), [], spec.text_tokens, rows)
     joined = _gated_add(ctx, b, "attn1_residual", _output(ctx, b, "attn1.out", spec, out, rows), joined, rows)
-    _modulation(ctx, b, "norm2.linear", 6, _LOW)
-    fed = feed_forward(ctx, b, spec.mlp, _modulated(ctx, b, "norm2", joined, rows, weight=True), name="mlp", rows=rows)
+    by = _modulation(ctx, b, "norm2.linear", 6, _LOW)
+    fed = _modulated(ctx, b, "norm2", joined, rows, by, weight=True)
+    fed = feed_forward(ctx, b, spec.mlp, fed, name="mlp", rows=rows)
     first = b.elementwise("mlp_residual", "add", [Operand(fed, TOKENS * hidden), Operand(joined, TOKENS * hidden)],
                           TOKENS * hidden)  # fmt: skip
     second = text_rows(spec) * hidden
     return first, b.elementwise("txt_residual", "add", [Operand(fed, second), Operand(joined, second)], second)
 
 
-def _modulation(ctx: Context, b: BlockBuilder, name: str, parts: int, width: int | None = None) -> None:
+def _modulation(ctx: Context, b: BlockBuilder, name: str, parts: int, width: int | None = None) -> str:
     """Scales, shifts and gates of a block from the time embedding, once for each sequence (adaLN, arXiv 2212.09748 §3.2)."""
-    linear(ctx, b, name, "modulation.in", parts * ctx.hidden, width or ctx.hidden, bias=True, rows=SEQS)
+    return linear(ctx, b, name, "modulation.in", parts * ctx.hidden, width or ctx.hidden, bias=True, rows=SEQS)
 
 
-def _modulated(ctx: Context, b: BlockBuilder, name: str, x: str, rows: Expr, weight: bool = False) -> str:
+def _modulated(ctx: Context, b: BlockBuilder, name: str, x: str, rows: Expr, by: str, *, weight: bool = False) -> str:
     normed = b.norm(name, "layer_norm", x, rows, ctx.hidden, weight=weight, bias=weight)
-    return b.elementwise(f"{name}.modulate", "scale", [normed], rows * ctx.hidden, work_elements=2 * rows * ctx.hidden)
+    return b.elementwise(
+        f"{name}.modulate", "scale", [normed, by], rows * ctx.hidden, work_elements=2 * rows * ctx.hidden
+    )
 
 
 def _gated_add(ctx: Context, b: BlockBuilder, name: str, out: str, x: str, rows: Expr) -> str:
