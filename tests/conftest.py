@@ -8,18 +8,17 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.folders import DATA
+
 settings.register_profile("default", max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("default")
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The measured data; without it the test says what it skipped. CI sets SPEEDLIGHT_REQUIRE_DATA, and then it fails."""
-    folder = Path(os.environ.get("SPEEDLIGHT_DATA", ROOT.parent / "shared" / "data"))
-    if not folder.is_dir():
+    if not DATA.is_dir():
         if os.environ.get("SPEEDLIGHT_REQUIRE_DATA"):
-            pytest.fail(f"the data folder {folder} is required here and absent")
-        pytest.skip(f"no measured data at {folder} (set SPEEDLIGHT_DATA)")
-    return folder
+            pytest.fail(f"the data folder {DATA} is required here and absent")
+        pytest.skip(f"no measured data at {DATA} (set SPEEDLIGHT_DATA)")
+    return DATA

@@ -10,10 +10,10 @@ import pytest
 from speedlight.frontends.hf import architecture, formats_of, read_config
 from speedlight.frontends.hf.build import build_graph
 from speedlight.graph import stats
+from tests.folders import MODELS
 
 pytestmark = pytest.mark.data
-FOLDER = Path(__file__).resolve().parents[4] / "shared" / "models"
-FILES = sorted(p for p in FOLDER.glob("*.json") if p.stem != "aliases") if FOLDER.is_dir() else []
+FILES = sorted(p for p in MODELS.glob("*.json") if p.stem != "aliases") if MODELS.is_dir() else []
 
 # (total, active) in 10^9 by the model card, where the name says less or is rounded; None for what no card states.
 # GLM-5's card says 40 active; 0.7 of indexers are not in it.
@@ -31,10 +31,8 @@ CARDS: dict[str, tuple[float, float | None]] = {
 }  # fmt: skip
 
 
-def test_the_records_are_there() -> None:
-    if not FILES:
-        pytest.skip(f"no configuration records at {FOLDER}")
-    assert len(FILES) >= 90
+def test_the_records_are_there(data_dir: Path) -> None:
+    assert len(FILES) >= 90, f"configuration records at {MODELS} beside {data_dir}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem.rsplit("--", 1)[-1])
