@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .._foundation.errors import BadInput
@@ -29,7 +29,7 @@ class Figure:
         title: what it shows.
     """
 
-    svg: str
+    svg: str = field(repr=False)
     title: str
 
     def _repr_svg_(self) -> str:
