@@ -41,11 +41,7 @@ def _answer(data: dict[str, Any], json_to: str | None) -> bool:
 @app.command()
 @click.argument("model")
 @options.machine
-@options.sizes
-@options.formats
-@options.layout
-@options.software
-@options.training
+@options.question
 @options.later
 @click.option("--by", default="op", help="Rows of the table: layer | op | kind", show_default=True)
 @click.option("--save", type=click.Path(path_type=Path), help="Write the scenario to a file that explain replays.")
@@ -88,11 +84,7 @@ def explain(
 @app.command()
 @click.argument("model")
 @options.machine
-@options.sizes
-@options.formats
-@options.layout
-@options.software
-@options.training
+@options.question
 @options.json_to
 @options.folders
 def fit(model: str, on: str | None, json_to: str | None, **given: Any) -> int:
@@ -111,11 +103,7 @@ def fit(model: str, on: str | None, json_to: str | None, **given: Any) -> int:
 @app.command()
 @click.argument("models", nargs=-1, required=True)
 @click.option("--on", "--system", "on", multiple=True, required=True, metavar="MACHINE", help="Repeatable.")
-@options.sizes
-@options.formats
-@options.layout
-@options.software
-@options.training
+@options.question
 @options.json_to
 @options.folders
 def compare(models: tuple[str, ...], on: tuple[str, ...], json_to: str | None, **given: Any) -> int:

@@ -62,6 +62,9 @@ training = _group(
     click.option("--micro-batch", type=int, help="Sequences per forward and backward pass."),
 )
 
+# Everything that says what runs, except the machine.
+question = _group(sizes, formats, layout, software, training)
+
 folders = _group(
     click.option("--models", "models_dir", metavar="DIR", help="Folder of further model configurations."),
     click.option("--machines", "machines_dir", metavar="DIR", help="Folder of your own machine files."),
