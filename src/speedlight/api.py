@@ -122,11 +122,12 @@ def fit(model: str | Scenario, machine: str | None = None, **options: Any) -> di
 
 def compare(models: Sequence[str], machines: Sequence[str], **options: Any) -> list[Prediction]:
     """Every model on every machine, fastest first within a model."""
-    found = []
-    for model in models:
-        row = [explain(model, machine, **options) for machine in machines]
-        found += sorted(row, key=lambda p: float(p.time))
-    return found
+    return ranked([[make_scenario(model, machine, **options) for machine in machines] for model in models])
+
+
+def ranked(questions: Sequence[Sequence[Scenario]]) -> list[Prediction]:
+    """The answers to each row of questions, fastest first within a row."""
+    return [p for row in questions for p in sorted(map(explain, row), key=lambda p: float(p.time))]
 
 
 def _question(model: str | Scenario, machine: str | None, options: Mapping[str, Any]) -> Scenario:

@@ -108,13 +108,10 @@ def fit(model: str, on: str | None, json_to: str | None, **given: Any) -> int:
 @options.folders
 def compare(models: tuple[str, ...], on: tuple[str, ...], json_to: str | None, **given: Any) -> int:
     """Models × machines in one table, fastest first."""
-    from ..api import explain as ask
+    from ..api import ranked
     from .question import question
 
-    answers = []
-    for model in models:
-        row = [ask(question(model, machine, given)) for machine in on]
-        answers += sorted(row, key=lambda p: float(p.time))
+    answers = ranked([[question(model, machine, given) for machine in on] for model in models])
     if _answer({"rows": [a.to_dict(ops=False) for a in answers]}, json_to):
         from ..report.text import render_compare
 

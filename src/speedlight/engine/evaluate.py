@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .._foundation.arrays import Value, maximum
-from ..costs.cost import Conditions, Cost
+from .._foundation.arrays import Value
+from ..costs.cost import Conditions, Cost, largest
 from ..costs.price import price
 from ..hardware.machine import Machine, OperatingPoint
 from ..lowering.kernels import Kernel
@@ -96,7 +96,4 @@ def evaluate_step(
         laid.append((instances, line))
         rows.append((block.name, block.phase, tuple(priced)))
     timeline = serial(laid, stack.host.step_s)
-    limit: Value = 0.0
-    for seconds in least.values():
-        limit = maximum(limit, seconds)
-    return StepResult(step, timeline.time, limit, least, flops, dense, moved, tuple(rows), timeline, ledger)
+    return StepResult(step, timeline.time, largest(least), least, flops, dense, moved, tuple(rows), timeline, ledger)

@@ -6,19 +6,16 @@ Memory grows with batch and context, so both are found by bisection on the ledge
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from .._foundation.arrays import Value
 from .._foundation.errors import BadInput, SpeedlightError
 from ..lowering.ledger import Ledger
-from ..placement.place import place
 from ..scenario.scenario import Scenario
-from ..workload.workload import Group, Step, single_step
-from .evaluate import bindings
-from .memory import combine
-from .phase import free_symbols
-from .resolve import Plan, Resolved, plan, resolve
+from ..workload.workload import decode_step, prefill_step, single_step
+from .memory import combine, ledger_at
+from .resolve import Resolved, planned, resolve
 from .sizes import check_sizes
 
 MOST_SEQUENCES = 1 << 20
@@ -85,31 +82,17 @@ def _ledger(resolved: Resolved) -> Ledger:
 
     Engines prefill long prompts in chunks, so activations are those of at most ``attrs.chunk`` new tokens at a time.
     """
-    scenario = resolved.scenario
-    workload = scenario.program.workload
-    train = workload.phase == "train"
-    dims = place(resolved.graph, scenario.program.parallel)[0].dims
-    made = plan(
-        resolved.graph, resolved.stack, (workload.training.optimizer, workload.training.recompute) if train else None
-    )
+    workload = resolved.scenario.program.workload
+    made, dims = planned(resolved)
     if workload.phase in ("decode", "prefill", "generate") and not workload.groups:
         total = _context(resolved)
-        end = _evaluate(
-            resolved, made, dims, Step("decode", (Group(workload.batch, 1, max(total - 1, 0)),), 1, 0, False)
-        )
+        end = ledger_at(resolved, made, dims, decode_step(workload.batch, max(total - 1, 0)))
         if workload.phase == "decode":
             return end
         chunk = min(workload.isl * workload.batch, float(resolved.stack.attrs.get("chunk", 1e18)))
-        start = _evaluate(resolved, made, dims, Step("prefill", (Group(1, chunk, 0),), 1, 0, False))
+        start = ledger_at(resolved, made, dims, prefill_step(1, chunk))
         return combine(dataclasses.replace(start, by_class={**start.by_class, "kv": 0.0}), end)
-    return _evaluate(resolved, made, dims, single_step(workload))
-
-
-def _evaluate(resolved: Resolved, made: Plan, dims: Mapping[str, Value], step: Step) -> Ledger:
-    symbols = free_symbols(resolved.graph, resolved.scenario.program.workload)
-    env = bindings(step, dims, symbols)
-    groups = [g.env() for g in step.groups]
-    return made.ledger.evaluate(env, groups, resolved.machine.main.capacity_bytes, resolved.stack)
+    return ledger_at(resolved, made, dims, single_step(workload))
 
 
 def _largest(question: Callable[[int], Resolved], most: int) -> int:
@@ -161,12 +144,8 @@ def _levers(resolved: Resolved) -> list[dict[str, Any]]:
             single = dataclasses.replace(workload.training, micro_batch=1)
             tries.append(("--micro-batch 1", scenario.with_workload(training=single)))
     elif workload.batch > 1:
-        tries.append(
-            (
-                f"--batch {max(1, int(workload.batch) // 2)}",
-                scenario.with_workload(batch=max(1, int(workload.batch) // 2)),
-            )
-        )
+        half = int(workload.batch) // 2
+        tries.append((f"--batch {half}", scenario.with_workload(batch=half)))
     found = []
     for label, changed in tries:
         try:

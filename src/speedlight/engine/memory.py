@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from .._foundation.arrays import Value, maximum
 from ..lowering.ledger import Ledger
-from ..workload.workload import Group, Step, Workload
+from ..workload.workload import Step, decode_step
 from .evaluate import bindings
-from .phase import Parts
+from .phase import Parts, free_symbols
 from .resolve import Plan, Resolved
 
 
@@ -18,16 +18,15 @@ def memory_of(parts: Parts, resolved: Resolved, made: Plan, dims: Mapping[str, V
     first = parts.results[0][0].ledger
     if workload.phase != "generate":
         return first
-    end = generation_end(resolved, made, dims, workload)
-    return combine(first, end)
+    last = maximum(workload.isl + workload.osl - 2, 0)  # cached while the last token is computed
+    return combine(first, ledger_at(resolved, made, dims, decode_step(workload.batch, last)))
 
 
-def generation_end(resolved: Resolved, made: Plan, dims: Mapping[str, Value], workload: Workload) -> Ledger:
-    """The ledger while the last token of a generation is computed."""
-    groups = (Group(workload.batch, 1, maximum(workload.isl + workload.osl - 2, 0)),)
-    step = Step("decode", groups, 1, 0, False)
-    env = bindings(step, dims, {})
-    return made.ledger.evaluate(env, [g.env() for g in groups], resolved.machine.main.capacity_bytes, resolved.stack)
+def ledger_at(resolved: Resolved, made: Plan, dims: Mapping[str, Value], step: Step) -> Ledger:
+    """The ledger while one step runs; nothing is priced."""
+    env = bindings(step, dims, free_symbols(resolved.graph, resolved.scenario.program.workload))
+    groups = [g.env() for g in step.groups]
+    return made.ledger.evaluate(env, groups, resolved.machine.main.capacity_bytes, resolved.stack)
 
 
 def combine(one: Ledger, other: Ledger) -> Ledger:

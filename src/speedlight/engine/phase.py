@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .._foundation.arrays import Value, shape_of
 from ..graph.ir import Graph
 from ..hardware.machine import Machine
-from ..workload.workload import Group, Step, Workload, single_step
+from ..workload.workload import Step, Workload, decode_step, single_step
 from . import growing
 from .evaluate import StepResult, evaluate_step
 from .power import clock_under_limit
@@ -55,11 +56,11 @@ def run_phase(
     throttle = clock_under_limit(chosen, scenario.point)
     if workload.phase != "generate":
         return Parts(((run(single_step(workload)), 1.0, False),))
-    prefill = run(Step("prefill", workload.groups or (Group(workload.batch, workload.isl, 0),), 1, 0, False))
+    prefill = run(single_step(dataclasses.replace(workload, phase="prefill")))
     steps = workload.osl - 1
     ndim = max(ndim, len(shape_of(scenario)))
     context, share = growing.contexts(workload.isl, steps, ndim)
-    decode = run(Step("decode", (Group(workload.batch, 1, context),), 1, 0, False))
+    decode = run(decode_step(workload.batch, context))
     error = growing.relative_error(decode.time, ndim)
     return Parts(((prefill, 1.0, False), (decode, share * steps, True)), error)
 

@@ -12,9 +12,10 @@ import numpy as np
 from .._foundation.arrays import Value, maximum, shape_of
 from .._foundation.errors import Unsupported
 from .._foundation.expr import evaluate
+from ..costs.cost import largest
 from ..graph import stats
 from ..graph.ir import Graph
-from ..placement.place import place, world
+from ..placement.place import world
 from ..scenario.file import scenario_hash
 from ..scenario.scenario import Scenario
 from . import intervals, summary
@@ -22,7 +23,7 @@ from .assume import assumptions_of
 from .memory import memory_of
 from .phase import Parts, run_phase, total, weighted
 from .prediction import Prediction
-from .resolve import Plan, Resolved, plan, resolve
+from .resolve import Plan, Resolved, planned, resolve
 from .sizes import check_sizes
 from .sweep import in_chunks
 from .why import crossovers, sensitivities
@@ -50,26 +51,22 @@ def _predict(resolved: Resolved, *, details: bool) -> Prediction:
     scenario, graph, machine, stack = resolved.scenario, resolved.graph, resolved.machine, resolved.stack
     program = scenario.program
     workload = program.workload
-    train = workload.phase == "train"
-    if train and np.any(np.asarray(program.parallel.dp) > 1):
+    if workload.phase == "train" and np.any(np.asarray(program.parallel.dp) > 1):
         raise Unsupported("data-parallel training is not executed by this version", expected="--dp 1")
-    ranks = place(graph, program.parallel)[0]
-    made = plan(graph, stack, (workload.training.optimizer, workload.training.recompute) if train else None)
-    parts = run_phase(resolved, made, ranks.dims)
+    made, dims = planned(resolved)
+    parts = run_phase(resolved, made, dims)
     time = total(parts, "time")
     least: dict[str, Value] = {}
     for result, weight, mean in parts.results:
         for resource, seconds in result.least.items():
             least[resource] = least.get(resource, 0.0) + weighted(seconds, weight, mean)
-    limit: Value = 0.0
-    for seconds in least.values():
-        limit = maximum(limit, seconds)
+    limit = largest(least)
     time = maximum(time, limit)
     low, high = intervals.uncalibrated(time)
     devices = world(program.parallel)
     flops, dense, moved = (total(parts, name) * devices for name in ("flops", "dense", "bytes"))
     peak = summary.peak_used(parts, machine, scenario)
-    ledger = memory_of(parts, resolved, made, ranks.dims)
+    ledger = memory_of(parts, resolved, made, dims)
     rows = summary.op_rows(parts, machine) if details else ()
     main = machine.main.resource
     prediction = Prediction(
@@ -99,7 +96,7 @@ def _predict(resolved: Resolved, *, details: bool) -> Prediction:
         attrs={"hash": scenario_hash(scenario), "roofs": summary.roofs(machine, peak)} if details else {},
         notes=machine.notes,
     )  # fmt: skip
-    return _explained(prediction, resolved, made, ranks.dims, parts) if details else prediction
+    return _explained(prediction, resolved, made, dims, parts) if details else prediction
 
 
 def _explained(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 
 import numpy as np
 
+from .._foundation.arrays import Value
 from .._foundation.errors import BadInput, Unsupported
 from .._foundation.provenance import Assumption, Fact
 from ..frontends.source import load_graph
@@ -137,6 +139,14 @@ class Plan:
     graph: Graph
     program: LoweredProgram
     ledger: LedgerPlan
+
+
+def planned(resolved: Resolved) -> tuple[Plan, Mapping[str, Value]]:
+    """The question's plan, and the values of the graph's dimensions and mesh axes on one rank."""
+    program = resolved.scenario.program
+    training = program.workload.training
+    key = (training.optimizer, training.recompute) if program.workload.phase == "train" else None
+    return plan(resolved.graph, resolved.stack, key), place(resolved.graph, program.parallel)[0].dims
 
 
 @lru_cache(maxsize=64)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .._foundation.arrays import Value, maximum
-from ..costs.cost import bound_names
+from ..costs.cost import bound_names, largest
 from ..costs.price import peak_for
 from ..graph.ir import Graph
 from ..hardware.machine import Machine
@@ -34,14 +34,11 @@ def op_rows(parts: Parts, machine: Machine) -> tuple[OpRow, ...]:
                 count = sum_of(1.0)
                 if not count:
                     continue
-                busiest: Value = 0.0
-                for seconds in cost.busy.values():
-                    busiest = maximum(busiest, seconds)
                 bound = cost.bound
                 index = int(np.ravel(bound)[np.size(bound) // 2])
                 rows.append(
                     OpRow(
-                        kernel.name, kernel.path, kernel.kind, count, sum_of(cost.time), sum_of(busiest),
+                        kernel.name, kernel.path, kernel.kind, count, sum_of(cost.time), sum_of(largest(cost.busy)),
                         sum_of(cost.limit), names[index], sum_of(cost.flops), sum_of(cost.bytes), phase, label,
                     )
                 )  # fmt: skip

@@ -9,9 +9,9 @@ import numpy as np
 
 from .._foundation.arrays import Value
 from ..hardware.machine import Machine
-from ..workload.workload import Group, Step
+from ..workload.workload import Group, Step, decode_step
 from .evaluate import evaluate_step
-from .phase import run_phase, total
+from .phase import free_symbols, run_phase, total
 from .prediction import Crossover, Sensitivity
 from .resolve import Plan, Resolved
 
@@ -57,7 +57,7 @@ def crossovers(resolved: Resolved, made: Plan, dims: Mapping[str, Value]) -> tup
     scenario = resolved.scenario
     workload = scenario.program.workload
     graph = resolved.graph
-    symbols = {**graph.symbols, **workload.symbols}
+    symbols = free_symbols(graph, workload)
     found: list[Crossover] = []
     grid = np.unique(np.round(2 ** np.arange(0, 15.01, 0.25)))
 
@@ -82,7 +82,7 @@ def crossovers(resolved: Resolved, made: Plan, dims: Mapping[str, Value]) -> tup
         step = Step(name, (Group(grid, length, cached),), caching, training, all_logits and not caching)
         found += _changes("batch", grid, run(step, grid)[0], "step")
         if decode:
-            step = Step(name, (Group(workload.batch, 1, grid),), 1, 0, False)
+            step = decode_step(workload.batch, grid)
             found += _changes("context", grid, run(step, workload.batch)[0], "step")
         step = Step(name, (Group(grid, 1, 0),), caching, training, True)
         found += _changes("tokens", grid, run(step, grid)[1], "linear layers")

@@ -104,17 +104,6 @@ class Formats:
             result.append(made[named])
         return result
 
-    def checked(self) -> Formats:
-        """The same with canonical names; unknown formats raise UnknownName."""
-
-        def canonical(name: str | None) -> str | None:
-            return number_format(name).name if name else None
-
-        return replace(
-            self, dtype=number_format(self.dtype).name, weights=canonical(self.weights), kv=canonical(self.kv),
-            activations=canonical(self.activations), experts=canonical(self.experts),
-        )  # fmt: skip
-
 
 _KEEP = Rule("*")
 

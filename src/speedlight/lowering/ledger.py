@@ -13,7 +13,8 @@ from typing import Any
 
 from .._foundation.arrays import Value, maximum
 from .._foundation.expr import Expr, Tape, compile_tape, total
-from ..graph.ir import Block, Graph, Tensor
+from ..graph.ir import Block, Graph
+from ..graph.stats import persistent_tensors
 from ..stacks.stack import Stack
 
 CLASSES = ("weights", "kv", "activations", "gradients", "optimizer", "cache", "workspace", "reserve")
@@ -59,7 +60,7 @@ class LedgerPlan:
     def __init__(self, graph: Graph) -> None:
         exprs: list[Expr] = []
         sums: dict[str, list[Expr]] = {}
-        for block, tensor in _kept(graph):
+        for block, tensor in persistent_tensors(graph):
             assert tensor.persistent is not None
             sums.setdefault(_OF_TENSOR.get(tensor.cls, "cache"), []).append(
                 tensor.kept_bytes * (block.count if block is not None else 1)
@@ -94,8 +95,7 @@ class LedgerPlan:
         """
         cells = self._tape.run(env, groups)
         by_class: dict[str, Value] = dict.fromkeys(CLASSES, 0.0)
-        for name, value in zip(self._classes, cells, strict=False):
-            by_class[name] = value
+        by_class |= dict(zip(self._classes, cells, strict=False))  # the classes come first on the tape
         peak: Value = 0.0
         for row in self._live:
             live: Value = 0.0
@@ -105,14 +105,6 @@ class LedgerPlan:
         by_class["activations"] = (peak + cells[self._slots]) * (1 + stack.reserve.fragmentation)
         by_class["reserve"] = stack.reserve.runtime_bytes + (1 - stack.reserve.utilization) * capacity
         return Ledger(by_class, capacity)
-
-
-def _kept(graph: Graph) -> list[tuple[Block | None, Tensor]]:
-    found: list[tuple[Block | None, Tensor]] = []
-    for block in graph.blocks:
-        found += [(block, t) for t in block.tensors.values() if t.persistent is not None]
-    found += [(None, t) for t in graph.shared.values() if t.persistent is not None]
-    return found
 
 
 def _saved_bytes(graph: Graph) -> Expr:

@@ -7,7 +7,7 @@ speculative verification (batch, k + 1, context); a chunked-prefill mix has seve
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -104,16 +104,31 @@ class Step:
         }  # fmt: skip
 
 
+def prefill_step(batch: Value, isl: Value) -> Step:
+    """``isl`` new tokens of each sequence, nothing cached."""
+    return Step("prefill", (Group(batch, isl, 0),), 1, 0, False)
+
+
+def decode_step(batch: Value, context: Value) -> Step:
+    """One new token of each sequence on top of ``context`` cached ones."""
+    return Step("decode", (Group(batch, 1, context),), 1, 0, False)
+
+
 def single_step(workload: Workload) -> Step:
     """The step of every phase but ``generate``."""
     w = workload
     if w.phase == "generate":
         raise ValueError("generate has two kinds of step")
     if w.phase == "decode":
-        return Step("decode", w.groups or (Group(w.batch, 1, w.context),), 1, 0, False)
+        return _grouped(decode_step(w.batch, w.context), w)
     if w.phase == "prefill":
-        return Step("prefill", w.groups or (Group(w.batch, w.isl, 0),), 1, 0, False)
+        return _grouped(prefill_step(w.batch, w.isl), w)
     if w.phase == "train":
         micro = w.batch if w.training.micro_batch is None else w.training.micro_batch
         return Step("train", w.groups or (Group(micro, w.isl, 0),), 0, 1, True, repeats=w.batch / micro)
     return Step("forward", w.groups or (Group(w.batch, w.isl, 0),), 0, 0, True)
+
+
+def _grouped(step: Step, workload: Workload) -> Step:
+    """The step with the question's explicit sequence groups, where it states some."""
+    return replace(step, groups=workload.groups) if workload.groups else step

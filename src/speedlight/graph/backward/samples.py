@@ -38,9 +38,6 @@ class Samples:
     def less(self, a: Expr, b: Expr) -> bool:
         return all(x < y * (1 - 1e-9) for x, y in zip(self.values(a), self.values(b), strict=True))
 
-    def nothing(self, a: Expr) -> bool:
-        return all(x == 0 for x in self.values(a))
-
 
 def gradient_format(dtype: str) -> str:
     """Gradients have the format of what they belong to, at least 16 bits wide (8-bit training keeps bf16 gradients)."""
