@@ -155,3 +155,18 @@ def test_generate_is_prefill_and_the_sum_of_its_decode_steps() -> None:
     assert whole.ttft == pytest.approx(prefill.time)
     assert whole.time == pytest.approx(prefill.time + sum(steps), rel=1e-4)
     assert whole.tpot == pytest.approx(sum(steps) / 59, rel=1e-4)
+
+
+def test_an_unknown_op_leaves_the_share_of_flops_unknown() -> None:
+    from speedlight.engine.phase import run_phase
+    from speedlight.engine.resolve import planned, resolve
+    from speedlight.engine.summary import coverage
+
+    resolved = resolve(speedlight.make_scenario("bert-large", "rtx-4090", phase="forward"))
+    made, dims = planned(resolved)
+    parts = run_phase(resolved, made, dims)
+    assert coverage(resolved.graph, parts).flops == 1.0
+    strange = resolved.graph.replace(attrs={**resolved.graph.attrs, "unknown_ops": ("mystery",)})
+    found = coverage(strange, parts)
+    assert found.flops is None
+    assert found.unknown == ("mystery",)

@@ -84,9 +84,9 @@ class PeakFact:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Shares of FLOPs and bytes the model understands, and the names of what it does not."""
+    """Shares of FLOPs and bytes the model understands (None: unknown), and the names of what it does not."""
 
-    flops: float = 1.0
+    flops: float | None = 1.0
     bytes: float = 1.0
     unknown: tuple[str, ...] = ()
 

@@ -142,6 +142,7 @@ def tpot(parts: Parts, workload: Workload) -> Value | None:
 
 
 def coverage(graph: Graph, parts: Parts) -> Coverage:
+    """Shares understood. What an unknown op computes is unknown, so with one the share of FLOPs is None, not 1."""
     unknown = tuple(graph.attrs.get("unknown_ops", ()))
     if not unknown:
         return Coverage()
@@ -152,4 +153,4 @@ def coverage(graph: Graph, parts: Parts) -> Coverage:
                 size = float(np.mean(priced.cost.bytes * priced.count))
                 total += size
                 missing += size if priced.kernel.kind == "other" else 0.0
-    return Coverage(1.0, 1.0 - missing / total if total else 1.0, unknown)
+    return Coverage(None, 1.0 - missing / total if total else 1.0, unknown)
