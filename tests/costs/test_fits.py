@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from speedlight._foundation.errors import BadFile
-from speedlight.costs.fits import FitHeader, read_header
+from speedlight.costs.calibration.header import FitHeader, read_header
 
 GOOD: dict[str, Any] = {
     "schema": 1, "id": "gemm-2026-12", "family": "gemm", "date": "2026-12-01", "procedure": "python -m speedlight.costs.refit",

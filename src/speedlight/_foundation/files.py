@@ -94,7 +94,7 @@ def _refuse_deep(text: str, what: str, loader: Any) -> None:
             raise BadFile(f"{what} is nested deeper than {MAX_DEPTH} levels", expected="a flatter document")
 
 
-def write_atomically(path: str | Path, text: str) -> None:
+def write_atomically(path: str | Path, content: str | bytes) -> None:
     """Write beside the target and rename: a reader sees the old file or the new one, never a part.
 
     Raises:
@@ -104,8 +104,8 @@ def write_atomically(path: str | Path, text: str) -> None:
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent or ".", prefix=f".{path.name}.", suffix=".tmp")
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                stream.write(text)
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(content.encode("utf-8") if isinstance(content, str) else content)
             umask = os.umask(0)
             os.umask(umask)
             os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes private files; results are ordinary ones

@@ -42,6 +42,12 @@ class Registry(Generic[T]):
         except KeyError:
             raise UnknownName(self.what, name, self._members) from None
 
+    def find(self, name: str) -> T | None:
+        """A member, or None where there is none."""
+        if name not in self._members:
+            self._load_plugins()
+        return self._members.get(name)
+
     def __iter__(self) -> Iterator[str]:
         self._load_plugins()
         return iter(sorted(self._members))

@@ -5,6 +5,7 @@ Bare click, not typer: typer 0.29 builds a pydantic adapter for every option and
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,10 @@ def app() -> None:
     """How fast a deep-learning model runs on a machine, why, and what would make it faster."""
 
 
-def _show(renderable: Any) -> None:
+def _show(renderable: Any, width: int = 110) -> None:
     from rich.console import Console
 
-    Console(width=None if sys.stdout.isatty() else 110).print(renderable)
+    Console(width=None if sys.stdout.isatty() else width).print(renderable)
 
 
 def _answer(data: dict[str, Any], json_to: str | None) -> bool:
@@ -160,21 +161,52 @@ def list_models(pattern: str, json_to: str | None) -> int:
 
 
 @app.command()
-@click.argument("table", type=click.Path(path_type=Path))
+@click.argument("table", type=click.Path(path_type=Path), required=False)
 @click.option("--suite", help="Rules to use; by file name or columns if left out.")
+@click.option("--cv", metavar="group|device", help="Refit without each and write out-of-fold predictions (extra 'fit').")
+@click.option("--leave", metavar="A,B", default="", help="With --cv device: the devices to leave out, one at a time.")
 @click.option("--predictions", type=click.Path(path_type=Path), help="Write every row with its predictions (Parquet).")
 @click.option("--bar", multiple=True, metavar="COLUMN:METRIC=VALUE", help="Repeatable; exit 1 if one is missed.")
+@click.option("--all", "everything", is_flag=True, help="Every table of --data that has a suite: the accuracy page.")
+@click.option("--data", type=click.Path(path_type=Path), help="Data folder for --all.  [default: SPEEDLIGHT_DATA or ../shared/data]")
 @options.json_to
 def validate(
-    table: Path, suite: str | None, predictions: Path | None, bar: tuple[str, ...], json_to: str | None
+    table: Path | None, everything: bool, data: Path | None, json_to: str | None, leave: str, **given: Any
 ) -> int:
     """Predictions beside measurements: error by device and format, rows below the limit."""
+    if everything:
+        return _validate_all(table, data, json_to, {**given, "leave": leave})
+    if table is None:
+        raise BadInput("validate needs a TABLE", expected="a .parquet, .csv or .csv.gz, or --all with --data DIR")
+    if data is not None:
+        raise BadInput("--data names the folder of --all", expected="--all beside it")
     from ..validation.validate import parse_bar
     from ..validation.validate import validate as check
 
-    result = check(table, suite=suite, predictions=predictions, bars=[parse_bar(b) for b in bar])
+    bars = [parse_bar(b) for b in given.pop("bar")]
+    names = [name.strip() for name in leave.split(",") if name.strip()]
+    result = check(table, bars=bars, leave=names, progress=_progress, **given)
     if _answer(result, json_to):
         from ..report.validation import render_validation
 
         _show(render_validation(result))
     return 0 if result["passed"] else 1
+
+
+def _validate_all(table: Path | None, data: Path | None, json_to: str | None, given: dict[str, Any]) -> int:
+    """The accuracy page; options of one table have no meaning here."""
+    stray = ["TABLE"] * (table is not None) + [f"--{name}" for name, value in given.items() if value]
+    if stray:
+        raise BadInput(f"{stray[0]} beside --all", expected="--all with --data DIR and --json alone")
+    from ..validation.everything import validate_all
+
+    result = validate_all(data or os.environ.get("SPEEDLIGHT_DATA", "../shared/data"), _progress)
+    if _answer(result, json_to):
+        from ..report.accuracy import render_accuracy
+
+        _show(render_accuracy(result), width=150)
+    return 0
+
+
+def _progress(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

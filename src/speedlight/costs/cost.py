@@ -5,10 +5,16 @@ Totals, breakdowns, bounds and sensitivities are computed from these busy vector
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .._foundation.arrays import Value, maximum
+from .._foundation.arrays import Value, maximum, where
+from ..hardware.machine import Machine
+
+# An analytic time is optimistic: 10 % and 90 % of bf16 products take 1.19 and 3.05 times as long, averaged over the eight
+# devices of the gemm table (studies/2026-11-gemm-limit.md). The band lies above the prediction, which it must contain.
+UNCALIBRATED_HIGH = math.log(3.05)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,9 @@ class Cost:
         flops, dense: matrix FLOPs required, and under the unmasked convention.
         bytes: main-memory bytes moved, as we expect it.
         layer: ``limit``, ``analytic`` or ``calibrated``: what ``time`` rests on.
+        basis: the fit's id and how well it knows this class, or "".
+        low, high: logs of the factors from ``time`` to the ends of its 80 % interval (≤ 0 and ≥ 0).
+        shared: share of the error's variance that all kernels of ``error_key`` have in common.
         error_key: family of residuals it shares (DESIGN decision 4).
     """
 
@@ -56,6 +65,10 @@ class Cost:
     dense: Value
     bytes: Value
     layer: str = "analytic"
+    basis: str = ""
+    low: Value = 0.0
+    high: Value = UNCALIBRATED_HIGH
+    shared: float = 1.0
     error_key: tuple[str, str, str] = ("", "", "")
 
 
@@ -84,3 +97,21 @@ def largest(busy: Mapping[str, Value]) -> Value:
     for value in busy.values():
         best = maximum(best, value)
     return best
+
+
+def bound_of(machine: Machine, busy: Mapping[str, Value], least: Mapping[str, Value], latency: Value) -> Value:
+    """Index of what sets the time; matrix work whose waste alone makes it the largest is ``tile_waste``."""
+    names = bound_names(tuple(f"link:{d.name}" for d in machine.domains))
+    best: Value = latency
+    index: Value = names.index("latency")
+    others: Value = latency
+    for resource, value in busy.items():
+        position = names.index(resource)
+        index = where(value > best, position, index)
+        best = maximum(best, value)
+        if resource != "matmul":
+            others = maximum(others, value)
+    if "matmul" in busy:
+        matmul, waste = names.index("matmul"), names.index("tile_waste")
+        index = where((index == matmul) & (least["matmul"] < others), waste, index)
+    return index

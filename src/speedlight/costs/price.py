@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .._foundation.arrays import Value, maximum, where
+from .._foundation.arrays import Value, maximum
 from ..hardware.machine import Engine, Machine, OperatingPoint
 from ..lowering.kernels import Kernel, KernelValues
 from . import collective, matrix, residency
-from .cost import Conditions, Cost, bound_names, largest
+from .cost import Conditions, Cost, bound_of, largest
 
 # Vector FLOPs that compute one transcendental where no unit serves it, or faster than that unit: a polynomial of degree
 # 3–6 with range reduction (FlashAttention-4 emulates exp2 on the FMA units with about this many).
@@ -71,8 +71,8 @@ def price(
     limit = largest(least)
     return Cost(
         busy=busy, least=least, latency=latency, time=time, limit=limit,
-        bound=_bound(machine, busy, least, latency), flops=flops, dense=dense, bytes=main,
-        error_key=(kernel.family, machine.device_id, "uncalibrated"),
+        bound=bound_of(machine, busy, least, latency), flops=flops, dense=dense, bytes=main,
+        error_key=(kernel.family, machine.device_id, ""),
     )  # fmt: skip
 
 
@@ -181,21 +181,3 @@ def _serial_time(kernel: Kernel, busy: dict[str, Value]) -> Value:
 
 def _add(into: dict[str, Value], resource: str, seconds: Value) -> None:
     into[resource] = into[resource] + seconds if resource in into else seconds
-
-
-def _bound(machine: Machine, busy: dict[str, Value], least: dict[str, Value], latency: Value) -> Value:
-    """Index of what sets the time; matrix work whose waste alone makes it the largest is ``tile_waste``."""
-    names = bound_names(tuple(f"link:{d.name}" for d in machine.domains))
-    best: Value = latency
-    index: Value = names.index("latency")
-    others: Value = latency
-    for resource, value in busy.items():
-        position = names.index(resource)
-        index = where(value > best, position, index)
-        best = maximum(best, value)
-        if resource != "matmul":
-            others = maximum(others, value)
-    if "matmul" in busy:
-        matmul, waste = names.index("matmul"), names.index("tile_waste")
-        index = where((index == matmul) & (least["matmul"] < others), waste, index)
-    return index

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .._foundation.arrays import Value
+from ..costs.calibrated import calibrate
 from ..costs.cost import Conditions, Cost, largest
 from ..costs.price import price
 from ..hardware.machine import Machine, OperatingPoint
@@ -85,6 +86,7 @@ def evaluate_step(
         priced: list[PricedKernel] = []
         for kernel, numbers in zip(block.kernels, values, strict=True):
             cost = price(kernel, numbers, machine, point, conditions)
+            cost = calibrate(kernel, numbers, machine, point, conditions, cost)
             times = instances * numbers.count
             for resource, seconds in cost.least.items():
                 least[resource] = least.get(resource, 0.0) + seconds * times

@@ -1,18 +1,73 @@
-"""Intervals while nothing is calibrated: wide, and said to be so.
+"""Intervals of sums of kernels: errors of a family do not average out (DESIGN decision 4).
 
-The 10 % and 90 % quantiles of measured over analytic time of bf16 matrix products, averaged over the eight devices of the
-gemm table, are 1.19 and 3.05 (studies/2026-11-gemm-limit.md): the analytic model is optimistic, so the band lies above
-it; its lower end is the prediction itself, since an interval contains its prediction. It stands in until error keys and
-joint draws come with calibrated costs (DESIGN decision 4).
+log(measured / predicted) of a kernel has a part it shares with every kernel of its error key (family, device, how well the
+stack is known there) and a part of its own. 32 fixed joint draws carry both to the total: one standard normal a draw for
+each key, and one for all own parts, which are independent and so add in squares. Kernels slower than expected first eat
+the time the device waits for the host. The draws are quantiles of the normal distribution in fixed shuffled orders, so
+that equal questions get equal answers and a sweep equals its points.
 """
 
 from __future__ import annotations
 
-from .._foundation.arrays import Value
+from collections.abc import Iterable
+from functools import lru_cache
+from statistics import NormalDist
 
-HIGH = 3.05
+import numpy as np
+
+from .._foundation.arrays import Value, maximum, minimum
+from .phase import Parts, weighted
+
+DRAWS = 32
+LEVEL = 0.8
+UNIT = NormalDist().inv_cdf(0.5 + LEVEL / 2)  # a fit's interval ends lie this many standard deviations out
 
 
-def uncalibrated(time: Value) -> tuple[Value, Value]:
-    """(low, high): central 80 % of a first, uncalibrated prediction."""
-    return time, time * HIGH
+@lru_cache(maxsize=64)
+def draws(index: int) -> tuple[float, ...]:
+    """The draws of the ``index``-th independent source of error: normal quantiles, shuffled."""
+    quantiles = [NormalDist().inv_cdf((i + 0.5) / DRAWS) for i in range(DRAWS)]
+    return tuple(float(q) for q in np.random.default_rng(index).permutation(quantiles))
+
+
+def interval(parts: Parts, time: Value, limit: Value) -> tuple[Value, Value]:
+    """(low, high): the central 80 % of the total over the joint draws; low ≤ time ≤ high, low ≥ limit."""
+    keys: dict[tuple[str, ...], list[Value]] = {}  # key → seconds, seconds towards low, towards high, of its shared part
+    own_low: Value = 0.0
+    own_high: Value = 0.0
+    gap: Value = 0.0
+    for seconds, low, high, shared, key in _kernels(parts):
+        down, up = seconds * (1.0 - np.exp(low)), seconds * (np.exp(high) - 1.0)
+        entry = keys.setdefault(key, [0.0, 0.0])
+        entry[0], entry[1] = entry[0] + down * shared**0.5, entry[1] + up * shared**0.5
+        own_low, own_high = own_low + (down * down) * (1.0 - shared), own_high + (up * up) * (1.0 - shared)
+    for step, weight, nodes in parts.results:
+        for passage in step.timeline.passages:
+            gap = gap + weighted(passage.gap, weight, nodes)
+    sources = [(entry[0], entry[1]) for _, entry in sorted(keys.items())]
+    sources.append((own_low**0.5, own_high**0.5))
+    changes = _changes(sources, np.shape(time))
+    changes = np.where(changes > 0, np.maximum(changes - gap, 0.0), changes)
+    low, high = np.quantile(changes, (0.5 - LEVEL / 2, 0.5 + LEVEL / 2), axis=0)
+    if not np.shape(time):
+        low, high = float(low), float(high)
+    return minimum(time, maximum(time + low, limit)), maximum(time, time + high)
+
+
+def _kernels(parts: Parts) -> Iterable[tuple[Value, Value, Value, float, tuple[str, ...]]]:
+    """(seconds in the call, log low, log high, shared share, error key) of every kernel."""
+    for step, weight, nodes in parts.results:
+        for _, _, kernels in step.blocks:
+            for priced in kernels:
+                cost = priced.cost
+                yield weighted(cost.time * priced.count, weight, nodes), cost.low, cost.high, cost.shared, cost.error_key
+
+
+def _changes(sources: list[tuple[Value, Value]], shape: tuple[int, ...]) -> np.ndarray:
+    """Seconds by which each draw differs from the prediction; draws along the first axis."""
+    result = np.zeros((DRAWS, *shape))
+    for index, (down, up) in enumerate(sources):
+        for draw, z in enumerate(draws(index)):
+            z /= UNIT
+            result[draw] += z * (up if z > 0 else down)
+    return result

@@ -62,7 +62,7 @@ def _predict(resolved: Resolved, *, details: bool) -> Prediction:
             least[resource] = least.get(resource, 0.0) + weighted(seconds, weight, mean)
     limit = largest(least)
     time = maximum(time, limit)
-    low, high = intervals.uncalibrated(time)
+    low, high = intervals.interval(parts, time, limit)
     devices = world(program.parallel)
     flops, dense, moved = (total(parts, name) * devices for name in ("flops", "dense", "bytes"))
     peak = summary.peak_used(parts, machine, scenario)
@@ -78,7 +78,7 @@ def _predict(resolved: Resolved, *, details: bool) -> Prediction:
         },
         stack=stack.id,
         phase=workload.phase,
-        layer="limit" if stack.name == "ideal" else "analytic",
+        layer=summary.layer(parts, stack),
         time=time, low=low, high=high, limit=limit,
         bound=summary.bound(parts, machine, rows if details else None),
         flops=flops, flops_dense=dense, bytes=moved,

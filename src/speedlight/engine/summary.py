@@ -12,6 +12,7 @@ from ..costs.price import peak_for
 from ..graph.ir import Graph
 from ..hardware.machine import Machine
 from ..scenario.scenario import Scenario
+from ..stacks.stack import Stack
 from ..workload.workload import Workload
 from .phase import Parts, weighted
 from .prediction import Coverage, OpRow, PeakFact
@@ -97,6 +98,14 @@ def peak_used(parts: Parts, machine: Machine, scenario: Scenario) -> PeakFact | 
     number_format, accumulate = max(amounts, key=lambda k: amounts[k])
     used = peak_for(machine, "matmul", number_format, accumulate, scenario.point)
     return PeakFact(used.format, used.accumulate, used.flops, used.grade)
+
+
+def layer(parts: Parts, stack: Stack) -> str:
+    """What the times rest on: ``mixed`` where some kernels are calibrated and others analytic."""
+    if stack.name == "ideal":
+        return "limit"
+    found = {p.cost.layer for step, _, _ in parts.results for _, _, kernels in step.blocks for p in kernels}
+    return "mixed" if len(found) > 1 else next(iter(found), "analytic")
 
 
 def roofs(machine: Machine, peak: PeakFact | None) -> dict[str, dict[str, Value]]:

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .._foundation.errors import BadFile, MissingDependency
+from .schema import text_columns
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Columns by name, all of ``rows`` entries; text columns hold Python strings or None."""
+    """Columns by name, all of ``rows`` entries; text columns hold Python strings or None.
+
+    Attributes:
+        path, rows, columns: of the file.
+        types: what each column holds: text, integer, number, boolean, null (no value at all) or other.
+        handle: the arrow table, for writing every input column back as it was.
+    """
 
     path: str
     rows: int
     columns: Mapping[str, np.ndarray]
-    handle: Any = None  # the arrow table, for writing every input column back as it was
+    types: Mapping[str, str] = field(default_factory=dict)
+    handle: Any = None
 
     def __contains__(self, name: str) -> bool:
         return name in self.columns
@@ -28,6 +37,15 @@ class Table:
 def base_name(path: str | Path) -> str:
     """The file's name up to the first dot: what a suite is recognised by."""
     return Path(path).name.partition(".")[0]
+
+
+def fingerprint(path: str | Path) -> str:
+    """A hash of the file's content: tells whether a table was fitted on."""
+    digest = hashlib.blake2b(digest_size=12)
+    with Path(path).open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def read_table(path: str | Path) -> Table:
@@ -39,7 +57,6 @@ def read_table(path: str | Path) -> Table:
     """
     try:
         import pyarrow as pa
-        import pyarrow.csv as csv
         import pyarrow.parquet as parquet
     except ImportError:
         raise MissingDependency("pyarrow", "data", "reading measured tables") from None
@@ -49,11 +66,11 @@ def read_table(path: str | Path) -> Table:
     name = path.name.lower()
     try:
         if name.endswith(".parquet"):
-            table = parquet.read_table(path)
+            # Not `read_table`: that takes a folder's name like `device=x` for a column.
+            with parquet.ParquetFile(path) as file:
+                table = file.read()
         elif name.endswith((".csv", ".csv.gz")):
-            if path.stat().st_size == 0:
-                raise BadFile(f"{path} is empty", expected="a header line and rows")
-            table = csv.read_csv(path)
+            table = _read_csv(path)
         else:
             raise BadFile(f"{path} is of an unknown format", expected=".parquet, .csv or .csv.gz")
     except (pa.ArrowInvalid, pa.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -61,7 +78,38 @@ def read_table(path: str | Path) -> Table:
     if len(set(table.column_names)) != table.num_columns:
         raise BadFile(f"{path} has two columns of one name")
     columns = {n: _array(table.column(n)) for n in table.column_names}
-    return Table(str(path), table.num_rows, columns, table)
+    types = {n: _type(table.column(n)) for n in table.column_names}
+    return Table(str(path), table.num_rows, columns, types, table)
+
+
+def _read_csv(path: Path) -> Any:
+    """Columns that are text in every schema stay text: the version ``0.20`` is no number."""
+    import pyarrow as pa
+    import pyarrow.csv as csv
+
+    if path.stat().st_size == 0:
+        raise BadFile(f"{path} is empty", expected="a header line and rows")
+    texts = dict.fromkeys(text_columns(), pa.string())
+    return csv.read_csv(
+        path,
+        parse_options=csv.ParseOptions(newlines_in_values=True),
+        convert_options=csv.ConvertOptions(column_types=texts, strings_can_be_null=True, quoted_strings_can_be_null=True),
+    )
+
+
+def _type(column: Any) -> str:
+    import pyarrow.types as types
+
+    kind = column.type.value_type if types.is_dictionary(column.type) else column.type
+    if types.is_null(kind) or column.null_count == len(column):
+        return "null"
+    if types.is_string(kind) or types.is_large_string(kind):
+        return "text"
+    if types.is_boolean(kind):
+        return "boolean"
+    if types.is_integer(kind):
+        return "integer"
+    return "number" if types.is_floating(kind) or types.is_decimal(kind) else "other"
 
 
 def _array(column: Any) -> np.ndarray:
@@ -70,13 +118,40 @@ def _array(column: Any) -> np.ndarray:
     kind = column.type
     if types.is_floating(kind) or types.is_integer(kind) or types.is_boolean(kind):
         return np.asarray(column.to_numpy())
-    if types.is_string(kind) or types.is_large_string(kind):
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_dictionary(kind):
         # Dictionary codes first: 1.9 million equal strings become one Python object each.
-        encoded = column.combine_chunks().dictionary_encode()
+        encoded = column.combine_chunks()
+        if not types.is_dictionary(kind):
+            encoded = encoded.dictionary_encode()
+        elif hasattr(encoded, "chunks"):
+            encoded = encoded.unify_dictionaries().combine_chunks()
         values = np.asarray([*encoded.dictionary.to_pylist(), None], dtype=object)
         codes = encoded.indices.fill_null(len(values) - 1).to_numpy(zero_copy_only=False)
         return np.asarray(values[codes])
-    return np.asarray(column.to_pylist(), dtype=object)
+    # Dates, decimals, lists …: as text, which a numeric column may still read as a number.
+    return np.asarray([None if v is None else str(v) for v in column.to_pylist()], dtype=object)
+
+
+def codes_of(column: np.ndarray) -> tuple[list[object], np.ndarray]:
+    """Distinct values of a column and which of them each row has."""
+    if column.dtype == object:
+        known: dict[object, int] = {}
+        codes = np.fromiter((known.setdefault(v, len(known)) for v in column.tolist()), np.int64, count=len(column))
+        return list(known), codes
+    values, codes = np.unique(column, return_inverse=True)
+    return values.tolist(), codes
+
+
+def group_codes(columns: Mapping[str, np.ndarray], names: Iterable[str], rows: int) -> np.ndarray:
+    """A code for each row: rows with equal values in all the named columns share one; absent columns are equal."""
+    code = np.zeros(rows, dtype=np.int64)
+    for name in names:
+        if name in columns:
+            values, own = codes_of(columns[name])
+            code = code * len(values) + own
+            if code.size and code.max() > 2**40:  # keep products of many columns within 64 bits
+                _, code = np.unique(code, return_inverse=True)
+    return np.unique(code, return_inverse=True)[1]
 
 
 def write_predictions(table: Table, added: Mapping[str, np.ndarray], path: str | Path) -> None:

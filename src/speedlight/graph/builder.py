@@ -191,7 +191,8 @@ class BlockBuilder:
         self.op(
             name, "matmul", "linear", reads=tuple(reads), writes=(Operand(output),), work=work,
             dims={"m": m, "n": n, "k": k, "batch": ONE},
-            exchanges=tuple(Exchange(kind, dims, output) for kind, dims in exchanges), **fields,
+            exchanges=tuple(Exchange(kind, dims, output) for kind, dims in exchanges),
+            attrs={"weights": stored, "activations": used, **fields.pop("attrs", {})}, **fields,
         )  # fmt: skip
         return output
 
@@ -235,7 +236,8 @@ class BlockBuilder:
             work=(Work("matmul", 2 * rows * n * k, multiply_format(stored, used)),),
             dims={"m": rows / maximum(touched, 1e-9), "n": n, "k": k, "batch": touched},
             selection=selection,
-            exchanges=tuple(Exchange(kind, dims, output) for kind, dims in exchanges), **fields,
+            exchanges=tuple(Exchange(kind, dims, output) for kind, dims in exchanges),
+            attrs={"weights": stored, "activations": used, **fields.pop("attrs", {})}, **fields,
         )  # fmt: skip
         return output
 

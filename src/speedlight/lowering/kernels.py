@@ -54,6 +54,7 @@ class Kernel:
         launches: kernel starts per instance (0 count launches nothing).
         serial: parts that do not overlap inside it.
         efficiency: share of the analytic rate a published kernel reaches; None for 1.
+        library: (framework, version) whose kernels run, as measurements name them; blank where none is meant.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Kernel:
     message: Message | None = None
     serial: tuple[str, ...] = ()
     efficiency: float | None = None
+    library: tuple[str, str] = ("", "")
     attrs: Mapping[str, Any] = field(default_factory=dict)
     phase: str = "forward"
 

@@ -184,6 +184,7 @@ def _kernel(
         message=lead.message,
         serial=variant.serial,
         efficiency=variant.efficiency,
+        library=stack.library,
         attrs=lead.attrs,
         phase=lead.phase,
     )

@@ -4,42 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .._foundation.errors import BadInput
-from ..evidence.tables import Table, base_name, read_table, write_predictions
+from ..costs.calibration.samples import as_floats
+from ..evidence.check import differences
+from ..evidence.schema import schemas
+from ..evidence.tables import Table, base_name, codes_of, fingerprint, group_codes, read_table, write_predictions
 from . import suites  # noqa: F401  registers the shipped suites
-from .suite import SUITES, Outcome, Predicted, Suite
+from .metrics import Bar, Compared, compared, finite, parse_bar
+from .suite import SUITES, Kernels, Leave, Predicted, Progress, Suite
+
+__all__ = ["Bar", "parse_bar", "validate"]
 
 EXAMPLES = 20  # rows below the limit that the report names
+WAYS = ("group", "device")
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """``COLUMN:METRIC=VALUE``: the largest value allowed (bias by magnitude; coverage the least)."""
-
-    column: str
-    metric: str
-    value: float
-
-
-def parse_bar(text: str) -> Bar:
-    head, _, value = text.partition("=")
-    column, _, metric = head.rpartition(":")
-    try:
-        number = float(value)
-    except ValueError:
-        number = np.nan
-    if not column or metric not in METRICS or not np.isfinite(number):
-        raise BadInput(f"--bar {text!r}", expected="COLUMN:METRIC=VALUE with a metric of " + ", ".join(METRICS))
-    return Bar(column, metric, number)
-
-
-METRICS = ("median_ape", "mape", "p90_ape", "bias", "coverage_80", "interval_width")
+def quiet(_: str) -> None:
+    """No progress."""
 
 
 def suite_for(table: Table, name: str | None) -> Suite:
@@ -63,37 +49,71 @@ def validate(
     path: str | Path,
     *,
     suite: str | None = None,
+    cv: str | None = None,
+    leave: Sequence[str] = (),
     predictions: str | Path | None = None,
     bars: Sequence[Bar] = (),
+    progress: Progress = quiet,
 ) -> dict[str, Any]:
     """Predict a table's measured columns and compare.
 
     Args:
         path: the table.
         suite: its rules; by file name or columns when None.
+        cv: ``group`` or ``device``: refit without each and write out-of-fold predictions; the shipped fit when None.
+        leave: devices to leave out with ``cv="device"``; each in turn when empty.
         predictions: where to write every row with its predictions.
         bars: limits on metrics.
+        progress: told what is being fitted.
 
     Returns:
         CONTRACT's validate object, with ``"passed"`` telling whether every bar held.
     """
     start = time.perf_counter()
+    if cv not in (None, *WAYS):
+        raise BadInput(f"--cv {cv}", expected="group or device")
+    if leave and cv != "device":
+        raise BadInput("--leave names devices to leave out", expected="--cv device beside it")
     table = read_table(path)
     rules = suite_for(table, suite)
+    check_words(rules, cv, bars)
+    check_columns(table, rules)
+    if cv is None:
+        result = rules.predict(rules.inputs(table), table.rows)
+    else:
+        assert rules.cross is not None
+        result = rules.cross(table, Leave(cv, tuple(leave)), progress)
+    if predictions is not None:
+        write_predictions(table, added_columns(result), predictions)
+    report = Report(table, rules, result)
+    return report.to_dict(cv, bars, time.perf_counter() - start)
+
+
+def check_words(rules: Suite, cv: str | None, bars: Sequence[Bar]) -> None:
+    if cv is not None and rules.cross is None:
+        raise BadInput(f"--cv {cv}: the suite {rules.name} fits nothing", hint="leave --cv out: every error is out of sample")
+    columns = rules.predicted or rules.measured
     for bar in bars:
-        if bar.column not in rules.measured:
-            raise BadInput(f"--bar names {bar.column!r}", expected="one of " + ", ".join(rules.measured))
+        if bar.column not in columns:
+            raise BadInput(f"--bar names {bar.column!r}", expected="one of " + ", ".join(columns))
+
+
+def check_columns(table: Table, rules: Suite) -> None:
+    """A column nothing can do without is named with its meaning."""
     missing = [c for c in rules.required if c not in table]
     if missing:
-        raise BadInput(f"{path} lacks the column {missing[0]!r}", expected="the columns " + ", ".join(rules.required))
-    inputs = {n: c for n, c in table.columns.items() if n not in rules.measured}
-    result = rules.predict(inputs, table.rows)
-    if predictions is not None:
-        write_predictions(table, _columns(result), predictions)
-    return _report(table, rules, result, bars, time.perf_counter() - start)
+        schema = schemas().get(rules.name)
+        known = schema.columns if schema is not None else {}
+        said = [f"{c}: {known[c].describe()}" if c in known else c for c in missing]
+        raise BadInput(
+            f"{table.path} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(map(repr, missing))}",
+            expected="; ".join(said),
+            hint="the suite " + rules.name + " needs " + ", ".join(rules.required),
+        )
 
 
-def _columns(result: Predicted) -> dict[str, np.ndarray]:
+def added_columns(result: Predicted) -> dict[str, np.ndarray]:
+    """What OUT adds to the input's columns."""
     added: dict[str, np.ndarray] = {}
     for name, o in result.outcomes.items():
         added |= {
@@ -102,87 +122,123 @@ def _columns(result: Predicted) -> dict[str, np.ndarray]:
             f"low_{name}": o.low,
             f"high_{name}": o.high,
         }
+    if result.kernels is not None:
+        added["predicted_kernel_source"] = np.where(result.kernels.chosen == "", None, result.kernels.chosen)
     return {**added, "layer": result.layer, "status": result.status}
 
 
-def _report(table: Table, rules: Suite, result: Predicted, bars: Sequence[Bar], seconds: float) -> dict[str, Any]:
-    metrics: dict[str, Any] = {}
-    groups: dict[str, Any] = {}
-    below: list[dict[str, Any]] = []
-    anywhere = np.zeros(table.rows, dtype=bool)
-    for name, outcome in result.outcomes.items():
-        anywhere |= np.isfinite(outcome.predicted)
-        if name not in table:
-            continue
-        measured = _floats(table.columns[name])
-        usable = np.isfinite(measured) & (measured > 0) & np.isfinite(outcome.predicted)
-        metrics[name] = metrics_of(measured, outcome, usable)
-        beyond = usable & ((measured > outcome.limit) if name in rules.rate else (measured < outcome.limit))
-        metrics[name]["below_limit"] = int(beyond.sum())
-        for row in np.flatnonzero(beyond)[:EXAMPLES]:
-            below.append(
-                {"row": int(row), "column": name, "measured": float(measured[row]), "limit": float(outcome.limit[row])}
-            )
-        for key in rules.slices:
-            if key in table:
-                groups.setdefault(key, {})
-                for value, mask in _by(table.columns[key], usable).items():
-                    groups[key].setdefault(value, {})[name] = metrics_of(measured, outcome, mask)
-    statuses, counts = np.unique(result.status.astype(str), return_counts=True)
-    scope = ~np.char.startswith(result.status.astype(str), "out-of-scope")
-    held = [_held(bar, metrics) for bar in bars]
+class Report:
+    """A table, what was predicted of it, and how far both are apart."""
+
+    def __init__(self, table: Table, rules: Suite, result: Predicted) -> None:
+        self.table, self.rules, self.result = table, rules, result
+        self.compared: dict[str, Compared] = {
+            name: compared(as_floats(table.columns[name]), outcome, name in rules.rate)
+            for name, outcome in result.outcomes.items()
+            if name in table
+        }
+
+    def to_dict(self, cv: str | None, bars: Sequence[Bar], seconds: float) -> dict[str, Any]:
+        table, rules, result = self.table, self.rules, self.result
+        metrics = {n: {**c.metrics(), "below_limit": int(c.beyond.sum())} for n, c in self.compared.items()}
+        answered = np.zeros(table.rows, dtype=bool)
+        for outcome in result.outcomes.values():
+            answered |= np.isfinite(outcome.predicted)
+        statuses, codes = codes_of(result.status)
+        counts = np.bincount(codes, minlength=len(statuses))
+        out = np.array([str(s).startswith("out-of-scope") for s in statuses], dtype=bool)
+        scope = ~out[codes] if out.size else np.zeros(0, dtype=bool)
+        held = [bar.held(metrics) for bar in bars]
+        return {
+            "suite": rules.name,
+            "rows": table.rows,
+            "predicted": int(answered.sum()),
+            "coverage": float(answered[scope].mean()) if scope.any() else None,
+            "seconds": seconds,
+            "cv": cv,
+            "fit": fit_of(result.fits),
+            "in_sample": in_sample(table, result.fits) if cv is None else False,
+            "status": {str(s): int(c) for s, c in sorted(zip(statuses, counts, strict=True), key=lambda p: str(p[0]))},
+            "metrics": metrics,
+            "averages": self.averages(),
+            "groups": self.groups(),
+            "kernel": kernel_of(result.kernels),
+            "below_limit": [b for name, c in self.compared.items() for b in examples(name, c)],
+            "columns": self.columns(),
+            "bars": [
+                {"column": b.column, "metric": b.metric, "bar": b.value, "held": h}
+                for b, h in zip(bars, held, strict=True)
+            ],
+            "passed": all(held),
+        }
+
+    def averages(self) -> dict[str, Any]:
+        """By column, over device × framework × format (and group, for coverage)."""
+        if self.result.kind is None:
+            return {}
+        group = group_codes(self.table.columns, self.rules.group, self.table.rows)
+        return {name: c.averages(self.result.kind, group) for name, c in self.compared.items()}
+
+    def groups(self) -> dict[str, Any]:
+        """Metrics by each slice, and by class."""
+        found: dict[str, Any] = {}
+        for key in self.rules.slices:
+            if key in self.table:
+                values, codes = codes_of(self.table.columns[key])
+                self._add(found, key, codes, ["" if v is None else str(v) for v in values])
+        if self.result.kind is not None and self.result.classes:
+            self._add(found, "class", self.result.kind, self.result.classes)
+        return found
+
+    def _add(self, found: dict[str, Any], key: str, codes: np.ndarray, values: Sequence[str]) -> None:
+        own: dict[str, Any] = {}
+        for name, c in self.compared.items():
+            for value, metrics in c.by(codes, values).items():
+                own.setdefault(value, {})[name] = metrics
+        found[key] = dict(sorted(own.items()))
+
+    def columns(self) -> dict[str, Any]:
+        """How the file differs from the table its suite is made for."""
+        schema = schemas().get(self.rules.name)
+        if schema is None:
+            return {}
+        found = differences(self.table, schema)
+        return {"missing": list(found.missing), "extra": list(found.extra), "mistyped": dict(found.mistyped)}
+
+
+def fit_of(fits: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
+    """What calibrated predictions rest on; one of several columns names them all."""
+    if not fits:
+        return None
+    errors = [{**error, "column": column} for column, h in fits.items() for error in h["cross_validation"]]
     return {
-        "suite": rules.name,
-        "rows": table.rows,
-        "predicted": int(anywhere.sum()),
-        "coverage": float(anywhere[scope].mean()) if scope.any() else None,
-        "seconds": seconds,
-        "fit": None,
-        "in_sample": False,
-        "status": {str(s): int(c) for s, c in zip(statuses, counts, strict=True)},
-        "metrics": metrics,
-        "groups": groups,
-        "below_limit": below,
-        "bars": [
-            {"column": b.column, "metric": b.metric, "bar": b.value, "held": h} for b, h in zip(bars, held, strict=True)
-        ],
-        "passed": all(held),
+        "id": " + ".join(dict.fromkeys(h["id"] for h in fits.values())),
+        "date": max(h["date"] for h in fits.values()),
+        "cv": [{k: finite(v) if isinstance(v, float) else v for k, v in e.items()} for e in errors],
     }
 
 
-def metrics_of(measured: np.ndarray, outcome: Outcome, mask: np.ndarray) -> dict[str, Any]:
-    """Errors of the rows under the mask, as fractions."""
-    count = int(mask.sum())
-    if count == 0:
-        return {"n": 0, **dict.fromkeys(METRICS)}
-    m, p = measured[mask], outcome.predicted[mask]
-    error = np.abs(p / m - 1)
-    low, high = outcome.low[mask], outcome.high[mask]
-    return {
-        "n": count,
-        "median_ape": float(np.median(error)),
-        "mape": float(np.mean(error)),
-        "p90_ape": float(np.quantile(error, 0.9)),
-        "bias": float(np.median(p / m) - 1),
-        "coverage_80": float(np.mean((m >= low) & (m <= high))),
-        "interval_width": float(np.median(high / low)) if np.all(low > 0) else None,
-    }
+def in_sample(table: Table, fits: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether a fit saw this very file."""
+    seen = {t["fingerprint"] for header in fits.values() for t in header["tables"]}
+    return bool(seen) and fingerprint(table.path) in seen
 
 
-def _held(bar: Bar, metrics: Mapping[str, Any]) -> bool:
-    found = metrics.get(bar.column, {}).get(bar.metric)
-    if found is None:
-        return False
-    return bool(found >= bar.value) if bar.metric == "coverage_80" else bool(abs(found) <= bar.value)
+def kernel_of(kernels: Kernels | None) -> dict[str, Any] | None:
+    """How often the kernel is named right, over rows whose inputs were measured with one kernel."""
+    if kernels is None:
+        return None
+    rows = kernels.single & (kernels.stated != "")
+    count = int(rows.sum())
+    right = float(np.mean(kernels.chosen[rows] == kernels.stated[rows])) if count else None
+    return {"n": count, "named_right": right}
 
 
-def _by(column: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:
-    values, codes = np.unique(column.astype(str), return_inverse=True)
-    return {str(v): mask & (codes == i) for i, v in enumerate(values)}
+def examples(name: str, c: Compared) -> list[dict[str, Any]]:
+    """The first rows whose measurement is better than its limit."""
+    return [
+        {"row": int(c.rows[i]), "column": name, "measured": float(c.measured[i]), "limit": float(c.limit[i])}
+        for i in np.flatnonzero(c.beyond)[:EXAMPLES]
+    ]
 
 
-def _floats(column: np.ndarray) -> np.ndarray:
-    try:
-        return np.asarray(column, dtype=float)
-    except (TypeError, ValueError):
-        return np.full(len(column), np.nan)

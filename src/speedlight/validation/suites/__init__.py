@@ -1,5 +1,5 @@
-"""Suites, one file each; importing this package registers them."""
+"""Suites; importing this package registers them: one for every table that a cost family is fitted to."""
 
-from . import gemm
+from . import tables
 
-__all__ = ["gemm"]
+__all__ = ["tables"]

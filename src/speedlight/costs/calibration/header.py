@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from .._foundation.errors import BadFile
+from ..._foundation.errors import BadFile
 
 SCHEMA_VERSION = 1
 

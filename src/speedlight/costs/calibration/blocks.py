@@ -1,0 +1,109 @@
+"""Additive tables of log-efficiency: piecewise-linear over one to three coordinates, one table for each class.
+
+A *class* is the values of some key fields (``device``, ``framework`` …). A block whose class was never measured adds
+nothing, so deviations fall back on what is shared: that is how a fit reaches devices it has not seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ..._foundation.arrays import Value
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Evenly spaced nodes of one coordinate; beyond its ends the last value holds.
+
+    Attributes:
+        coord: name of the coordinate.
+        low, high: first and last node.
+        step: distance of the nodes.
+    """
+
+    coord: str
+    low: float
+    high: float
+    step: float = 1.0
+
+    @cached_property
+    def count(self) -> int:
+        return round((self.high - self.low) / self.step) + 1
+
+    def locate(self, x: Value) -> tuple[Value, Value]:
+        """Index of the node at or below ``x`` and the share of the way to the next one."""
+        last = self.count - 1
+        if isinstance(x, np.ndarray):
+            position = np.clip((x - self.low) * (1.0 / self.step), 0.0, last)
+            index = np.minimum(position.astype(np.intp), last - 1)
+            return index, position - index
+        place = min(max(float((x - self.low) * (1.0 / self.step)), 0.0), float(last))
+        below = min(int(place), last - 1)
+        return below, place - below
+
+
+@dataclass(frozen=True)
+class Block:
+    """One additive part of a term's log-efficiency.
+
+    Attributes:
+        term: the term it bends, or ``total`` for the whole time.
+        axes: one to three coordinates.
+        per: key fields that each have a table of their own; () for one table shared by all.
+        smooth: weight of squared second differences along each axis when fitting.
+        ridge: weight of squared values when fitting: how strongly a class must disagree with what is shared.
+    """
+
+    term: str
+    axes: tuple[Axis, ...]
+    per: tuple[str, ...] = ()
+    smooth: tuple[float, ...] = ()
+    ridge: float = 1e-2
+
+    @cached_property
+    def size(self) -> int:
+        result = 1
+        for axis in self.axes:
+            result *= axis.count
+        return result
+
+
+class Places:
+    """Where coordinates lie on axes, found once and shared by all blocks that use the same axis."""
+
+    __slots__ = ("_coords", "_found")
+
+    def __init__(self, coords: Mapping[str, Value]) -> None:
+        self._coords = coords
+        self._found: dict[Axis, tuple[Value, Value]] = {}
+
+    def on(self, axis: Axis) -> tuple[Value, Value]:
+        if axis not in self._found:
+            self._found[axis] = axis.locate(self._coords[axis.coord])
+        return self._found[axis]
+
+
+def corners(axes: tuple[Axis, ...], places: Places) -> list[tuple[Value, Value]]:
+    """The (flat index, weight) of each of the 2^d nodes around a point; weights sum to 1."""
+    found: list[tuple[Value, Value]] = [(0, 1.0)]
+    for axis in axes:
+        index, share = places.on(axis)
+        count = axis.count
+        found = [
+            pair
+            for base, weight in found
+            for pair in ((base * count + index, weight * (1.0 - share)), (base * count + index + 1, weight * share))
+        ]
+    return found
+
+
+def interpolate(axes: tuple[Axis, ...], table: np.ndarray, places: Places) -> Value:
+    """Multilinear value of a flat table (C order) at the places."""
+    total: Value = 0.0
+    for index, weight in corners(axes, places):
+        total = total + weight * (table.take(index) if isinstance(index, np.ndarray) else float(table[index]))
+    return total

@@ -1,0 +1,180 @@
+"""A fit and what it says of a kernel.
+
+    log t_r' = log t_r + Σ blocks of term r          for every term r
+    time     = ((Σ_parallel t_r'^p)^(1/p) + Σ_serial t_r') · exp(Σ blocks of "total")
+
+Blocks look at sizes and never at rates, so time rises with every t_r and falls with every rate. The p-norm is the usual
+smooth maximum of a roofline's corner: overlap is imperfect where two resources need about the same time.
+
+How far the answer may be off depends on how well its class is known: ``known`` (this device and stack were measured),
+``relative`` (another device of its architecture was) or ``stranger`` (neither).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..._foundation.arrays import Value, maximum
+from .blocks import Block, Places, interpolate
+from .choice import Choice
+
+Key = Mapping[str, str]
+DEPTHS = ("known", "relative", "stranger")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A block with its tables, one for each class measured."""
+
+    block: Block
+    tables: Mapping[tuple[str, ...], np.ndarray]
+
+    def table(self, key: Key) -> np.ndarray | None:
+        return self.tables.get(tuple(key.get(name, "") for name in self.block.per))
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How wide residuals are: log|residual| has its scale from blocks; quantiles of residual over scale come by depth.
+
+    Attributes:
+        scale: blocks of log scale.
+        quantiles: (depth, *class) → (q10, q90) of residual / scale; the empty class holds for any.
+        shared: depth → share of the variance that a whole class has in common.
+    """
+
+    scale: tuple[Fitted, ...]
+    quantiles: Mapping[tuple[str, ...], tuple[float, float]]
+    shared: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Part:
+    """The fit of one partition (see :class:`Family`)."""
+
+    parallel: tuple[str, ...]
+    serial: tuple[str, ...]
+    power: float
+    blocks: tuple[Fitted, ...]
+    spread: Spread
+    devices: frozenset[tuple[str, str, str]]
+    architectures: frozenset[str]
+    choice: Choice | None = None
+
+    def version(self, key: Key) -> str:
+        """The version measured of a stack on a device (the last, where there are several), for who states none."""
+        found = [v for d, f, v in self.devices if (d, f) == (key.get("device", ""), key.get("framework", ""))]
+        return max(found, default="")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A family's fit: its parts and the header that says what it rests on."""
+
+    family: str
+    header: Mapping[str, Any]
+    partition: tuple[str, ...]
+    parts: Mapping[tuple[str, ...], Part]
+
+    def part(self, key: Key) -> Part | None:
+        return self.parts.get(tuple(key.get(name, "") for name in self.partition))
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a fit says.
+
+    Attributes:
+        time: seconds, never below the limit.
+        busy: bent seconds by term; ``total`` blocks included.
+        low, high: logs of the factors between ``time`` and the ends of the 80 % interval (≤ 0 and ≥ 0).
+        depth: one of :data:`DEPTHS`.
+        shared: share of the error's variance that a device and stack have in common.
+    """
+
+    time: Value
+    busy: Mapping[str, Value]
+    low: Value
+    high: Value
+    depth: str
+    shared: float = 1.0
+
+
+def estimate(
+    part: Part, key: Key, terms: Mapping[str, Value], coords: Mapping[str, Value], limit: Value, intervals: bool = True
+) -> Estimate:
+    """Bend the terms of one class; floats or arrays."""
+    places = Places(coords)
+    bends = bend(part.blocks, key, places)
+    busy = {name: terms[name] * _exp(bends.get(name, 0.0)) for name in (*part.parallel, *part.serial) if name in terms}
+    time = combine(part, busy)
+    if "total" in bends:
+        factor = _exp(bends["total"])
+        time = time * factor
+        busy = {name: seconds * factor for name, seconds in busy.items()}
+    time = maximum(time, limit)
+    depth = depth_of(part, key)
+    low, high = interval(part.spread, key, depth, places) if intervals else (0.0, 0.0)
+    return Estimate(time, busy, low, high, depth, part.spread.shared.get(depth, 1.0))
+
+
+def bend(blocks: Sequence[Fitted], key: Key, places: Places) -> dict[str, Value]:
+    """Sum of the blocks of each term, for one class."""
+    result: dict[str, Value] = {}
+    for fitted in blocks:
+        table = fitted.table(key)
+        if table is not None:
+            value = interpolate(fitted.block.axes, table, places)
+            term = fitted.block.term
+            result[term] = result[term] + value if term in result else value
+    return result
+
+
+def combine(part: Part, busy: Mapping[str, Value]) -> Value:
+    """Parallel terms by p-norm, serial ones added."""
+    own = [busy[name] for name in part.parallel if name in busy]
+    total: Value = 0.0
+    if len(own) == 1:
+        total = own[0]
+    elif own:
+        largest = own[0]
+        for seconds in own[1:]:
+            largest = maximum(largest, seconds)
+        safe = maximum(largest, 1e-30)
+        for seconds in own:
+            total = total + (seconds / safe) ** part.power
+        total = safe * total ** (1.0 / part.power)
+    for name in part.serial:
+        if name in busy:
+            total = total + busy[name]
+    return total
+
+
+def depth_of(part: Part, key: Key) -> str:
+    """How well the class is known."""
+    if (key.get("device", ""), key.get("framework", ""), key.get("version", "")) in part.devices:
+        return "known"
+    return "relative" if key.get("architecture", "") in part.architectures else "stranger"
+
+
+def interval(spread: Spread, key: Key, depth: str, places: Places) -> tuple[Value, Value]:
+    """Logs of the interval's ends relative to the prediction."""
+    scale = _exp(sum(bend(spread.scale, key, places).values()))
+    for cls in (
+        (depth, key.get("device", ""), key.get("framework", ""), key.get("kernel", "")),
+        (depth, key.get("device", ""), key.get("framework", "")),
+        (depth,),
+    ):
+        if cls in spread.quantiles:
+            low, high = spread.quantiles[cls]
+            return scale * low, scale * high
+    return scale * -1.0, scale * 1.0
+
+
+def _exp(value: Value) -> Value:
+    return np.exp(value) if isinstance(value, np.ndarray) else math.exp(value)

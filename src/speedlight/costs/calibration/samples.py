@@ -1,0 +1,264 @@
+"""Measured rows and kernels seen in one way: terms, coordinates, limit, class.
+
+A *view* is what a fit sees of a kernel on a machine. A table's rules turn rows into views, a class of rows at a time; the
+engine makes the same view of a lowered kernel, so that what is fitted is what is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..._foundation.arrays import Value
+from ..._foundation.errors import BadInput, SpeedlightError, UnknownName
+from ..._foundation.registry import Registry
+from ...hardware.catalogue import load_machine
+from ...hardware.machine import Machine
+from .blocks import Block
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a fit sees.
+
+    Attributes:
+        terms: seconds by term at the machine's rates (0 where a term has no part).
+        coords: coordinates, none of which contains a rate.
+        limit: seconds below which physics allows nothing.
+    """
+
+    terms: Mapping[str, Value]
+    coords: Mapping[str, Value]
+    limit: Value
+
+
+@dataclass(frozen=True)
+class Family:
+    """How a cost family is fitted.
+
+    time = total · ((Σ_parallel (t · e)^p)^(1/p) + Σ_serial t · e), each efficiency's log the sum of its blocks.
+
+    Attributes:
+        name: of its fit file.
+        parallel: terms that run at the same time; the p-norm lets the largest win, smoothly near a tie.
+        serial: terms that add.
+        power: p.
+        partition: key fields whose values are fitted apart.
+        shared: blocks fitted together over all devices.
+        local: stages fitted one after another to what is left (of an architecture, then of a device); the blocks of a
+            stage have the same ``per``.
+        spread: axes of the error's scale.
+        kernels: key field that names the kernel, which may be blank, or None.
+        choice: coordinates the choice of kernel depends on.
+    """
+
+    name: str
+    parallel: tuple[str, ...]
+    serial: tuple[str, ...]
+    shared: tuple[Block, ...]
+    local: tuple[tuple[Block, ...], ...]
+    spread: tuple[Block, ...]
+    partition: tuple[str, ...] = ()
+    power: float = 3.0
+    kernels: str | None = "kernel"
+    choice: tuple[str, ...] = ()
+
+
+def architecture_of(machine: Machine) -> str:
+    """The kind of device kernels are built for: generation and main memory tell a server part from a desktop's.
+
+    (Blackwell with HBM is compute capability 10.x, Blackwell with GDDR 12.x; Ampere 8.0 and 8.6 likewise.)
+    """
+    return f"{machine.architecture.split(' ')[0]}-{machine.main.name}"
+
+
+Rows = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A measured column and how it is predicted.
+
+    Attributes:
+        column: its name.
+        family: what fits it.
+        view: (class, rows, machine) → view; ``class`` holds the raw values of the key columns, ``rows`` the numeric
+            inputs as floats.
+        unit: seconds of one unit of the column.
+    """
+
+    column: str
+    family: Family
+    view: Callable[[Mapping[str, str], Rows, Machine], View]
+    unit: float = 1.0
+
+
+@dataclass(frozen=True)
+class TableRules:
+    """One table's rules (CONTRACT, ``validate``; data/README.md names the measured columns and group keys).
+
+    Attributes:
+        name: the table's base name, and the suite's.
+        targets: predicted columns.
+        measured: every column never handed to a predictor.
+        numbers: numeric input columns with the least value each may have.
+        texts: text columns that make up a class; absent ones count as blank.
+        group: columns left out as a whole in cross-validation.
+        slices: columns errors are reported by.
+        key: (raw class, machine) → key fields of the fit (``device``, ``architecture``, ``framework``, ``format`` …).
+        rates: measured columns whose greatest value is the limit, from a target: column → (target column, function of
+            rows giving amount, so that rate = amount / seconds).
+        optional: numeric columns that may be absent or blank, with the value then taken.
+        device: column naming the device, else ``system``.
+    """
+
+    name: str
+    targets: tuple[Target, ...]
+    measured: tuple[str, ...]
+    numbers: Mapping[str, float]
+    texts: tuple[str, ...]
+    group: tuple[str, ...]
+    slices: tuple[str, ...]
+    key: Callable[[Mapping[str, str], Machine], Mapping[str, str]]
+    rates: Mapping[str, tuple[str, Callable[[Rows], np.ndarray]]] = field(default_factory=dict)
+    optional: Mapping[str, float] = field(default_factory=dict)
+    device: tuple[str, ...] = ("device", "system")
+
+
+TABLES: Registry[TableRules] = Registry("table", "speedlight.tables")
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """A table's rows as a fit sees them; unusable rows hold NaN and say why in ``status``.
+
+    Attributes:
+        rows: number of rows of the table.
+        classes: key fields of each class.
+        members: row numbers of each class, ascending.
+        terms, coords: one array a name, a value a row.
+        limit: seconds.
+        status: ``ok`` or the reason a row cannot be predicted.
+    """
+
+    rows: int
+    classes: tuple[Mapping[str, str], ...]
+    members: tuple[np.ndarray, ...]
+    terms: Mapping[str, np.ndarray]
+    coords: Mapping[str, np.ndarray]
+    limit: np.ndarray
+    status: np.ndarray
+
+
+def assemble(rules: TableRules, target: Target, columns: Mapping[str, np.ndarray], rows: int) -> Samples:
+    """Look at every row of a table; nothing is dropped and nothing raises for a bad row."""
+    status = np.full(rows, "ok", dtype=object)
+    numbers = _numbers(rules, columns, rows, status)
+    raw, index = classes_of(columns, (*_device_columns(rules, columns), *rules.texts), rows)
+    terms: dict[str, np.ndarray] = {}
+    coords: dict[str, np.ndarray] = {}
+    limit = np.full(rows, np.nan)
+    order = np.argsort(index, kind="stable")
+    bounds = np.searchsorted(index[order], np.arange(len(raw) + 1))
+    classes: list[Mapping[str, str]] = []
+    members: list[np.ndarray] = []
+    for number, cls in enumerate(raw):
+        own = order[bounds[number] : bounds[number + 1]]
+        own = own[status[own] == "ok"]
+        if not own.size:
+            continue
+        try:
+            machine = machine_of(rules, cls)
+            view = target.view(cls, {name: values[own] for name, values in numbers.items()}, machine)
+            key = rules.key(cls, machine)
+        except (UnknownName, BadInput) as error:
+            status[own] = "unknown-device" if isinstance(error, _UnknownDevice) else f"unsupported:{_brief(error)}"
+            continue
+        for store, values in ((terms, view.terms), (coords, view.coords)):
+            for name, value in values.items():
+                if name not in store:
+                    store[name] = np.full(rows, np.nan if store is coords else 0.0)
+                store[name][own] = value
+        limit[own] = view.limit
+        classes.append(key)
+        members.append(own)
+    return Samples(rows, tuple(classes), tuple(members), terms, coords, limit, status)
+
+
+class _UnknownDevice(UnknownName):
+    pass
+
+
+def machine_of(rules: TableRules, cls: Mapping[str, str]) -> Machine:
+    """The machine a row's device (or system) string names."""
+    tried = [cls[name] for name in rules.device if cls.get(name)]
+    for name in tried:
+        try:
+            return load_machine(name, table=True)
+        except SpeedlightError:
+            continue
+    raise _UnknownDevice("device", ", ".join(tried) or "(none given)", ())
+
+
+def classes_of(columns: Rows, names: Sequence[str], rows: int) -> tuple[list[dict[str, str]], np.ndarray]:
+    """Distinct values of some text columns, and which of them each row has."""
+    index = np.zeros(rows, dtype=np.int64)
+    values: list[tuple[str, ...]] = [()]
+    for name in names:
+        column = columns.get(name)
+        texts = [""] * 1 if column is None else None
+        if texts is None:
+            own, codes = _codes(column)  # type: ignore[arg-type]
+        else:
+            own, codes = texts, np.zeros(rows, dtype=np.int64)
+        joint = index * len(own) + codes
+        present, index = np.unique(joint, return_inverse=True)
+        values = [(*values[j // len(own)], own[j % len(own)]) for j in present]
+    return [dict(zip(names, v, strict=True)) for v in values], index
+
+
+def _codes(column: np.ndarray) -> tuple[list[str], np.ndarray]:
+    known: dict[object, int] = {}
+    codes = np.fromiter((known.setdefault(v, len(known)) for v in column.tolist()), dtype=np.int64, count=len(column))
+    return ["" if v is None or v != v else str(v) for v in known], codes
+
+
+def _device_columns(rules: TableRules, columns: Rows) -> tuple[str, ...]:
+    return tuple(name for name in rules.device if name in columns)
+
+
+def _numbers(rules: TableRules, columns: Rows, rows: int, status: np.ndarray) -> dict[str, np.ndarray]:
+    result: dict[str, np.ndarray] = {}
+    for name, least in rules.numbers.items():
+        if name not in columns:
+            result[name] = np.full(rows, rules.optional[name])
+            continue
+        values = as_floats(columns[name])
+        if name in rules.optional:
+            blank = np.asarray([v is None or v != v for v in columns[name].tolist()]) if values.dtype else None
+            values = np.where(blank, rules.optional[name], values)
+        bad = ~np.isfinite(values) | (values < least) | (values != np.floor(values))
+        status[bad & (status == "ok")] = f"invalid:{name}"
+        result[name] = values
+    return result
+
+
+def as_floats(column: np.ndarray) -> np.ndarray:
+    """A column as floats; what is no number becomes NaN."""
+    try:
+        return np.asarray(column, dtype=float)
+    except (TypeError, ValueError):
+        return np.asarray([_number(v) for v in column], dtype=float)
+
+
+def _number(value: object) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return float("nan")
+
+
+def _brief(error: SpeedlightError) -> str:
+    return str(error).splitlines()[0][:80]

@@ -1,0 +1,118 @@
+"""Fit files: one ``.npz`` a family, a JSON header beside one array of float16 tables. Packaged in ``costs/fits``."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..._foundation.errors import BadFile
+from ..._foundation.files import write_atomically
+from .blocks import Axis, Block
+from .choice import Choice, Tree
+from .model import Fit, Fitted, Part, Spread
+
+
+def save(fit: Fit, path: str | Path) -> None:
+    """Write a fit; equal fits give equal bytes."""
+    values: list[np.ndarray] = []
+    offset = 0
+
+    def pack(fitted: Fitted) -> dict[str, Any]:
+        nonlocal offset
+        block = fitted.block
+        classes = []
+        for cls, table in sorted(fitted.tables.items()):
+            classes.append({"class": list(cls), "offset": offset})
+            values.append(np.asarray(table, dtype=np.float16))
+            offset += table.size
+        axes = [[a.coord, a.low, a.high, a.step] for a in block.axes]
+        return {"term": block.term, "axes": axes, "per": list(block.per), "classes": classes}
+
+    parts = [
+        {
+            "partition": list(cls),
+            "parallel": list(part.parallel),
+            "serial": list(part.serial),
+            "power": part.power,
+            "blocks": [pack(f) for f in part.blocks],
+            "scale": [pack(f) for f in part.spread.scale],
+            "quantiles": [[list(k), list(v)] for k, v in sorted(part.spread.quantiles.items())],
+            "shared": dict(sorted(part.spread.shared.items())),
+            "devices": sorted(map(list, part.devices)),
+            "architectures": sorted(part.architectures),
+            "choice": _pack_choice(part.choice),
+        }
+        for cls, part in sorted(fit.parts.items())
+    ]
+    header = {**fit.header, "partition": list(fit.partition), "parts": parts}
+    text = np.frombuffer(json.dumps(header, ensure_ascii=False, sort_keys=True).encode(), dtype=np.uint8)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, header=text, values=np.concatenate(values) if values else np.zeros(0, np.float16))
+    write_atomically(path, buffer.getvalue())
+
+
+def load(data: bytes, where: str) -> Fit:
+    """Read a fit file.
+
+    Raises:
+        BadFile: if it is none.
+    """
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            header = json.loads(archive["header"].tobytes().decode())
+            values = archive["values"].astype(np.float32)
+        parts = {tuple(p["partition"]): _part(p, values) for p in header.pop("parts")}
+        partition = tuple(header.pop("partition"))
+        return Fit(header["family"], header, partition, parts)
+    except (ValueError, KeyError, OSError, TypeError, EOFError) as error:
+        raise BadFile(
+            f"{where}: {error}", expected="a fit file written by `python -m speedlight.costs.refit`"
+        ) from None
+
+
+@lru_cache(maxsize=64)
+def shipped(family: str) -> Fit | None:
+    """The fit that comes with Speedlight, or None where the family has none."""
+    entry = files("speedlight.costs") / "fits" / f"{family}.npz"
+    if not entry.is_file():
+        return None
+    return load(entry.read_bytes(), f"{family}.npz")
+
+
+def _part(data: Mapping[str, Any], values: np.ndarray) -> Part:
+    def unpack(item: Mapping[str, Any]) -> Fitted:
+        axes = tuple(Axis(*a) for a in item["axes"])
+        block = Block(item["term"], axes, tuple(item["per"]))
+        tables = {tuple(c["class"]): values[c["offset"] : c["offset"] + block.size] for c in item["classes"]}
+        return Fitted(block, tables)
+
+    spread = Spread(
+        tuple(unpack(s) for s in data["scale"]),
+        {tuple(k): (v[0], v[1]) for k, v in data["quantiles"]},
+        data["shared"],
+    )
+    return Part(
+        tuple(data["parallel"]), tuple(data["serial"]), data["power"], tuple(unpack(b) for b in data["blocks"]), spread,
+        frozenset((d[0], d[1], d[2]) for d in data["devices"]), frozenset(data["architectures"]), _unpack_choice(data["choice"]),
+    )  # fmt: skip
+
+
+def _pack_choice(choice: Choice | None) -> dict[str, Any] | None:
+    if choice is None:
+        return None
+    return {"coords": list(choice.coords), "trees": [[list(k), asdict(t)] for k, t in sorted(choice.trees.items())]}
+
+
+def _unpack_choice(data: Mapping[str, Any] | None) -> Choice | None:
+    if data is None:
+        return None
+    trees = {tuple(k): Tree(**{n: tuple(v) for n, v in t.items()}) for k, t in data["trees"]}
+    return Choice(tuple(data["coords"]), trees)

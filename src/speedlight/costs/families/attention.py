@@ -1,0 +1,152 @@
+"""attention_prefill, attention_decode, attention_encoder: what their views share; the families live beside this file.
+
+An attention is ``batch`` sequences of ``new`` query tokens over ``cached`` + ``new`` keys, with ``heads`` query heads in
+groups over ``kv_heads``. Its limit comes from the very op that models contain (graph/builder, lowering, price), so that
+tables and models see the same thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from ..._foundation.arrays import Value, where
+from ..._foundation.errors import BadInput
+from ..._foundation.expr import group_sum, minimum, sym
+from ...graph.builder import CACHED, COUNT, NEW, TOKENS, BlockBuilder, causal_pairs
+from ...graph.grammar import check
+from ...graph.ir import Graph, Operand
+from ...hardware.machine import Machine
+from ...lowering.kernels import Program
+from ...lowering.lower import lower
+from ...stacks.stack import load_stack
+from ..calibration.samples import Rows, architecture_of
+from ..cost import Conditions, Cost
+from ..price import price
+
+# The tables' formats.
+FORMATS = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32", "fp8": "fp8"}
+NO_WINDOW = 2.0**20  # longer than any context: every key is seen
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Sizes of one attention; floats or arrays.
+
+    Attributes:
+        batch, new, cached: sequences, query tokens and cached tokens of each.
+        heads, kv_heads: query heads; heads of keys and values.
+        qk_dim, v_dim: elements of a key, of a value.
+        window: keys a query sees at most (:data:`NO_WINDOW` for all).
+        causal: whether a query sees no later key.
+        dtype, kv: formats of queries and new keys, and of the cache.
+        one_buffer: keys and values are the same bytes (a benchmark's shortcut, or an architecture's).
+    """
+
+    batch: Value
+    new: Value
+    cached: Value
+    heads: Value
+    kv_heads: Value
+    qk_dim: Value
+    v_dim: Value
+    window: Value
+    causal: bool = True
+    dtype: str = "bf16"
+    kv: str = "bf16"
+    one_buffer: bool = False
+
+
+def shape_of(cls: Mapping[str, str], rows: Rows, decode: bool) -> Shape:
+    """The attention that a table's rows state."""
+    stack = (cls["framework"], cls["version"])
+    heads = rows["num_heads"]
+    stated = rows.get("num_key_value_heads")
+    kv_heads = heads if stated is None else np.where(stated > 0, stated, heads)
+    window, dim = rows.get("window_size"), rows["head_dim"]
+    none = 1.0 if stack in ZERO_IS_ITSELF and not decode else NO_WINDOW
+    return Shape(
+        batch=rows["batch_size"], new=rows["isl"], cached=rows["step"] if "step" in rows else np.zeros_like(heads),
+        heads=heads, kv_heads=kv_heads, qk_dim=dim, v_dim=value_dim(cls["framework"], dim),
+        window=np.full_like(heads, NO_WINDOW) if window is None
+        else np.where(window > 0, window, np.where(window < 0, NO_WINDOW, none)),
+        causal=window is not None, dtype=number_format(cls["attn_dtype"]),
+        kv=number_format(cls.get("kv_cache_dtype") or cls["attn_dtype"]), one_buffer=decode and stack in ONE_BUFFER,
+    )  # fmt: skip
+
+
+# Stacks whose measured prefill takes a window of 0 for "itself only" (the kernels' ``window_left``), not for none: in
+# SGLang 0.5.10 rows of window 0 grow linearly with the sequence, 14 % faster than those of window 128, up to 14 times
+# faster than the matrix unit could do all pairs. A blank window (−1) means none everywhere.
+ZERO_IS_ITSELF = frozenset({("sglang", "0.5.10")})
+# Stacks whose measured decode reads keys and values from one buffer. TensorRT-LLM 1.0.0: grouped kernels move 1.65–1.7
+# times what the card's memory can, at any size, i.e. 0.83–0.85 of it on half the bytes; its two-pass kernel for MHA
+# does so only while the keys of the blocks in flight (64 KiB each at 256 tokens) still lie in the last cache when the
+# second pass wants them as values, and from 512 tokens on needs exactly the full bytes at 0.85. Both say that the
+# second operand is the first.
+ONE_BUFFER = frozenset({("trtllm", "1.0.0")})
+
+
+def value_dim(framework: str, qk_dim: Value) -> Value:
+    """SGLang's models with keys of 192 elements have values of 128 (192 + 128, as in latent attention unfolded)."""
+    return where(qk_dim == 192.0, 128.0, qk_dim) if framework == "sglang" else qk_dim
+
+
+def number_format(name: str) -> str:
+    if name not in FORMATS:
+        raise BadInput(f"attention in {name}")
+    return FORMATS[name]
+
+
+@lru_cache(maxsize=32)
+def program(dtype: str, kv: str, causal: bool, one_buffer: bool) -> Program:
+    """One attention with its cache, lowered as the ideal stack would: a single kernel.
+
+    It multiplies in the cache's format where that is the narrower one (FlashInfer and TensorRT-LLM quantise queries when
+    the cache is fp8: up to 1.3 times the bf16 peak is measured).
+    """
+    heads, kv_heads, qk_dim, v_dim, window = (sym(n) for n in ("heads", "kv_heads", "qk_dim", "v_dim", "window"))
+    b = BlockBuilder("attention", dtype=dtype)
+    q = b.input("q", TOKENS * heads * qk_dim)
+    k = b.input("k", TOKENS * kv_heads * qk_dim)
+    v = b.input("v", TOKENS * kv_heads * v_dim)
+    cache = b.cache("kv", group_sum(COUNT * (CACHED + NEW)) * kv_heads * (qk_dim + v_dim), kv)
+    span = minimum(CACHED, window - 1)
+    per_token = kv_heads * (qk_dim if one_buffer else qk_dim + v_dim)
+    out = b.attention(
+        "attention", q, k, None if one_buffer else v, heads=heads, kv_heads=kv_heads, qk_dim=qk_dim, v_dim=v_dim,
+        kv=Operand(cache, group_sum(COUNT * span) * per_token), causal=causal, span=span,
+        pairs=causal_pairs(window) if causal else NEW * (CACHED + NEW), format=kv if kv == "fp8" else dtype,
+    )  # fmt: skip
+    b.activation(out, b.tensors[out].elements, "bf16" if dtype == "fp8" else dtype)
+    names = ("heads", "kv_heads", "qk_dim", "v_dim", "window")
+    graph = Graph("attention", (b.build([out]),), symbols=dict.fromkeys(names))
+    return lower(check(graph), load_stack("ideal"))
+
+
+def cost_of(shape: Shape, machine: Machine) -> Cost:
+    """What the op costs where a benchmark loops on the same operands."""
+    lowered = program(shape.dtype, shape.kv, shape.causal, shape.one_buffer)
+    env = {
+        "heads": shape.heads, "kv_heads": shape.kv_heads, "qk_dim": shape.qk_dim, "v_dim": shape.v_dim,
+        "window": shape.window, "tokens": shape.batch * shape.new, "seqs": shape.batch,
+    }  # fmt: skip
+    groups = [{"count": shape.batch, "new": shape.new, "cached": shape.cached}]
+    ((_, (values,)),) = lowered.evaluate(env, groups)
+    (kernel,) = lowered.blocks[0].kernels
+    return price(kernel, values, machine, conditions=Conditions("repeated"))
+
+
+def key(cls: Mapping[str, str], machine: Machine) -> dict[str, str]:
+    kv = cls.get("kv_cache_dtype", "")
+    return {
+        "device": machine.device_id, "architecture": architecture_of(machine), "framework": cls.get("framework", ""),
+        "version": cls.get("version", ""), "format": f"{cls['attn_dtype']}/{kv}" if kv else cls["attn_dtype"],
+        "kernel": cls.get("kernel_source", ""),
+    }  # fmt: skip
+
+
+from . import attention_decode, attention_prefill  # noqa: E402, F401  (they register the tables; they need what is above)

@@ -1,0 +1,159 @@
+"""attention_decode: one new token for each of many sequences, over their caches.
+
+Terms, in seconds at the machine's rates:
+
+- ``memory``: the keys and values a window leaves, queries and outputs, through main memory once.
+- ``cache``: the same bytes through the last cache (benchmark loops keep small caches there).
+- ``matmul``: products with the queries that share a KV head padded to the 16 rows of a matrix instruction.
+- ``items``: a (sequence, KV head) pair costs one unit at least a few memory round trips, however short its context.
+- ``launch``: the launch floor; a second kernel that combines splits is in its blocks.
+
+What bends them: pairs against units (few pairs are split along the context, many come in waves), the context's length (how
+many steps of a pipeline a pair gives), bytes against the last cache (residency), queries per KV head, head size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import dataclasses
+import numpy as np
+
+from ..._foundation.arrays import Value, ceil, minimum
+from ..._foundation.formats import bytes_per_element
+from ...hardware.machine import Machine, OperatingPoint
+from ..calibration.blocks import Axis, Block
+from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View
+from ..price import peak_for
+from .attention import NO_WINDOW, Shape, cost_of, key, shape_of
+
+PAIRS = Axis("pairs", -8, 9)
+SPAN = Axis("span", 1, 17)
+SPAN2 = Axis("span", 1, 17, 2)
+WORK = Axis("work", 0, 17)
+WORK3 = Axis("work", 0, 18, 3)
+GROUP = Axis("group", 0, 7)
+SHARED = Axis("shared", 0, 1)
+DIM = Axis("dim", 6, 9, 0.5)
+WINDOW = Axis("window", 0, 1)
+LENGTH2 = Axis("length", 1, 17, 2)
+KV = Axis("kv", 0, 6)
+
+KERNEL = ("kernel",)
+ARCHITECTURE = ("architecture", "framework", "kernel")
+FORMAT = (*ARCHITECTURE, "format")
+DEVICE = ("device", "framework", "version", "kernel", "format")
+
+# What a kernel does on an architecture, whatever the format: how it splits few pairs and deals many out in waves, by
+# context and head size; kernels of one query head per KV head are other kernels than grouped ones; windows take other
+# paths, which deal out query heads.
+KERNELS = tuple(dataclasses.replace(b, per=FORMAT) for b in (
+    Block("total", (WORK, SPAN, DIM), ARCHITECTURE, (0.05, 0.05, 0.002), 1e-2),
+    Block("total", (SHARED, WORK, SPAN), ARCHITECTURE, (0.0, 0.05, 0.05), 1e-3),
+    Block("total", (Axis("cache", -4, 4, 0.25), SHARED), ARCHITECTURE, (0.005, 0.0), 1e-2),
+    Block("total", (Axis("pairs", -2, 5, 0.25), SPAN2), ARCHITECTURE, (0.005, 0.3), 1e-2),
+    Block("total", (GROUP, SPAN2, Axis("batch", 0, 12, 2)), ARCHITECTURE, (0.1, 0.1, 0.1), 1e-2),
+    Block("total", (WINDOW, SPAN2, Axis("rows", 0, 18)), ARCHITECTURE, (0.0, 0.1, 0.1), 1e-2),
+    Block("total", (Axis("excess", 0, 10), WORK3), ARCHITECTURE, (0.1, 0.1), 1e-2),
+    Block("total", (Axis("batch", 0, 12, 2), KV, Axis("span", 1, 17, 4)), ARCHITECTURE, (0.1, 0.1, 0.1), 1e-2),
+))
+# What it does differently in a format.
+FORMATS = (
+    Block("total", (WORK, SPAN), FORMAT, (0.05, 0.05), 1e-2),
+    Block("total", (SHARED, WORK3, SPAN2), FORMAT, (0.0, 0.1, 0.1), 1e-2),
+    Block("total", (DIM, SPAN2, WORK3), FORMAT, (0.002, 0.1, 0.1), 1e-2),
+    Block("total", (Axis("cache", -4, 4, 0.25),), FORMAT, (0.005,), 1e-2),
+    Block("total", (WINDOW, SPAN2, Axis("rows", 0, 18, 3)), FORMAT, (0.0, 0.1, 0.1), 1e-2),
+    Block("total", (GROUP, Axis("span", 1, 17, 4)), FORMAT, (0.1, 0.1), 1e-2),
+)
+# What is particular to a device of it, and to a version.
+DEVICES = (
+    Block("total", (Axis("work", 0, 18, 2), SPAN2), DEVICE, (0.05, 0.05), 1e-2),
+    Block("total", (DIM, Axis("span", 1, 17, 4)), DEVICE, (0.01, 0.1), 1e-2),
+    Block("total", (Axis("cache", -6, 6, 0.5),), DEVICE, (0.02,), 1e-2),
+    Block("total", (WINDOW, LENGTH2), DEVICE, (0.0, 0.1), 1e-2),
+    Block("total", (GROUP,), DEVICE, (0.1,), 1e-2),
+)
+
+FAMILY = Family(
+    name="attention_decode",
+    parallel=("memory", "cache", "matmul", "items"),
+    serial=("launch",),
+    power=2.5,
+    shared=(
+        Block("memory", (PAIRS, SPAN2), (), (0.1, 0.2)),
+        Block("memory", (Axis("cache", -8, 8, 0.5),), (), (0.05,)),
+        Block("memory", (GROUP,), (), (0.2,)),
+        Block("memory", (SPAN2,), ("format",), (0.2,), 0.1),
+        Block("memory", (DIM,), KERNEL, (0.01,), 0.1),
+        Block("memory", (Axis("cache", -14, 8, 2),), KERNEL, (0.3,), 0.1),
+        Block("matmul", (GROUP,), (), (0.2,)),
+        Block("matmul", (SPAN2,), (), (0.2,)),
+        Block("cache", (Axis("pairs", -8, 9),), (), (0.2,)),
+        Block("items", (SPAN2,), (), (0.2,)),
+        Block("items", (DIM,), (), (0.02,)),
+        Block("items", (SPAN2,), ("format",), (0.2,), 0.1),
+        Block("items", (GROUP,), (), (0.2,)),
+        Block("items", (SPAN2,), KERNEL, (0.2,), 0.1),
+        Block("launch", (SPAN, Axis("pairs", -8, 8, 2)), (), (0.2, 0.2)),
+        Block("launch", (SPAN2, Axis("pairs", -8, 8, 4)), KERNEL, (0.2, 0.2), 0.1),
+        Block("total", (WINDOW, LENGTH2), KERNEL, (0.0, 0.2), 0.1),
+    ),
+    local=(KERNELS, DEVICES),
+    spread=(Block("total", (Axis("pairs", -8, 8, 4), Axis("span", 1, 17, 4)), (), (0.3, 0.3), 1e-6),),
+    choice=("dim", "window", "stored"),
+)  # fmt: skip
+
+
+def view(shape: Shape, limit: Value, machine: Machine) -> View:
+    """The view of one decode attention."""
+    engine, main, near = machine.engine, machine.main, machine.last_cache
+    length = shape.cached + shape.new
+    span = minimum(length, shape.window)
+    kv_bytes, own_bytes = bytes_per_element(shape.kv), bytes_per_element(shape.dtype)
+    pairs = shape.batch * shape.kv_heads
+    group = shape.heads / shape.kv_heads
+    dims = shape.qk_dim + shape.v_dim
+    stored = shape.qk_dim if shape.one_buffer else dims
+    total = pairs * span * stored * kv_bytes + shape.batch * shape.heads * dims * own_bytes
+    matmul = peak_for(machine, "matmul", shape.dtype, None, OperatingPoint()).flops
+    cache_bytes, cache_rate = (near.capacity_bytes, near.bandwidth) if near is not None else (1.0, main.bandwidth)
+    terms = {
+        "memory": total / main.bandwidth,
+        "cache": total / cache_rate,
+        "matmul": 2.0 * pairs * ceil(group / 16.0) * 16.0 * span * dims / matmul,
+        "items": pairs / engine.units * (main.latency_s or 5e-7),
+        "launch": engine.launch_latency_s or 1e-6,
+    }
+    coords = {
+        "pairs": np.log2(pairs / engine.units), "span": np.log2(span), "length": np.log2(length),
+        "group": np.log2(group), "dim": np.log2(shape.qk_dim), "cache": np.log2(total / cache_bytes),
+        "batch": np.log2(shape.batch), "heads": np.log2(shape.heads), "kv": np.log2(shape.kv_heads),
+        "work": np.log2(pairs), "rows": np.log2(shape.batch * shape.heads), "excess": np.log2(length / span), "window": 1.0 * (shape.window < NO_WINDOW),
+        "shared": 1.0 * (group > 1.0), "stored": kv_bytes + 0.0 * span,
+    }  # fmt: skip
+    return View(terms, coords, limit)
+
+
+def view_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:
+    """A class of the table's rows."""
+    shape = shape_of(cls, rows, decode=True)
+    return view(shape, cost_of(shape, machine).limit, machine)
+
+
+TABLES.register("attention_decode")(
+    TableRules(
+        name="attention_decode",
+        targets=(Target("latency", FAMILY, view_row),),
+        measured=("latency",),
+        numbers={
+            "batch_size": 1, "isl": 1, "num_heads": 1, "num_key_value_heads": 0, "head_dim": 1, "window_size": -1,
+            "step": 0,
+        },
+        optional={"window_size": -1.0, "num_key_value_heads": 0.0},
+        texts=("framework", "version", "attn_dtype", "kv_cache_dtype", "kernel_source"),
+        group=("num_heads", "num_key_value_heads", "head_dim", "window_size"),
+        slices=("device", "kv_cache_dtype", "framework"),
+        key=key,
+    )
+)  # fmt: skip

@@ -1,0 +1,206 @@
+"""attention_prefill and attention_encoder: many new tokens at once, causal or not.
+
+Terms, in seconds at the machine's rates:
+
+- ``matmul``: the two products over the tiles a causal or sliding mask leaves (128 × 128 scores, smaller for short
+  sequences): tiles on the diagonal are computed whole.
+- ``exp``: one exponential a score on the special-function units, which work beside the matrix units
+  (FlashAttention-3, arXiv 2407.08608 §3.1; FlashAttention-4 computes part of them on the vector units).
+- ``longest``: the last query tile of a sequence sees all keys, one tile after another on one unit: the load imbalance
+  of a causal mask, and what is left where there are fewer tiles than units.
+- ``memory``: queries, keys, values and outputs through main memory once.
+- ``cache``: every query tile streams its keys and values from the last cache.
+- ``items``: a tile costs its unit at least a memory round trip.
+- ``launch``: the launch floor.
+
+What bends them: tiles against units (waves), the sequence's length, queries per KV head (grouped kernels pack them into one
+tile), head size (its padding), bytes against the last cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..._foundation.arrays import Value, ceil, maximum, minimum
+from ..._foundation.formats import bytes_per_element
+from ...hardware.machine import Machine, OperatingPoint
+from ..calibration.blocks import Axis, Block
+from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View
+from ..price import peak_for
+from .attention import NO_WINDOW, Shape, cost_of, key, shape_of
+
+TILE = 128.0
+
+LENGTH = Axis("length", 0, 14)
+LENGTH2 = Axis("length", 0, 14, 2)
+WORK = Axis("work", 0, 15)
+DIM = Axis("dim", 6, 9, 0.5)
+GROUP = Axis("group", 0, 7)
+WINDOW = Axis("window", 0, 1)
+WAVES = Axis("waves", -8, 9)
+
+KERNEL = ("kernel",)
+ARCHITECTURE = ("architecture", "framework", "kernel")
+FORMAT = (*ARCHITECTURE, "format")
+DEVICE = ("device", "framework", "version", "kernel", "format")
+
+
+def kernels(dim: Axis) -> tuple[Block, ...]:
+    """What a kernel does on an architecture, whatever the format."""
+    return (
+        Block("total", (WORK, Axis("length", 0, 14, 0.5), dim), ARCHITECTURE, (0.05, 0.02, 0.002), 1e-2),
+        Block("total", (WINDOW, LENGTH, Axis("work", 0, 15, 3)), ARCHITECTURE, (0.0, 0.05, 0.1), 1e-2),
+        Block("total", (Axis("waves", -2, 5, 0.25), LENGTH2), ARCHITECTURE, (0.005, 0.3), 1e-2),
+        Block("total", (GROUP, LENGTH2, Axis("work", 0, 15, 3)), ARCHITECTURE, (0.1, 0.1, 0.1), 1e-2),
+        Block("total", (Axis("odd", 0, 1), LENGTH2, Axis("work", 0, 15, 3)), ARCHITECTURE, (0.0, 0.1, 0.1), 1e-2),
+        Block("total", (Axis("excess", 0, 8), dim), ARCHITECTURE, (0.1, 0.002), 1e-2),
+        Block("total", (Axis("batch", 0, 8, 2), LENGTH2, Axis("heads", 0, 8, 2)), ARCHITECTURE, (0.1, 0.1, 0.1), 1e-2),
+        Block("total", (Axis("cache", -6, 6, 0.5),), ARCHITECTURE, (0.05,), 1e-2),
+    )
+
+
+def formats(dim: Axis) -> tuple[Block, ...]:
+    """What it does differently in a format."""
+    return (
+        Block("total", (Axis("work", 0, 15, 1), LENGTH), FORMAT, (0.05, 0.05), 1e-2),
+        Block("total", (dim, LENGTH2, Axis("work", 0, 15, 3)), FORMAT, (0.002, 0.1, 0.1), 1e-2),
+        Block("total", (WINDOW, LENGTH2, Axis("work", 0, 15, 3)), FORMAT, (0.0, 0.1, 0.1), 1e-2),
+        Block("total", (Axis("waves", -2, 5, 0.25),), FORMAT, (0.005,), 1e-2),
+        Block("total", (GROUP, Axis("length", 0, 16, 4)), FORMAT, (0.1, 0.1), 1e-2),
+        Block("total", (Axis("cache", -6, 6, 0.5),), FORMAT, (0.05,), 1e-2),
+    )
+
+
+def devices(dim: Axis) -> tuple[Block, ...]:
+    """What is particular to a device of it, and to a version."""
+    return (
+        Block("total", (Axis("work", 0, 16, 2), LENGTH2), DEVICE, (0.05, 0.05), 1e-2),
+        Block("total", (dim, Axis("length", 0, 16, 4)), DEVICE, (0.01, 0.1), 1e-2),
+        Block("total", (Axis("waves", -2, 5, 0.5),), DEVICE, (0.02,), 1e-2),
+        Block("total", (WINDOW, LENGTH2), DEVICE, (0.0, 0.1), 1e-2),
+        Block("total", (GROUP,), DEVICE, (0.1,), 1e-2),
+    )
+
+
+def family(name: str, dim: Axis, dim_device: Axis, choice: tuple[str, ...]) -> Family:
+    return Family(
+        name=name,
+        parallel=("matmul", "exp", "longest", "memory", "cache", "items"),
+        serial=("launch",),
+        power=2.5,
+        shared=(
+            Block("matmul", (Axis("waves", -8, 9), LENGTH2), (), (0.1, 0.2)),
+            Block("matmul", (dim,), KERNEL, (0.01,), 0.1),
+            Block("matmul", (LENGTH2,), ("format",), (0.2,), 0.1),
+            Block("matmul", (GROUP,), (), (0.2,)),
+            Block("matmul", (WINDOW, LENGTH2), KERNEL, (0.0, 0.2), 0.1),
+            Block("matmul", (LENGTH2,), KERNEL, (0.2,), 0.1),
+            Block("longest", (LENGTH2,), (), (0.2,)),
+            Block("longest", (dim,), KERNEL, (0.01,), 0.1),
+            Block("memory", (Axis("cache", -8, 8, 1),), (), (0.1,)),
+            Block("memory", (GROUP,), (), (0.2,)),
+            Block("items", (LENGTH2,), (), (0.2,)),
+            Block("items", (LENGTH2,), KERNEL, (0.2,), 0.1),
+            Block("items", (dim,), (), (0.01,)),
+            Block("items", (LENGTH2,), ("format",), (0.2,), 0.1),
+            Block("launch", (LENGTH2, Axis("waves", -8, 8, 4)), (), (0.2, 0.2)),
+            Block("launch", (LENGTH2,), KERNEL, (0.2,), 0.1),
+        ),
+        local=(kernels(dim), formats(dim), devices(dim_device)),
+        spread=(Block("total", (Axis("waves", -8, 8, 4), Axis("length", 0, 16, 4)), (), (0.3, 0.3), 1e-6),),
+        choice=choice,
+    )  # fmt: skip
+
+
+PREFILL = family("attention_prefill", DIM, Axis("dim", 6, 9), ("dim", "window", "length", "stored", "multiplied"))
+ENCODER = family("attention_encoder", Axis("dim", 6, 6.32, 0.16), Axis("dim", 6, 6.32, 0.16), ())
+
+
+def tiles(length: Value, window: Value, causal: bool, side: Value) -> tuple[Value, Value]:
+    """Score tiles of one head, and of its longest row of tiles.
+
+    A causal mask of n × n tiles leaves n (n + 1) / 2; a window of w keys at most ceil(w / side) + 1 of a row.
+    """
+    n = ceil(length / side)
+    if not causal:
+        return n * n, n
+    m = minimum(n, ceil((window - 1.0) / side) + 1.0)
+    return m * (m + 1.0) / 2.0 + (n - m) * m, m
+
+
+def view(shape: Shape, limit: Value, machine: Machine) -> View:
+    """The view of one attention over new tokens alone."""
+    engine, main, near = machine.engine, machine.main, machine.last_cache
+    size = bytes_per_element(shape.dtype)
+    length, span = shape.new, minimum(shape.new, shape.window)
+    group = shape.heads / shape.kv_heads
+    dims = shape.qk_dim + shape.v_dim
+    side = minimum(TILE, maximum(16.0, np.exp2(np.ceil(np.log2(length) - 1e-9))))
+    count, longest = tiles(length, shape.window, shape.causal, side)
+    work = shape.batch * shape.heads
+    scores = work * count * side * side
+    rows = ceil(length / side)
+    total = shape.batch * length * size * (shape.heads * dims + shape.kv_heads * dims)
+    reread = work * count * side * dims * size
+    point = OperatingPoint()
+    matmul = peak_for(machine, "matmul", shape.dtype, None, point).flops
+    exp = peak_for(machine, "transcendental", "fp32", None, point)
+    exp_rate = exp.flops if exp.unit == "transcendental" else exp.flops / 8.0
+    cache_bytes, cache_rate = (near.capacity_bytes, near.bandwidth) if near is not None else (1.0, main.bandwidth)
+    terms = {
+        "matmul": 2.0 * scores * dims / matmul,
+        "exp": scores / exp_rate,
+        "longest": 2.0 * longest * side * TILE * dims * engine.units / matmul,
+        "memory": total / main.bandwidth,
+        "cache": reread / cache_rate,
+        "items": work * rows / engine.units * (main.latency_s or 5e-7),
+        "launch": engine.launch_latency_s or 1e-6,
+    }
+    coords = {
+        "waves": np.log2(work * rows / engine.units), "length": np.log2(length), "work": np.log2(work),
+        "group": np.log2(group), "dim": np.log2(shape.qk_dim), "cache": np.log2(total / cache_bytes),
+        "batch": np.log2(shape.batch), "heads": np.log2(shape.heads), "kv": np.log2(shape.kv_heads),
+        "excess": np.log2(length / span), "window": 1.0 * (shape.window < NO_WINDOW),
+        "odd": 1.0 * (np.mod(np.log2(group), 1.0) > 1e-9),
+        "stored": bytes_per_element(shape.kv) + 0.0 * length, "multiplied": size + 0.0 * length,
+    }  # fmt: skip
+    return View(terms, coords, limit)
+
+
+def view_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:
+    """A class of either table's rows."""
+    shape = shape_of(cls, rows, decode=False)
+    return view(shape, cost_of(shape, machine).limit, machine)
+
+
+TABLES.register("attention_prefill")(
+    TableRules(
+        name="attention_prefill",
+        targets=(Target("latency", PREFILL, view_row),),
+        measured=("latency",),
+        numbers={
+            "batch_size": 1, "isl": 1, "num_heads": 1, "num_key_value_heads": 0, "head_dim": 1, "window_size": -1,
+            "step": 0,
+        },
+        optional={"window_size": -1.0, "num_key_value_heads": 0.0},
+        texts=("framework", "version", "attn_dtype", "kv_cache_dtype", "kernel_source"),
+        group=("num_heads", "num_key_value_heads", "head_dim", "window_size"),
+        slices=("device", "attn_dtype", "kv_cache_dtype", "framework"),
+        key=key,
+    )
+)  # fmt: skip
+
+TABLES.register("attention_encoder")(
+    TableRules(
+        name="attention_encoder",
+        targets=(Target("latency", ENCODER, view_row),),
+        measured=("latency",),
+        numbers={"batch_size": 1, "isl": 1, "num_heads": 1, "head_dim": 1},
+        texts=("framework", "version", "attn_dtype", "kernel_source"),
+        group=("num_heads", "head_dim"),
+        slices=("device", "attn_dtype", "framework"),
+        key=key,
+    )
+)

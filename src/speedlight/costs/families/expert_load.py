@@ -1,0 +1,124 @@
+"""How a batch's picks fall on the experts of one rank: distinct experts, rows, the hottest expert, tiles.
+
+*balanced*: T tokens with k picks each fall evenly, so a rank of ep holds T k / ep rows (at least one pick's worth: rank 0
+is where the even pattern starts). *power_law_a*: every expert's load is drawn from a truncated power law of exponent a,
+
+    x = (lo^(1-a) + u (hi^(1-a) - lo^(1-a)))^(1/(1-a)),   (lo, hi) = (1, 0.8 T) if T k > E else (0.01, 2),
+
+scaled to a sum of T k and rounded by largest remainders; the rank asked about is the busiest (both were checked against
+the table: the distinct experts that memory-bound times imply on one rank, and how loads grow with ep). What is returned
+are means over a fixed set of draws, so that results are deterministic and smooth in T.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from ..._foundation.arrays import Value, ceil, maximum, minimum
+from ..._foundation.errors import BadInput
+
+DRAWS = 32
+TILES = (8, 16, 32, 64, 128)
+_FIELDS = 3 + len(TILES)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Expected load of the rank.
+
+    Attributes:
+        distinct: experts with at least one row.
+        rows: (token, pick) pairs.
+        hottest: rows of the most loaded expert.
+        tiles: tile height → Σ over experts of ceil(rows / height).
+        least_distinct, least_rows: what no draw falls below.
+    """
+
+    distinct: Value
+    rows: Value
+    hottest: Value
+    tiles: dict[int, Value]
+    least_distinct: Value
+    least_rows: Value
+
+
+def exponent_of(distribution: str) -> float | None:
+    """``balanced`` → None (also ``uniform``), ``power_law_a`` → a."""
+    if distribution in ("balanced", "uniform"):
+        return None
+    if distribution.startswith("power_law_"):
+        try:
+            return float(distribution.removeprefix("power_law_"))
+        except ValueError:
+            pass
+    raise BadInput(f"distribution {distribution}", expected="balanced, uniform or power_law_<exponent>")
+
+
+def load(tokens: Value, picks: Value, experts: Value, ep: Value, exponent: float | None) -> Load:
+    """Load of the busiest of ``ep`` ranks; floats or arrays."""
+    if exponent is None:
+        return _even(tokens, picks, experts, ep)
+    if not any(isinstance(v, np.ndarray) for v in (tokens, picks, experts, ep)):
+        return _pack(_one(float(tokens), float(picks), float(experts), float(ep), exponent), tokens, picks, ep)
+    columns = np.broadcast_arrays(*(np.asarray(v, dtype=float) for v in (tokens, picks, experts, ep)))
+    flat = np.stack([c.ravel() for c in columns], 1)
+    present, inverse = np.unique(flat, axis=0, return_inverse=True)
+    found = np.asarray([_one(*row, exponent) for row in present.tolist()])
+    return _pack(found[inverse.ravel()].T.reshape(_FIELDS, *columns[0].shape), tokens, picks, ep)
+
+
+def _even(tokens: Value, picks: Value, experts: Value, ep: Value) -> Load:
+    rows = maximum(tokens * picks / ep, 1.0)
+    distinct = minimum(maximum(np.floor(experts / ep), 1.0), ceil(rows))
+    mean = rows / distinct
+    return Load(distinct, rows, mean, {t: distinct * ceil(mean / t) for t in TILES}, distinct, rows)
+
+
+def _pack(values: np.ndarray | tuple[float, ...], tokens: Value, picks: Value, ep: Value) -> Load:
+    distinct, rows, hottest, *tiles = values
+    share = picks / ep
+    # The busiest rank has at least the mean load, and a token picks an expert once.
+    return Load(
+        distinct, rows, hottest, dict(zip(TILES, tiles, strict=True)), maximum(ceil(share), 1.0),
+        maximum(tokens * share, 1.0),
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=65536)
+def _one(tokens: float, picks: float, experts: float, ep: float, exponent: float) -> tuple[float, ...]:
+    held = max(round(experts / ep), 1)
+    counts = _draws(tokens, picks, int(experts), exponent)
+    groups = counts[:, : held * (int(experts) // held)].reshape(DRAWS, -1, held)
+    busiest = groups.sum(2).argmax(1)
+    own = groups[np.arange(DRAWS), busiest]
+    tiles = (float(np.ceil(own / t).sum(1).mean()) for t in TILES)
+    return (float((own > 0).sum(1).mean()), float(own.sum(1).mean()), float(own.max(1).mean()), *tiles)
+
+
+@lru_cache(maxsize=512)
+def _draws(tokens: float, picks: float, experts: int, exponent: float) -> np.ndarray:
+    """Rows of every expert in every draw."""
+    total = tokens * picks
+    low, high = (1.0, max(0.8 * tokens, 1.0 + 1e-6)) if total > experts else (0.01, 2.0)
+    u = _uniform(experts)
+    if abs(exponent - 1.0) < 1e-9:
+        x = low * (high / low) ** u
+    else:
+        power = 1.0 - exponent
+        x = (low**power + u * (high**power - low**power)) ** (1.0 / power)
+    share = np.minimum(x * (total / x.sum(1, keepdims=True)), tokens)
+    counts = np.floor(share)
+    left = np.maximum(np.round(total - counts.sum(1)), 0.0)
+    rank = np.argsort(np.argsort(counts - share, axis=1, kind="stable"), axis=1, kind="stable")
+    # What is left is at most one row an expert, except where loads were cut at T: then it is spread evenly.
+    whole = np.floor(left / experts)
+    result: np.ndarray = counts + whole[:, None] + (rank < (left - whole * experts)[:, None])
+    return result
+
+
+@lru_cache(maxsize=64)
+def _uniform(experts: int) -> np.ndarray:
+    return np.random.default_rng(experts).random((DRAWS, experts))

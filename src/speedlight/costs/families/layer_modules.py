@@ -1,0 +1,1 @@
+"""module_times_mlp."""

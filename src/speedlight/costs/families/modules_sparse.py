@@ -1,0 +1,207 @@
+"""module_dsa_*, module_msa_*: whole sparse-attention layers.
+
+*DSA* (DeepSeek-V3.2, GLM-5): latent attention in absorbed form to the 2048 tokens an indexer picks. *MSA* (MiniMax-M3):
+grouped-query attention to 16 blocks of 128 tokens. In both an indexer scores every cached token first ("DeepSeek-V3.2-Exp"
+(2025) eq. 1; see ``frontends.hf.parts.index``), which is cheap a pair and quadratic all the same. A layer that reuses
+another's indices (``*_skip_indexer``) has no such term.
+
+Terms, one after another: ``project``, ``index`` (scores: matrix unit against keys in and scores out), ``attend`` (matrix
+unit against the gathered cache), ``stream`` (passes over activations), ``launch`` (a count of kernels; where a stack runs
+them from Python one by one, this is what short steps take).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..._foundation.arrays import Value, ceil, maximum, minimum
+from ..._foundation.errors import BadInput
+from ...hardware.machine import Machine
+from ..calibration.blocks import Axis, Block
+from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View
+from . import module_terms as mt
+from .latent import ELEMENT, FORMAT, flops_peak, launch_seconds, over_cache, warm_limit
+from .module_terms import Grouped, Latent, Work, product
+from .modules import SHARED, absorb, launches, passes, projections, sizes_of
+
+SCORE_BYTES = 8.0  # a score is written in 32 bit, and read by the choice of the best
+INDEX_KERNELS = 6.0  # two or three products, norm and rotary, scores, the choice
+NEW2, NEW4 = Axis("new", 0, 16, 2), Axis("new", 0, 16, 4)
+WORK = Axis("work", 16, 48, 0.5)  # log2 FLOPs of attention: where the device begins to outlast the host
+PAST, PAST4 = Axis("past", 0, 20), Axis("past", 0, 20, 4)
+SPARSE = (
+    *SHARED,
+    Block("index", (Axis("length", 0, 20, 2),), (), (0.3,)),
+    Block("index", (mt.TOKENS4,), (), (0.3,)),
+    Block("index", (Axis("length", 0, 20, 4), mt.TOKENS4), mt.VARIANT, (0.3, 0.3), 0.1),
+    Block("scan", (Axis("length", 0, 20, 4), mt.TOKENS4), mt.VARIANT, (0.3, 0.3), 0.03),
+    Block("attend", (Axis("waves", -8, 14, 2),), (), (0.1,)),
+    Block("attend", (mt.HEADS,), (), (0.1,)),
+    Block("attend", (Axis("length", 0, 20, 4), mt.HEADS2), mt.VARIANT, (0.3, 0.3), 0.1),
+    Block("launch", (Axis("length", 0, 20, 4),), mt.VARIANT, (0.3,), 0.03),
+)
+
+
+def prefill_local(per: tuple[str, ...]) -> tuple[Block, ...]:
+    """A class's own surface over batch, new and cached tokens; stiff along heads."""
+    return (
+        Block("total", (mt.BATCH, mt.NEW), per, (0.02, 0.02), 3e-3),
+        Block("total", (mt.NEW, PAST), per, (0.02, 0.02), 3e-3),
+        Block("total", (mt.BATCH2, NEW2, PAST4), per, (0.1, 0.1, 0.1), 1e-2),
+        Block("total", (mt.HEADS, NEW2, PAST4), per, (1.0, 0.1, 0.1), 3e-3),
+        Block("total", (WORK, PAST4), per, (0.05, 0.3), 3e-3),
+    )
+
+
+SPREAD_DECODE = (Block("total", (Axis("batch", 0, 12, 3), Axis("length", 0, 20, 4)), (), (0.3, 0.3), 1e-6),)
+SPREAD_PREFILL = (Block("total", (Axis("tokens", 0, 20, 4), Axis("length", 0, 20, 4)), (), (0.3, 0.3), 1e-6),)
+SERIAL = ("project", "index", "scan", "attend", "stream", "launch")
+
+
+def family(name: str, decode: bool) -> Family:
+    return Family(
+        name=name,
+        parallel=(),
+        serial=SERIAL,
+        shared=SPARSE,
+        local=tuple(
+            mt.decode_local(per) if decode else prefill_local(per)
+            for per in (("architecture", "framework", "format", "kernel"), mt.DEVICE)
+        ),
+        spread=SPREAD_DECODE if decode else SPREAD_PREFILL,
+        choice=("batch", "heads", "length", "cache_bytes", "skip") + (() if decode else ("new", "past")),
+    )
+
+
+def scan(batch: Value, new: Value, length: Value, groups: Value, width: float, machine: Machine) -> Value:
+    """Scores where a unit walks through all keys of 64 queries alone: the last wave's units set the time."""
+    units = machine.engine.units
+    return ceil(batch * ceil(new / 64.0) * groups / units) * length * width * units / machine.main.bandwidth
+
+
+def index_scores(
+    batch: Value, new: Value, cached: Value, heads: Value, dim: float, block: float, element: float, peak: Value,
+    machine: Machine,
+) -> tuple[Value, Value]:  # fmt: skip
+    """(seconds, matrix seconds) of scoring every key a query sees."""
+    pairs = batch * mt.causal_pairs(new, cached)
+    matmul = 2.0 * heads * dim * pairs / peak
+    moved = batch * (cached + new) * dim * element + pairs / block * SCORE_BYTES
+    return mt.either(matmul, moved / machine.main.bandwidth), matmul
+
+
+def dsa_view(
+    sizes: Latent, skip: bool, batch: Value, heads: Value, new: Value, cached: Value, gemm: str, cache_format: str,
+    machine: Machine,
+) -> View:  # fmt: skip
+    """A layer of DeepSeek sparse attention."""
+    element, units, bandwidth = ELEMENT[cache_format], machine.engine.units, machine.main.bandwidth
+    tokens = batch * new
+    outer, inner = projections(sizes, tokens, heads, gemm, machine), absorb(sizes, tokens, heads, machine)
+    weights = outer.weights + inner.weights
+    project, matmul, index = outer.seconds + inner.seconds, outer.matmul, 0.0 * tokens
+    if not skip:
+        own = index_projections(sizes, tokens, gemm, machine)
+        index, _ = index_scores(
+            batch, new, cached, sizes.index_heads, sizes.index_dim, 1.0, 1.0, flops_peak(machine, "fp8"), machine
+        )
+        project, matmul, weights = project + own.seconds, matmul + own.matmul, weights + own.weights
+    pairs = batch * mt.causal_pairs(new, cached, sizes.topk)
+    flop = 2.0 * pairs * (sizes.latent + sizes.kv_rank) / flops_peak(machine, FORMAT[cache_format])
+    gathered = pairs * sizes.latent * element + tokens * heads * (sizes.latent + sizes.kv_rank) * 2.0
+    least = batch * minimum(cached + new, sizes.topk) * sizes.latent * element
+    pair = 2.0 * pairs * heads * sizes.pair / flops_peak(machine, FORMAT[cache_format])
+    terms = {
+        "project": project, "index": index,
+        "scan": 0.0 * tokens if skip else scan(batch, new, cached + new, 1.0, sizes.index_dim, machine),
+        "attend": mt.either(ceil(heads / 64.0) * 64.0 * flop, gathered / bandwidth),
+        "stream": passes(sizes, tokens, heads, gemm) / bandwidth,
+        "launch": (launches(gemm) + (0.0 if skip else INDEX_KERNELS)) * launch_seconds(machine),
+    }  # fmt: skip
+    coords = {
+        **mt.coordinates(batch, heads, new, cached, float(skip), element),
+        "work": np.log2(2.0 * pairs * heads * sizes.pair),
+        "waves": np.log2(tokens * ceil(heads / 64.0) / units), "weights": over_cache(machine, weights),
+    }  # fmt: skip
+    return View(terms, coords, maximum(matmul + pair, warm_limit(machine, weights + least)))
+
+
+def index_projections(sizes: Latent, tokens: Value, gemm: str, machine: Machine) -> Work:
+    """Index queries, the index key, the weights of the heads (kept in 16 bit)."""
+    return mt.together((
+        product(tokens, sizes.index_heads * sizes.index_dim, sizes.q_rank, gemm, machine),
+        product(tokens, sizes.index_dim, sizes.hidden, gemm, machine),
+        product(tokens, sizes.index_heads, sizes.hidden, "bfloat16", machine),
+    ))  # fmt: skip
+
+
+def msa_view(
+    sizes: Grouped, batch: Value, heads: Value, new: Value, cached: Value, gemm: str, cache_format: str, machine: Machine
+) -> View:
+    """A layer of MiniMax-M3: a group of query heads shares a key–value head and an index head."""
+    element, units, bandwidth = ELEMENT[cache_format], machine.engine.units, machine.main.bandwidth
+    tokens, width = batch * new, sizes.head_dim
+    groups = maximum(heads / sizes.group, 1.0)
+    work = mt.together((
+        product(tokens, (heads + 2.0 * groups) * width, sizes.hidden, gemm, machine),
+        product(tokens, (groups + 1.0) * sizes.index_dim, sizes.hidden, gemm, machine),
+        product(tokens, sizes.hidden, heads * width, gemm, machine),
+    ))  # fmt: skip
+    index, scoring = index_scores(
+        batch, new, cached, groups, sizes.index_dim, sizes.block, element, flops_peak(machine, "bf16"), machine
+    )
+    pairs = batch * mt.causal_pairs(new, cached, sizes.topk)
+    flop = 4.0 * pairs * width / flops_peak(machine, FORMAT[cache_format])
+    gathered = (pairs * groups * element + tokens * heads * 2.0) * 2.0 * width
+    least = batch * minimum(cached + new, sizes.topk) * groups * 2.0 * width * element
+    passed = tokens * (4.0 * (heads + 3.0 * groups + 1.0) * width + (0.0 if gemm == "bfloat16" else 3.0 * sizes.hidden))
+    terms = {
+        "project": work.seconds, "index": index,
+        "scan": scan(batch, new, cached + new, groups, sizes.index_dim * element, machine),
+        "attend": mt.either(maximum(heads, 16.0 * groups) * flop, gathered / bandwidth),
+        "stream": passed / bandwidth,
+        "launch": (launches(gemm) + INDEX_KERNELS) * launch_seconds(machine),
+    }  # fmt: skip
+    coords = {
+        **mt.coordinates(batch, heads, new, cached, 0.0, element),
+        "work": np.log2(4.0 * pairs * heads * width),
+        "waves": np.log2(tokens * groups / units), "weights": over_cache(machine, work.weights),
+    }  # fmt: skip
+    limit = maximum(work.matmul + heads * flop, warm_limit(machine, work.weights + least))
+    return View(terms, coords, limit)
+
+
+def dsa_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:
+    skip = cls["op_name"].endswith("skip_indexer")
+    return dsa_view(
+        sizes_of(cls), skip, rows["batch_size"], rows["num_heads"], rows["isl"], rows["step"], mt.known_gemm(cls),
+        mt.known_formats(cls)[0], machine,
+    )  # fmt: skip
+
+
+def msa_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:
+    if cls["architecture"] not in mt.GROUPED:
+        raise BadInput(f"architecture {cls['architecture']}")
+    return msa_view(
+        mt.GROUPED[cls["architecture"]], rows["batch_size"], rows["num_heads"], rows["isl"], rows["step"],
+        mt.known_gemm(cls), mt.known_formats(cls)[0], machine,
+    )  # fmt: skip
+
+
+for _kind, _view in (("dsa", dsa_row), ("msa", msa_row)):
+    for _phase in ("decode", "prefill"):
+        _name = f"module_{_kind}_{_phase}"
+        TABLES.register(_name)(
+            TableRules(
+                name=_name,
+                targets=(Target("latency", family(_name, _phase == "decode"), _view),),
+                measured=("latency", "power"),
+                numbers=mt.NUMBERS,
+                texts=mt.TEXTS,
+                group=("num_heads", "model"),
+                slices=("device", *mt.FORMAT_COLUMNS, "framework"),
+                key=mt.key,
+            )
+        )

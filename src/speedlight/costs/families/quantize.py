@@ -1,0 +1,1 @@
+"""quantize_compute_scale, quantize_scale_matrix."""

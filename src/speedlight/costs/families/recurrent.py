@@ -1,0 +1,1 @@
+"""gated_delta_net, kimi_delta_attention, mamba2."""

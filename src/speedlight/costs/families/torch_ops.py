@@ -1,0 +1,202 @@
+"""torch_fp32_ops: eager PyTorch in float32, operation by operation.
+
+The benchmark launches an operation over and over on the same operands, so a row is the slower of the host, which takes
+12–60 µs to dispatch one, and the device: time = max(host, work) smoothed, plus the launch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..._foundation.arrays import Value, maximum
+from ..._foundation.errors import BadInput
+from ...hardware.machine import Machine, OperatingPoint
+from ..calibration.blocks import Axis, Block
+from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View, architecture_of
+from ..price import peak_for
+from .torch_conv import convolution
+from .torch_products import alignment, product
+from .torch_streams import NORMS, OPERATIONS, stream
+
+HOST = 20e-6  # seconds an eager operation takes on the host; the fit bends it
+# Sustained float32 products under a power limit: joules a FLOP in 2016 (16 nm) and the years in which it halves, chosen
+# so that the 70 and 75 W cards (T4, P4) sink to the clocks their rates show and the 250 W ones do not.
+JOULES_PER_FLOP, JOULES_YEAR, JOULES_HALVE = 13e-12, 2016.0, 6.0
+IDLE = 0.35  # share of the power limit that is not left for arithmetic
+# The generation whose single-precision kernels the libraries run (cuBLAS names them): Turing has none of its own.
+KERNELS = {"Pascal": "maxwell", "Turing": "volta"}
+
+ONE = Axis("one", 0, 1)
+M2, N2, K2 = Axis("m", 0, 18, 2), Axis("n", 0, 18, 2), Axis("k", 0, 18, 2)
+N = Axis("n", 0, 17)
+WAVES = Axis("waves", -8, 12, 0.5)
+CACHE = Axis("cache", -12, 12)
+TILES = tuple(Axis(f"tile{i}", -2, 6, 0.5) for i in range(6))
+LINES = (Axis("align", 0, 5), Axis("wcache", -10, 10), Axis("acache", -10, 10, 2))
+
+DEVICE, GENERATION, OPERATION = ("device",), ("version",), ("op",)
+
+FAMILY = Family(
+    name="torch_fp32_ops",
+    parallel=("host", "matmul", "memory", "vector", "power"),
+    serial=("launch", "transform"),
+    power=5.0,
+    shared=(
+        Block("host", (ONE,), OPERATION, (0.0,), 1e-4),
+        Block("host", (ONE,), ("framework", "op"), (0.0,), 1e-2),
+        Block("host", (ONE,), ("device", "op"), (0.0,), 1e-1),
+        Block("launch", (ONE,), OPERATION, (0.0,), 1e-4),
+        Block("launch", (ONE,), ("framework", "op"), (0.0,), 1e-2),
+        Block("launch", (ONE,), ("device", "op"), (0.0,), 1.0),
+        Block("memory", (CACHE,), OPERATION, (0.3,), 1e-3),
+        Block("memory", (N,), OPERATION, (0.3,), 1e-3),
+        Block("memory", (CACHE,), ("framework", "op"), (0.3,), 1e-2),
+        Block("memory", (N,), ("framework", "op"), (0.3,), 1e-2),
+        Block("memory", (CACHE,), ("device", "op"), (0.3,), 1e-1),
+        Block("vector", (ONE,), OPERATION, (0.0,), 1e-3),
+        Block("vector", (ONE,), ("framework", "op"), (0.0,), 1e-2),
+        Block("matmul", (WAVES, K2), (), (0.05, 0.3), 1e-3),
+        Block("matmul", (M2, N2), (), (0.3, 0.3), 1e-3),
+        Block("matmul", (WAVES,), GENERATION, (0.05,), 1e-2),
+        Block("matmul", (M2, N2), GENERATION, (0.3, 0.3), 1e-2),
+        *(Block("matmul", (tile,), GENERATION, (0.1,), 1e-2) for tile in TILES),
+        Block("matmul", (WAVES,), DEVICE, (0.05,), 1e-1),
+        Block("matmul", (M2, N2), DEVICE, (0.3, 0.3), 1e-1),
+        Block("matmul", (Axis("k", 0, 17),), DEVICE, (0.3,), 1e-1),
+        Block("matmul", LINES, DEVICE, (0.02, 0.3, 0.3), 1e-1),
+        Block("matmul", (Axis("align_n", 0, 5), CACHE), DEVICE, (0.02, 0.3), 1e-1),
+        Block("matmul", (Axis("b", 0, 16), Axis("waves", -8, 12)), DEVICE, (0.3, 0.3), 1e-1),
+        *(Block("matmul", (tile,), DEVICE, (0.1,), 1e-1) for tile in TILES),
+        Block("transform", (Axis("tile2", 0, 4, 0.5),), (), (0.1,), 1e-3),
+        Block("transform", (K2,), (), (0.1,), 1e-3),
+        Block("transform", (Axis("tile2", 0, 4, 0.5),), DEVICE, (0.1,), 1e-1),
+    ),
+    local=(
+        (
+            Block("total", (Axis("bytes", 8, 36, 0.5),), ("device", "op"), (0.1,), 0.1),
+            Block("total", (N, Axis("align", 0, 2)), ("device", "op"), (0.1, 0.0), 0.1),
+            Block("total", (Axis("b", 0, 7), Axis("side", 2, 8, 0.5)), ("device", "op"), (0.3, 0.1), 0.1),
+            Block("total", (M2, N2, K2), ("device", "op"), (0.3, 0.3, 0.3), 0.1),
+        ),
+    ),
+    spread=(Block("total", (M2, Axis("k", 0, 18, 3)), (), (0.3, 0.3), 1e-6),),
+    partition=("format",),
+    kernels=None,
+)  # fmt: skip
+
+
+def view_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:
+    """A class of the table's rows."""
+    op = cls["op"]
+    if op in ("linear", "bmm"):
+        for name in ("M", "N", "K"):
+            _need(rows, name)
+        return products_view(op, rows["B"], rows["M"], rows["K"], rows["N"], machine)
+    if op == "conv":
+        names = ("in_channels", "out_channels", "kernel_size", "input_size", "stride", "padding")
+        return conv_view(rows["B"], *(rows[n] for n in names), machine)
+    if op in OPERATIONS:
+        return stream_view(op, rows["B"], rows["H"], machine)
+    raise BadInput(f"op {op}")
+
+
+def _need(rows: Rows, name: str) -> None:
+    if not np.all(rows[name] >= 1):
+        raise BadInput(f"{name} is missing")
+
+
+def _finish(
+    machine: Machine, flops: Value, vector: Value, padded: Value, least: Value, moved: Value, coords: dict[str, Value],
+    transformed: Value = 0.0,
+) -> View:
+    point = OperatingPoint()
+    cache = machine.last_cache
+    capacity = cache.capacity_bytes if cache is not None else 1.0
+    ordinary = peak_for(machine, "vector", "fp32", None, point).flops
+    peak = maximum(peak_for(machine, "matmul", "fp32", None, point).flops, ordinary)
+    bandwidth = machine.main.bandwidth
+    # One FLOP's energy at the ordinary units; a matrix unit's rate comes at proportionally less.
+    joules = JOULES_PER_FLOP * 2.0 ** ((JOULES_YEAR - (machine.release_year or 2020)) / JOULES_HALVE) * ordinary / peak
+    watts = (machine.tdp_w or 300.0) * (1.0 - IDLE)
+    cold = moved * (1.0 - np.minimum(1.0, capacity / maximum(moved, 1.0)))
+    terms = {
+        "host": HOST,
+        "matmul": padded / peak,
+        "memory": moved / bandwidth,
+        "vector": vector / ordinary,
+        "transform": transformed / bandwidth,
+        "power": padded * joules / watts,
+        "launch": machine.engine.launch_latency_s or 1e-6,
+    }
+    limit = maximum(least / peak, cold / bandwidth)
+    coords = {
+        "one": 0.0, "m": 0.0, "n": 0.0, "k": 0.0, "b": 0.0, "waves": 0.0, "align": 0.0, "align_n": 0.0, "wcache": 0.0, "acache": 0.0, "side": 0.0,
+        **{f"tile{i}": 0.0 for i in range(6)},
+        "cache": np.log2(moved / capacity), "bytes": np.log2(moved), **coords,
+    }  # fmt: skip
+    return View(terms, coords, limit)
+
+
+def products_view(op: str, batch: Value, rows: Value, columns: Value, depth: Value, machine: Machine) -> View:
+    p = product(batch, rows, columns, depth, machine)
+    coords = {
+        "m": np.log2(rows), "n": np.log2(columns), "k": np.log2(depth), "b": np.log2(batch), "waves": np.log2(p.waves),
+    }
+    capacity = machine.last_cache.capacity_bytes if machine.last_cache else 1.0
+    coords["wcache"] = np.log2(4.0 * depth * columns / capacity)
+    coords["acache"] = np.log2(4.0 * depth * rows / capacity)
+    coords["align"] = alignment(depth)
+    coords["align_n"] = alignment(columns)
+    coords.update({f"tile{i}": p.excess[i] for i in range(6)})
+    return _finish(machine, p.flops, 0.0, p.padded, p.flops, p.bytes, coords)
+
+
+def conv_view(
+    batch: Value, inputs: Value, outputs: Value, kernel: Value, size: Value, stride: Value, pad: Value, machine: Machine
+) -> View:  # fmt: skip
+    c = convolution(batch, inputs, outputs, kernel, size, stride, pad, machine)
+    coords = {
+        "m": np.log2(outputs), "n": np.log2(batch * c.side**2), "k": np.log2(inputs), "b": np.log2(batch),
+        "waves": c.waves[0], "side": np.log2(c.side),
+    }  # fmt: skip
+    coords.update({f"tile{i}": c.excess[i] for i in range(3)})
+    coords.update({f"tile{i + 3}": c.waves[i] for i in range(3)})
+    return _finish(machine, c.least, 0.0, c.padded, c.least, c.bytes, coords, c.transformed)
+
+
+def stream_view(op: str, rows: Value, columns: Value, machine: Machine) -> View:
+    moved, work = stream(op, rows, columns)
+    align = 1.0 * (np.mod(rows * columns, 4.0) == 0) + 1.0 * (np.mod(columns, 4.0) == 0)
+    coords = {"m": np.log2(rows), "n": np.log2(columns), "align": align}
+    return _finish(machine, 0.0, work, 0.0, 0.0, moved, coords)
+
+
+def group_of(op: str) -> str:
+    """What is fitted together."""
+    return op if op in ("linear", "bmm", "conv") else "norm" if op in NORMS else "elementwise"
+
+
+def key(cls: Mapping[str, str], machine: Machine) -> dict[str, str]:
+    return {
+        "device": machine.device_id, "architecture": architecture_of(machine), "framework": "torch-" + machine.vendor,
+        "version": KERNELS.get(machine.architecture, machine.architecture.split(" ")[0]), "format": group_of(cls["op"]), "op": cls["op"], "kernel": "",
+    }  # fmt: skip
+
+
+SHAPE = ("M", "N", "K", "H", "in_channels", "out_channels", "kernel_size", "input_size", "stride", "padding")
+
+TABLES.register("torch_fp32_ops")(
+    TableRules(
+        name="torch_fp32_ops",
+        targets=(Target("latency", FAMILY, view_row),),
+        measured=("latency", "kernel", "grid_x", "grid_y", "grid_z", "block_x", "origin"),
+        numbers={"B": 1, **dict.fromkeys(SHAPE, 0)},
+        optional=dict.fromkeys(SHAPE, 0.0),
+        texts=("op", "torch_version"),
+        group=("op", *SHAPE),
+        slices=("device", "op"),
+        key=key,
+    )
+)

@@ -1,0 +1,1 @@
+"""Refitting every cost family from the data folder: ``python -m speedlight.costs.refit`` (a developer's command)."""

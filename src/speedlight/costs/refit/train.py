@@ -1,0 +1,151 @@
+"""From measured rows to a family's fit, and to predictions of rows it was not fitted on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..calibration.blocks import Places
+from ..calibration.model import Fitted, Part, Spread, bend, combine
+from ..calibration.samples import Family, Samples
+from . import solve
+from .choose import learn_choice
+from .solve import Data
+
+MOST_ROWS = 60_000  # rows of one partition that the shared blocks are fitted to; local ones see all
+FIELDS = ("device", "architecture", "memory", "framework", "version", "format", "kernel", "op")
+
+
+@dataclass(frozen=True)
+class Training:
+    """A table's usable rows: what :mod:`.solve` needs, with the row numbers they came from.
+
+    Attributes:
+        data: see :class:`Data`; key fields of every class as codes.
+        rows: row number of each entry.
+        group: code of the group left out as a whole.
+        limit: seconds.
+    """
+
+    data: Data
+    rows: np.ndarray
+    group: np.ndarray
+    limit: np.ndarray
+
+    def of(self, field: str) -> np.ndarray:
+        """A key field's value, row by row."""
+        return np.asarray(self.data.names[field], dtype=object)[self.data.keys[field]]
+
+
+def training(samples: Samples, measured: np.ndarray, group: np.ndarray, extra: Sequence[str] = ()) -> Training:
+    """Rows with a view and a positive measurement, weighted so that every class counts alike."""
+    fields = (*FIELDS, *extra)
+    usable = np.zeros(samples.rows, dtype=bool)
+    for members in samples.members:
+        usable[members] = True
+    usable &= np.isfinite(measured) & (measured > 0) & np.isfinite(samples.limit)
+    names: dict[str, tuple[str, ...]] = {}
+    keys: dict[str, np.ndarray] = {}
+    weight = np.ones(samples.rows)
+    for name in fields:
+        known: dict[str, int] = {}
+        codes = np.zeros(samples.rows, dtype=np.int32)
+        for key, members in zip(samples.classes, samples.members, strict=True):
+            codes[members] = known.setdefault(key.get(name, ""), len(known))
+        names[name] = tuple(known)
+        keys[name] = codes
+    typical = float(np.mean([m.size for m in samples.members])) if samples.members else 1.0
+    for members in samples.members:
+        weight[members] = np.clip(typical / max(members.size, 1), 0.2, 5.0)
+    rows = np.flatnonzero(usable)
+    data = Data(dict(samples.terms), dict(samples.coords), keys, names, measured, weight).take(rows)
+    return Training(data, rows, group[rows], samples.limit[rows])
+
+
+def train(family: Family, data: Data) -> dict[tuple[str, ...], Part]:
+    """Fit every partition; parts come with an empty spread (see :func:`spread_of`)."""
+    parts = {}
+    for cls, own in partitions(family, data):
+        shared = solve.gauss_newton(family.parallel, family.serial, family.power, family.shared, thin(own))
+        part = Part(
+            family.parallel, family.serial, family.power, shared, Spread((), {}), _pairs(own), _present(own, "architecture"),
+            learn_choice(family, own) if family.kernels else None,
+        )  # fmt: skip
+        for stage in family.local:
+            residual = np.log(own.measured) - np.log(times(part, own))
+            part = _with(part, (*part.blocks, *solve.linear(stage, own, residual)))
+        parts[cls] = part
+    return parts
+
+
+def partitions(family: Family, data: Data) -> list[tuple[tuple[str, ...], Data]]:
+    classes, inverse = data.classes(family.partition)
+    return [(cls, data.take(np.flatnonzero(inverse == i))) for i, cls in enumerate(classes)]
+
+
+def thin(data: Data) -> Data:
+    """At most :data:`MOST_ROWS` rows, evenly spread (rows lie class by class)."""
+    rows = data.measured.size
+    if rows <= MOST_ROWS:
+        return data
+    return data.take(np.unique(np.linspace(0, rows - 1, MOST_ROWS).astype(np.int64)))
+
+
+def times(part: Part, data: Data) -> np.ndarray:
+    """Seconds of every row."""
+    return combined(part, data, part.blocks)
+
+
+def combined(part: Part, data: Data, blocks: Sequence[Fitted]) -> np.ndarray:
+    bends = evaluate(blocks, data)
+    busy = {n: data.terms[n] * np.exp(bends.get(n, 0.0)) for n in (*part.parallel, *part.serial)}
+    result: np.ndarray = combine(part, busy) * np.exp(bends.get("total", 0.0))
+    return np.maximum(result, solve.TINY)
+
+
+def evaluate(blocks: Sequence[Fitted], data: Data) -> dict[str, np.ndarray]:
+    """Bends of all rows, class by class."""
+    per = tuple(dict.fromkeys(name for f in blocks for name in f.block.per))
+    classes, inverse = data.classes(per)
+    result: dict[str, np.ndarray] = {}
+    order = np.argsort(inverse, kind="stable")
+    bounds = np.searchsorted(inverse[order], np.arange(len(classes) + 1))
+    for number, cls in enumerate(classes):
+        rows = order[bounds[number] : bounds[number + 1]]
+        places = Places({n: v[rows] for n, v in data.coords.items()})
+        for term, value in bend(blocks, dict(zip(per, cls, strict=True)), places).items():
+            result.setdefault(term, np.zeros(data.measured.size))[rows] = value
+    return result
+
+
+def residuals(family: Family, parts: Mapping[tuple[str, ...], Part], data: Data) -> np.ndarray:
+    result = np.full(data.measured.size, np.nan)
+    classes, inverse = data.classes(family.partition)
+    for number, cls in enumerate(classes):
+        if cls in parts:
+            rows = np.flatnonzero(inverse == number)
+            own = data.take(rows)
+            result[rows] = np.log(own.measured) - np.log(times(parts[cls], own))
+    return result
+
+
+def folds(group: np.ndarray, count: int = 5, seed: int = 0) -> np.ndarray:
+    """A fold for every row; rows of one group share it."""
+    values, inverse = np.unique(group, return_inverse=True)
+    return (np.random.default_rng(seed).permutation(values.size) % count)[inverse]
+
+
+def _pairs(data: Data) -> frozenset[tuple[str, ...]]:
+    return frozenset(data.classes(("device", "framework", "version"))[0])
+
+
+def _present(data: Data, name: str) -> frozenset[str]:
+    return frozenset(cls[0] for cls in data.classes((name,))[0])
+
+
+def _with(part: Part, blocks: tuple[Fitted, ...]) -> Part:
+    return Part(
+        part.parallel, part.serial, part.power, blocks, part.spread, part.devices, part.architectures, part.choice
+    )
