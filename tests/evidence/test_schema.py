@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from speedlight._foundation.errors import UnknownName
-from speedlight.evidence.check import Differences, differences, read_evidence
+from speedlight.evidence.check import Differences, read_evidence
 from speedlight.evidence.schema import KINDS, schema_of, schemas, text_columns
-from speedlight.evidence.tables import codes_of, fingerprint, group_codes, read_table
+from speedlight.evidence.tables import Texts, codes_of, fingerprint, group_codes, read_table, rows_of
 
 pa = pytest.importorskip("pyarrow", reason="needs the extra 'data'")
 import pyarrow.parquet as pq  # noqa: E402
@@ -119,9 +119,28 @@ def test_groups_are_equal_values_in_all_columns() -> None:
     assert codes[2] == codes[3]
     assert len(set(codes.tolist())) == 4
     assert set(group_codes({}, ("a",), 3).tolist()) == {0}
-    many = {str(i): np.arange(1000) for i in range(12)}
-    assert len(set(group_codes(many, many, 1000).tolist())) == 1000  # no overflow of the product of many columns
+    rows = np.arange(2048)
+    many = {"first": rows // 2, **{str(i): rows % 1024 for i in range(8)}}
+    assert len(set(group_codes(many, many, 2048).tolist())) == 2048  # no overflow of the product of many columns
     values, own = codes_of(columns["b"])
     assert [values[i] for i in own] == ["x", "y", "x", "x", None]
 
 
+def test_texts_remember_their_dictionary_as_long_as_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "gemm.parquet"
+    pq.write_table(pa.table({"gemm_dtype": ["fp8", None, "nvfp4", "fp8"]}), path)
+    column = read_table(path).columns["gemm_dtype"]
+    assert isinstance(column, Texts)
+    assert column.tolist() == ["fp8", None, "nvfp4", "fp8"]
+    for part in (
+        column,
+        rows_of(column, slice(1, 3)),
+        column[1:3],
+        column[::-1],
+        column[column == "fp8"],
+        column.copy(),
+    ):
+        values, own = codes_of(part)
+        assert [values[i] for i in own] == part.tolist()
+    assert rows_of(column, slice(1, 3)).tolist() == [None, "nvfp4"]
+    assert rows_of(np.arange(4), slice(1, 3)).tolist() == [1, 2]

@@ -18,9 +18,9 @@ from speedlight.validation.validate import validate
 
 pytest.importorskip("pyarrow", reason="needs the extra 'data'")
 pytest.importorskip("scipy", reason="needs the extra 'fit'")
-import pyarrow.parquet as pq  # noqa: E402
+import pyarrow.parquet as pq
 
-from tests.validation import factory  # noqa: E402
+from tests.validation import factory
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def small(monkeypatch: pytest.MonkeyPatch, fit: Any) -> None:
 
 
 def columns(path: Path) -> dict[str, Any]:
-    return {n: c for n, c in pq.read_table(path).to_pydict().items()}
+    return dict(pq.read_table(path).to_pydict())
 
 
 def test_the_shipped_fit_answers_and_says_what_it_rests_on(path: Path, fit: Any, tmp_path: Path) -> None:

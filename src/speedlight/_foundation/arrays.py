@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -40,6 +41,11 @@ def ceil(a: Value) -> Value:
 def floor(a: Value) -> Value:
     """Rounded down (np.floor: three times faster than ``// 1``)."""
     return np.floor(a) if isinstance(a, np.ndarray) else float(a // 1)
+
+
+def log2(a: Value) -> Value:
+    """Logarithm to base 2; a float stays a float."""
+    return np.log2(a) if isinstance(a, np.ndarray) else math.log2(a)
 
 
 def shape_of(record: Any) -> tuple[int, ...]:

@@ -163,12 +163,18 @@ def list_models(pattern: str, json_to: str | None) -> int:
 @app.command()
 @click.argument("table", type=click.Path(path_type=Path), required=False)
 @click.option("--suite", help="Rules to use; by file name or columns if left out.")
-@click.option("--cv", metavar="group|device", help="Refit without each and write out-of-fold predictions (extra 'fit').")
+@click.option(
+    "--cv", metavar="group|device", help="Refit without each and write out-of-fold predictions (extra 'fit')."
+)
 @click.option("--leave", metavar="A,B", default="", help="With --cv device: the devices to leave out, one at a time.")
 @click.option("--predictions", type=click.Path(path_type=Path), help="Write every row with its predictions (Parquet).")
 @click.option("--bar", multiple=True, metavar="COLUMN:METRIC=VALUE", help="Repeatable; exit 1 if one is missed.")
 @click.option("--all", "everything", is_flag=True, help="Every table of --data that has a suite: the accuracy page.")
-@click.option("--data", type=click.Path(path_type=Path), help="Data folder for --all.  [default: SPEEDLIGHT_DATA or ../shared/data]")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Data folder for --all.  [default: SPEEDLIGHT_DATA or ../shared/data]",
+)
 @options.json_to
 def validate(
     table: Path | None, everything: bool, data: Path | None, json_to: str | None, leave: str, **given: Any

@@ -11,22 +11,33 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
-from .._foundation.arrays import Value, maximum, minimum, where
+import numpy as np
+
+from .._foundation.arrays import Value, map_arrays, maximum, minimum, where
 from ..hardware.machine import Machine, OperatingPoint
 from ..lowering.kernels import Kernel, KernelValues
 from . import families  # noqa: F401  registers what each family sees
-from .calibration.model import Estimate, Part, estimate
-from .calibration.samples import View, architecture_of
+from .calibration.model import Bends, Estimate, Part, bends, bent
+from .calibration.samples import architecture_of
 from .calibration.seen import SEERS, Seen
 from .calibration.store import shipped
 from .cost import Conditions, Cost, bound_of
 
+# Indices of points that stand for all, and which of them each point equals (engine.folding).
+Folded = tuple[np.ndarray, np.ndarray]
+
 
 def calibrate(
-    kernel: Kernel, values: KernelValues, machine: Machine, point: OperatingPoint, conditions: Conditions, cost: Cost
-) -> Cost:
-    """The cost with its time, busy seconds and interval by the fit; unchanged where there is none."""
+    kernel: Kernel, values: KernelValues, machine: Machine, point: OperatingPoint, conditions: Conditions, cost: Cost,
+    folded: Folded | None = None,
+) -> Cost:  # fmt: skip
+    """The cost with its time, busy seconds and interval by the fit; unchanged where there is none.
+
+    Args:
+        folded: points whose sizes are equal although their rates differ; their coordinates are looked at once.
+    """
     seer = SEERS.find(kernel.family)
     if seer is None or not kernel.library[0] or kernel.efficiency is not None:
         return cost
@@ -43,23 +54,35 @@ def calibrate(
     if part is None:
         return cost
     key["version"] = version or part.version(key)
-    return _bent(cost, seen, _estimate(part, key, seen.view), machine, str(fit.header["id"]))
+    if folded is None:
+        found = _bends(part, key, seen.coords(values, conditions))
+    else:
+        points, sorts = folded
+        size = sorts.size
+        coords = seen.coords(at_points(values, points, size), at_points(conditions, points, size))
+        found = at_points(_bends(part, key, coords), sorts, points.size)
+    return _bent(cost, seen, bent(part, found, seen.terms, cost.limit), machine, str(fit.header["id"]))
 
 
-def _estimate(part: Part, key: Mapping[str, str], view: View) -> Estimate:
+def at_points(record: Any, points: np.ndarray, size: int) -> Any:
+    """A record with every array of ``size`` points cut to (or spread over) some of them; other arrays stay."""
+    return map_arrays(record, lambda a: a[points] if a.shape == (size,) else a)
+
+
+def _bends(part: Part, key: Mapping[str, str], coords: Mapping[str, Value]) -> Bends:
     """By the kernel the stack chooses; where that differs from point to point, each point by its own."""
-    chosen = part.choice.kernels(key, view.coords) if part.choice is not None else ""
+    chosen = part.choice.kernels(key, coords) if part.choice is not None else ""
     if isinstance(chosen, str):
-        return estimate(part, {**key, "kernel": chosen}, view.terms, view.coords, view.limit)
+        return bends(part, {**key, "kernel": chosen}, coords)
     names = sorted(set(chosen.ravel().tolist()))
-    found = [estimate(part, {**key, "kernel": name}, view.terms, view.coords, view.limit) for name in names]
+    found = [bends(part, {**key, "kernel": name}, coords) for name in names]
     result = found[0]
     for name, other in zip(names[1:], found[1:], strict=True):
         here = chosen == name
+        terms = {*result.factor, *other.factor}
         result = dataclasses.replace(
-            result, time=where(here, other.time, result.time), low=where(here, other.low, result.low),
-            high=where(here, other.high, result.high),
-            busy={term: where(here, seconds, result.busy[term]) for term, seconds in other.busy.items()},
+            result, low=where(here, other.low, result.low), high=where(here, other.high, result.high),
+            factor={t: where(here, other.factor.get(t, 1.0), result.factor.get(t, 1.0)) for t in terms},
         )  # fmt: skip
     return result
 
@@ -76,7 +99,7 @@ def _bent(cost: Cost, seen: Seen, said: Estimate, machine: Machine, fit_id: str)
     busy = {resource: minimum(seconds, said.time) for resource, seconds in busy.items()}
     return dataclasses.replace(
         cost, busy=busy, latency=minimum(latency, said.time), time=maximum(said.time, cost.limit),
-        bound=bound_of(machine, busy, cost.least, latency), layer="calibrated", basis=f"{fit_id} ({said.depth})",
+        bound=bound_of(machine, busy, cost.least, latency), layer="calibrated", basis=fit_id,
         low=said.low, high=said.high, shared=said.shared,
         error_key=(seen.family, machine.device_id, said.depth),
     )  # fmt: skip

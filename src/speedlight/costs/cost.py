@@ -49,7 +49,7 @@ class Cost:
         flops, dense: matrix FLOPs required, and under the unmasked convention.
         bytes: main-memory bytes moved, as we expect it.
         layer: ``limit``, ``analytic`` or ``calibrated``: what ``time`` rests on.
-        basis: the fit's id and how well it knows this class, or "".
+        basis: the fit's id, or "".
         low, high: logs of the factors from ``time`` to the ends of its 80 % interval (≤ 0 and ≥ 0).
         shared: share of the error's variance that all kernels of ``error_key`` have in common.
         error_key: family of residuals it shares (DESIGN decision 4).

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .._foundation.provenance import Assumption
+from .phase import Parts, weighted
 from .resolve import Resolved
 
 if TYPE_CHECKING:
     from .prediction import Prediction
 
 
-def assumptions_of(resolved: Resolved, prediction: Prediction, integration_error: float) -> tuple[Assumption, ...]:
+def assumptions_of(resolved: Resolved, prediction: Prediction, parts: Parts) -> tuple[Assumption, ...]:
     """Defaults taken, figures graded assumed that the answer used, and how wide the interval is for want of data."""
     machine, stack, graph = resolved.machine, resolved.stack, resolved.graph
     found = list(resolved.assumptions)
@@ -44,16 +45,44 @@ def assumptions_of(resolved: Resolved, prediction: Prediction, integration_error
     found += machine.assumptions(tuple(used))
     found += stack.assumptions
     found += [Assumption(str(what), value) for what, value in graph.attrs.get("assumptions", ())]
-    if integration_error:
+    if parts.error:
         found.append(
-            Assumption(
-                "decode integration", f"{integration_error:.1e} relative", "derived", "5 context nodes against 3"
-            )
+            Assumption("decode integration", f"{parts.error:.1e} relative", "derived", "5 context nodes against 3")
         )
     if prediction.layer != "limit":
+        found += _rests_on(parts)
+    return tuple(found)
+
+
+# How a fit knows a class (costs.calibration.model.DEPTHS), for readers.
+_DEPTHS = {
+    "known": "this device and stack were measured",
+    "relative": "another device of its architecture was measured",
+    "stranger": "neither this device nor its architecture was measured",
+}
+
+
+def _rests_on(parts: Parts) -> list[Assumption]:
+    """Which fits the kernels' times come from, and what share of the time no fit covers."""
+    shares: dict[tuple[str, str], float] = {}
+    for step, weight, nodes in parts.results:
+        for _, _, kernels in step.blocks:
+            for priced in kernels:
+                seconds = float(weighted(priced.cost.time * priced.count, weight, nodes))
+                key = (priced.cost.basis, priced.cost.error_key[2])
+                shares[key] = shares.get(key, 0.0) + seconds
+    whole = sum(shares.values()) or 1.0
+    found = [
+        Assumption("calibration", f"{basis}: {share / whole:.0%} of kernel time", "fitted", _DEPTHS[depth])
+        for (basis, depth), share in sorted(shares.items(), key=lambda item: -item[1])
+        if basis
+    ]
+    bare = sum(share for (basis, _), share in shares.items() if not basis)
+    if bare > 0:
         found.append(
             Assumption(
-                "interval", "uncalibrated", "assumed", "analytic model only: no measurement of this device was used"
+                "no calibration", f"{bare / whole:.0%} of kernel time", "assumed",
+                "analytic, optimistic: the interval reaches up to 3.05 times these kernels",
             )
-        )
-    return tuple(found)
+        )  # fmt: skip
+    return found

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .._foundation.arrays import Value
-from ..costs.calibrated import calibrate
+from .._foundation.arrays import Value, shape_of
+from ..costs.calibrated import Folded, at_points, calibrate
 from ..costs.cost import Conditions, Cost, largest
 from ..costs.price import price
 from ..hardware.machine import Machine, OperatingPoint
-from ..lowering.kernels import Kernel
+from ..lowering.kernels import Kernel, KernelValues
 from ..lowering.ledger import Ledger
 from ..schedule.serial import Timeline, serial
 from ..stacks.stack import Stack
 from ..workload.workload import Step
+from .folding import Folding
 from .resolve import Plan
 
 
@@ -67,8 +68,9 @@ def evaluate_step(
     dims: Mapping[str, Value],
     symbols: Mapping[str, Value],
     throttle: Value = 1.0,
+    fitted: bool = True,
 ) -> StepResult:
-    """Price every kernel of the step and lay them on the serial timeline."""
+    """Price every kernel of the step and lay them on the serial timeline; analytically only unless ``fitted``."""
     env = bindings(step, dims, symbols)
     groups = [{k: float(v) if isinstance(v, int) else v for k, v in g.env().items()} for g in step.groups]
     ledger = plan.ledger.evaluate(env, groups, machine.main.capacity_bytes, stack)
@@ -80,13 +82,16 @@ def evaluate_step(
     moved: Value = 0.0
     laid: list[tuple[Value, list[tuple[Value, Value]]]] = []
     rows: list[tuple[str, str, tuple[PricedKernel, ...]]] = []
-    for block, (count, values) in zip(plan.program.blocks, plan.program.evaluate(env, groups), strict=True):
+    folding = Folding(env, groups)
+    rigid = not shape_of((machine, point, conditions))
+    evaluated = plan.program.evaluate(env, groups)
+    for block, needs, (count, values) in zip(plan.program.blocks, plan.program.needs, evaluated, strict=True):
         instances = count if block.phase == "optimizer" else count * step.repeats
         line: list[tuple[Value, Value]] = []
         priced: list[PricedKernel] = []
-        for kernel, numbers in zip(block.kernels, values, strict=True):
-            cost = price(kernel, numbers, machine, point, conditions)
-            cost = calibrate(kernel, numbers, machine, point, conditions, cost)
+        for kernel, names, numbers in zip(block.kernels, needs, values, strict=True):
+            folded = folding.of(names | dims.keys())
+            cost = _cost(kernel, numbers, machine, point, conditions, fitted, rigid, folded)
             times = instances * numbers.count
             for resource, seconds in cost.least.items():
                 least[resource] = least.get(resource, 0.0) + seconds * times
@@ -99,3 +104,16 @@ def evaluate_step(
         rows.append((block.name, block.phase, tuple(priced)))
     timeline = serial(laid, stack.host.step_s)
     return StepResult(step, timeline.time, largest(least), least, flops, dense, moved, tuple(rows), timeline, ledger)
+
+
+def _cost(
+    kernel: Kernel, numbers: KernelValues, machine: Machine, point: OperatingPoint, conditions: Conditions, fitted: bool,
+    rigid: bool, folded: Folded | None,
+) -> Cost:  # fmt: skip
+    """One kernel's cost; equal points once where only sizes differ (``rigid``), their fits once where rates do too."""
+    if folded is not None and rigid:
+        points, sorts = folded
+        few = at_points(numbers, points, sorts.size)
+        return at_points(_cost(kernel, few, machine, point, conditions, fitted, rigid, None), sorts, points.size)
+    cost = price(kernel, numbers, machine, point, conditions)
+    return calibrate(kernel, numbers, machine, point, conditions, cost, folded) if fitted else cost

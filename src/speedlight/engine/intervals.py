@@ -32,7 +32,9 @@ def draws(index: int) -> tuple[float, ...]:
 
 def interval(parts: Parts, time: Value, limit: Value) -> tuple[Value, Value]:
     """(low, high): the central 80 % of the total over the joint draws; low ≤ time ≤ high, low ≥ limit."""
-    keys: dict[tuple[str, ...], list[Value]] = {}  # key → seconds, seconds towards low, towards high, of its shared part
+    keys: dict[
+        tuple[str, ...], list[Value]
+    ] = {}  # key → seconds, seconds towards low, towards high, of its shared part
     own_low: Value = 0.0
     own_high: Value = 0.0
     gap: Value = 0.0
@@ -60,7 +62,13 @@ def _kernels(parts: Parts) -> Iterable[tuple[Value, Value, Value, float, tuple[s
         for _, _, kernels in step.blocks:
             for priced in kernels:
                 cost = priced.cost
-                yield weighted(cost.time * priced.count, weight, nodes), cost.low, cost.high, cost.shared, cost.error_key
+                yield (
+                    weighted(cost.time * priced.count, weight, nodes),
+                    cost.low,
+                    cost.high,
+                    cost.shared,
+                    cost.error_key,
+                )
 
 
 def _changes(sources: list[tuple[Value, Value]], shape: tuple[int, ...]) -> np.ndarray:

@@ -106,7 +106,7 @@ def _explained(
         prediction,
         sensitivities=sensitivities(resolved, made, dims, prediction.time),
         crossovers=crossovers(resolved, made, dims),
-        assumptions=assumptions_of(resolved, prediction, parts.error),
+        assumptions=assumptions_of(resolved, prediction, parts),
     )
 
 

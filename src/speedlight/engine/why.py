@@ -63,7 +63,7 @@ def crossovers(resolved: Resolved, made: Plan, dims: Mapping[str, Value]) -> tup
 
     def run(step: Step, batch: Value) -> tuple[Mapping[str, Value], Mapping[str, Value]]:
         free = {**symbols, "batch": batch} if "batch" in symbols else symbols
-        result = evaluate_step(made, step, resolved.machine, scenario.point, resolved.stack, dims, free)
+        result = evaluate_step(made, step, resolved.machine, scenario.point, resolved.stack, dims, free, fitted=False)
         linear: dict[str, Value] = {}
         for _, _, kernels in result.blocks:
             for priced in kernels:

@@ -51,5 +51,3 @@ def read_evidence(path: str | Path, name: str | None = None) -> tuple[Table, Dif
     schema = schema_of(name or base_name(path))
     table = read_table(path)
     return table, differences(table, schema)
-
-

@@ -17,6 +17,7 @@ from .._foundation.files import parse_yaml
 
 KINDS = ("kernels", "models", "serving", "energy", "traces", "published")
 
+
 class Column(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """One column.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,35 @@ import numpy as np
 
 from .._foundation.errors import BadFile, MissingDependency
 from .schema import text_columns
+
+
+class Texts(np.ndarray):
+    """An array of strings (or None) that remembers its dictionary, so that nobody need look for distinct values again.
+
+    Attributes:
+        values: distinct values; some may be of no row.
+        codes: which of them each row has; None once anything but :func:`rows_of` made another array of it.
+    """
+
+    values: tuple[object, ...]
+    codes: np.ndarray | None
+
+    def __new__(cls, values: Sequence[object], codes: np.ndarray) -> Texts:
+        distinct = np.empty(len(values), dtype=object)
+        distinct[:] = values
+        made: Texts = distinct[codes].view(cls)
+        made.values, made.codes = tuple(values), codes
+        return made
+
+    def __array_finalize__(self, source: object) -> None:
+        self.values, self.codes = (), None
+
+
+def rows_of(column: np.ndarray, some: slice) -> np.ndarray:
+    """Some rows of a column; texts keep their dictionary."""
+    if isinstance(column, Texts) and column.codes is not None:
+        return Texts(column.values, column.codes[some])
+    return column[some]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +122,9 @@ def _read_csv(path: Path) -> Any:
     return csv.read_csv(
         path,
         parse_options=csv.ParseOptions(newlines_in_values=True),
-        convert_options=csv.ConvertOptions(column_types=texts, strings_can_be_null=True, quoted_strings_can_be_null=True),
+        convert_options=csv.ConvertOptions(
+            column_types=texts, strings_can_be_null=True, quoted_strings_can_be_null=True
+        ),
     )
 
 
@@ -125,15 +156,17 @@ def _array(column: Any) -> np.ndarray:
             encoded = encoded.dictionary_encode()
         elif hasattr(encoded, "chunks"):
             encoded = encoded.unify_dictionaries().combine_chunks()
-        values = np.asarray([*encoded.dictionary.to_pylist(), None], dtype=object)
+        values = [*encoded.dictionary.to_pylist(), None]
         codes = encoded.indices.fill_null(len(values) - 1).to_numpy(zero_copy_only=False)
-        return np.asarray(values[codes])
+        return Texts(values, codes.astype(np.int64))
     # Dates, decimals, lists …: as text, which a numeric column may still read as a number.
     return np.asarray([None if v is None else str(v) for v in column.to_pylist()], dtype=object)
 
 
 def codes_of(column: np.ndarray) -> tuple[list[object], np.ndarray]:
-    """Distinct values of a column and which of them each row has."""
+    """Distinct values of a column (some may be of no row) and which of them each row has."""
+    if isinstance(column, Texts) and column.codes is not None:
+        return list(column.values), column.codes
     if column.dtype == object:
         known: dict[object, int] = {}
         codes = np.fromiter((known.setdefault(v, len(known)) for v in column.tolist()), np.int64, count=len(column))

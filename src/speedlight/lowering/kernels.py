@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._foundation.arrays import Value
-from .._foundation.expr import Expr, Tape
+from .._foundation.expr import Expr, Tape, symbols
 from ..graph.ir import ONE, Message
 
 
@@ -105,9 +105,13 @@ class KernelValues:
 
 
 class Program:
-    """A lowered graph: blocks of kernels and the tape that evaluates all their expressions at once."""
+    """A lowered graph: blocks of kernels and the tape that evaluates all their expressions at once.
 
-    __slots__ = ("_layout", "_tape", "attrs", "blocks", "symbols")
+    Attributes:
+        needs: per block and kernel, the symbols its numbers depend on.
+    """
+
+    __slots__ = ("_layout", "_tape", "attrs", "blocks", "needs", "symbols")
 
     def __init__(self, blocks: tuple[KernelBlock, ...], attrs: Mapping[str, Any]) -> None:
         self.blocks = blocks
@@ -137,6 +141,7 @@ class Program:
                     }
                 )
             self._layout.append((slot(block.count), rows))
+        self.needs = tuple(tuple(_needs(k) for k in block.kernels) for block in blocks)
         self._tape = Tape(exprs)
         self.symbols = self._tape.symbols
 
@@ -164,3 +169,12 @@ class Program:
             ]
             result.append((cells[count_slot], values))
         return result
+
+
+def _needs(kernel: Kernel) -> frozenset[str]:
+    message = () if kernel.message is None else (kernel.message.bytes, kernel.message.size)
+    return symbols(
+        kernel.count, kernel.launches, kernel.span, *(e for w in kernel.work for e in (w.flops, w.dense)),
+        *(e for a in kernel.accesses for e in (a.bytes, a.size)), *(a.granule for a in kernel.accesses if a.granule is not None),
+        *kernel.dims.values(), *message,
+    )  # fmt: skip

@@ -5,6 +5,7 @@ Needs the extra ``fit`` (SciPy and scikit-learn); nothing else of Speedlight doe
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -53,7 +54,7 @@ def cross_validated(rules: TableRules, table: Table, leave: Leave, progress: Pro
                 chosen_devices = devices(leave, seen.of("device").tolist())
                 left = named(leave_devices_out(target, seen, (), progress), chosen_devices)
             forecast = out_of_fold(target, samples, seen, left, leave.by)
-            answered = seen.rows[np.isin(left.label, list(left.parts))]
+            answered = seen.rows[[label in left.parts for label in left.label.tolist()]]
             said.append(tables.Said(target, forecast, scope(samples, measured, answered), None))
             kinds.add(samples)
             fits[target.column] = header(rules, target.family.name, leave)
@@ -99,10 +100,8 @@ def devices(leave: Leave, present: list[str]) -> list[str]:
     for name in leave.devices:
         own = name
         if own not in known:
-            try:
+            with contextlib.suppress(SpeedlightError):
                 own = load_machine(name, table=True).device_id
-            except SpeedlightError:
-                pass
         if own not in known:
             raise BadInput(f"--leave {name}: no measured row is of that device", expected="one of " + ", ".join(known))
         found.append(own)

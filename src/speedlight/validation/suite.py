@@ -101,5 +101,3 @@ class Suite:
 
 
 SUITES: Registry[Suite] = Registry("suite", "speedlight.suites")
-
-

@@ -29,14 +29,19 @@ def quiet(_: str) -> None:
 
 
 def suite_for(table: Table, name: str | None) -> Suite:
-    """``--suite`` wins, then the file's base name, then the columns where one suite alone has them all."""
+    """``--suite`` wins, then the file's base name, then the columns where one suite alone has them all.
+
+    Of two suites whose columns a file has, the one that asks for more of them is meant.
+    """
     if name is not None:
         return SUITES.get(name)
     known = list(SUITES)
     base = base_name(table.path)
     if base in known:
         return SUITES.get(base)
-    fitting = [s for s in known if all(c in table for c in SUITES.get(s).required)]
+    wanted = {s: set(SUITES.get(s).required) for s in known}
+    held = [s for s in known if wanted[s] <= set(table.columns)]
+    fitting = [s for s in held if not any(wanted[s] < wanted[other] for other in held)]
     if len(fitting) == 1:
         return SUITES.get(fitting[0])
     raise BadInput(
@@ -91,7 +96,9 @@ def validate(
 
 def check_words(rules: Suite, cv: str | None, bars: Sequence[Bar]) -> None:
     if cv is not None and rules.cross is None:
-        raise BadInput(f"--cv {cv}: the suite {rules.name} fits nothing", hint="leave --cv out: every error is out of sample")
+        raise BadInput(
+            f"--cv {cv}: the suite {rules.name} fits nothing", hint="leave --cv out: every error is out of sample"
+        )
     columns = rules.predicted or rules.measured
     for bar in bars:
         if bar.column not in columns:
@@ -123,7 +130,9 @@ def added_columns(result: Predicted) -> dict[str, np.ndarray]:
             f"high_{name}": o.high,
         }
     if result.kernels is not None:
-        added["predicted_kernel_source"] = np.where(result.kernels.chosen == "", None, result.kernels.chosen)
+        names = result.kernels.chosen.copy()
+        names[names == ""] = None
+        added["predicted_kernel_source"] = names
     return {**added, "layer": result.layer, "status": result.status}
 
 
@@ -157,7 +166,7 @@ class Report:
             "seconds": seconds,
             "cv": cv,
             "fit": fit_of(result.fits),
-            "in_sample": in_sample(table, result.fits) if cv is None else False,
+            "in_sample": in_sample(table, result.fits),
             "status": {str(s): int(c) for s, c in sorted(zip(statuses, counts, strict=True), key=lambda p: str(p[0]))},
             "metrics": metrics,
             "averages": self.averages(),
@@ -240,5 +249,3 @@ def examples(name: str, c: Compared) -> list[dict[str, Any]]:
         {"row": int(c.rows[i]), "column": name, "measured": float(c.measured[i]), "limit": float(c.limit[i])}
         for i in np.flatnonzero(c.beyond)[:EXAMPLES]
     ]
-
-

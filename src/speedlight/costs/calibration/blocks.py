@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -29,6 +29,13 @@ class Axis:
     low: float
     high: float
     step: float = 1.0
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.coord, self.low, self.high, self.step))
 
     @cached_property
     def count(self) -> int:
@@ -73,7 +80,7 @@ class Block:
 
 
 class Places:
-    """Where coordinates lie on axes, found once and shared by all blocks that use the same axis."""
+    """Where coordinates lie on axes, found once and shared by all tables that use the same axis."""
 
     __slots__ = ("_coords", "_found")
 
@@ -82,9 +89,10 @@ class Places:
         self._found: dict[Axis, tuple[Value, Value]] = {}
 
     def on(self, axis: Axis) -> tuple[Value, Value]:
-        if axis not in self._found:
-            self._found[axis] = axis.locate(self._coords[axis.coord])
-        return self._found[axis]
+        place = self._found.get(axis)
+        if place is None:
+            place = self._found[axis] = axis.locate(self._coords[axis.coord])
+        return place
 
 
 def corners(axes: tuple[Axis, ...], places: Places) -> list[tuple[Value, Value]]:
@@ -102,8 +110,29 @@ def corners(axes: tuple[Axis, ...], places: Places) -> list[tuple[Value, Value]]
 
 
 def interpolate(axes: tuple[Axis, ...], table: np.ndarray, places: Places) -> Value:
-    """Multilinear value of a flat table (C order) at the places."""
-    total: Value = 0.0
-    for index, weight in corners(axes, places):
-        total = total + weight * (table.take(index) if isinstance(index, np.ndarray) else float(table[index]))
-    return total
+    """Multilinear value of a flat table (C order) at the places, one axis folded after the other."""
+    base: Value = 0
+    for axis in axes:
+        base = base * axis.count + places.on(axis)[0]
+    offsets = _offsets(axes)
+    values = (
+        [table.take(base + o) for o in offsets] if isinstance(base, np.ndarray) else [table[base + o] for o in offsets]
+    )
+    for axis in reversed(axes):
+        share = places.on(axis)[1]
+        values = [low + (high - low) * share for low, high in zip(values[::2], values[1::2], strict=True)]
+    return values[0]
+
+
+@lru_cache(maxsize=4096)
+def _offsets(axes: tuple[Axis, ...]) -> tuple[int, ...]:
+    """Flat offsets of the corners; the last axis varies fastest."""
+    found = [0]
+    stride = 1
+    strides = []
+    for axis in reversed(axes):
+        strides.append(stride)
+        stride *= axis.count
+    for step in reversed(strides):
+        found = [o + d for o in found for d in (0, step)]
+    return tuple(found)

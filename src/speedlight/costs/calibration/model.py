@@ -15,12 +15,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from ..._foundation.arrays import Value, maximum
-from .blocks import Block, Places, interpolate
+from .blocks import Axis, Block, Places, interpolate
 from .choice import Choice
 
 Key = Mapping[str, str]
@@ -53,9 +54,9 @@ class Spread:
     shared: Mapping[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Part:
-    """The fit of one partition (see :class:`Family`)."""
+    """The fit of one partition (see :class:`Family`); compared by identity, so that tables of a class are kept ready."""
 
     parallel: tuple[str, ...]
     serial: tuple[str, ...]
@@ -105,33 +106,80 @@ class Estimate:
     shared: float = 1.0
 
 
-def estimate(
-    part: Part, key: Key, terms: Mapping[str, Value], coords: Mapping[str, Value], limit: Value, intervals: bool = True
-) -> Estimate:
-    """Bend the terms of one class; floats or arrays."""
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """A table ready to be read: every block of a term over the same axes, added up for one class."""
+
+    term: str
+    axes: tuple[Axis, ...]
+    table: Any  # a flat array, or a list of floats for single points
+
+
+@dataclass(frozen=True, slots=True)
+class Bends:
+    """What a fit makes of coordinates alone, for one class.
+
+    Attributes:
+        factor: term (or ``total``) → efficiency's inverse, to multiply its seconds by.
+        low, high: logs of the factors to the ends of the 80 % interval.
+        depth, shared: see :class:`Estimate`.
+    """
+
+    factor: Mapping[str, Value]
+    low: Value
+    high: Value
+    depth: str
+    shared: float
+
+
+def bends(part: Part, key: Key, coords: Mapping[str, Value]) -> Bends:
+    """Read the tables of one class; floats or arrays."""
     places = Places(coords)
-    bends = bend(part.blocks, key, places)
-    busy = {name: terms[name] * _exp(bends.get(name, 0.0)) for name in (*part.parallel, *part.serial) if name in terms}
-    time = combine(part, busy)
-    if "total" in bends:
-        factor = _exp(bends["total"])
-        time = time * factor
-        busy = {name: seconds * factor for name, seconds in busy.items()}
-    time = maximum(time, limit)
+    single = not any(isinstance(c, np.ndarray) for c in coords.values())
+    bent, scale = _ready(part, tuple(sorted(key.items())), single)
+    factor = {term: _exp(value) for term, value in bend(bent, places).items()}
+    width = _exp(sum(bend(scale, places).values()))
     depth = depth_of(part, key)
-    low, high = interval(part.spread, key, depth, places) if intervals else (0.0, 0.0)
-    return Estimate(time, busy, low, high, depth, part.spread.shared.get(depth, 1.0))
+    low, high = quantiles_of(part.spread, key, depth)
+    return Bends(factor, width * low, width * high, depth, part.spread.shared.get(depth, 1.0))
 
 
-def bend(blocks: Sequence[Fitted], key: Key, places: Places) -> dict[str, Value]:
-    """Sum of the blocks of each term, for one class."""
-    result: dict[str, Value] = {}
+def bent(part: Part, found: Bends, terms: Mapping[str, Value], limit: Value) -> Estimate:
+    """Bend the terms; the time never falls below the limit."""
+    total = found.factor.get("total", 1.0)
+    busy = {n: terms[n] * found.factor.get(n, 1.0) for n in (*part.parallel, *part.serial) if n in terms}
+    time = maximum(combine(part, busy) * total, limit)
+    busy = {name: seconds * total for name, seconds in busy.items()}
+    return Estimate(time, busy, found.low, found.high, found.depth, found.shared)
+
+
+def estimate(part: Part, key: Key, terms: Mapping[str, Value], coords: Mapping[str, Value], limit: Value) -> Estimate:
+    """Bend the terms of one class; floats or arrays."""
+    return bent(part, bends(part, key, coords), terms, limit)
+
+
+@lru_cache(maxsize=1024)
+def _ready(part: Part, key: tuple[tuple[str, str], ...], single: bool) -> tuple[list[Plane], list[Plane]]:
+    return planes(part.blocks, dict(key), single), planes(part.spread.scale, dict(key), single)
+
+
+def planes(blocks: Sequence[Fitted], key: Key, single: bool = False) -> list[Plane]:
+    """The tables of one class, those over the same axes added."""
+    found: dict[tuple[str, tuple[Axis, ...]], np.ndarray] = {}
     for fitted in blocks:
         table = fitted.table(key)
         if table is not None:
-            value = interpolate(fitted.block.axes, table, places)
-            term = fitted.block.term
-            result[term] = result[term] + value if term in result else value
+            at = (fitted.block.term, fitted.block.axes)
+            found[at] = found[at] + table if at in found else np.asarray(table, dtype=float)
+    return [Plane(term, axes, table.tolist() if single else table) for (term, axes), table in found.items()]
+
+
+def bend(ready: Sequence[Plane], places: Places) -> dict[str, Value]:
+    """Sum of the tables of each term."""
+    result: dict[str, Value] = {}
+    for plane in ready:
+        value = interpolate(plane.axes, plane.table, places)
+        result[plane.term] = result[plane.term] + value if plane.term in result else value
     return result
 
 
@@ -162,18 +210,13 @@ def depth_of(part: Part, key: Key) -> str:
     return "relative" if key.get("architecture", "") in part.architectures else "stranger"
 
 
-def interval(spread: Spread, key: Key, depth: str, places: Places) -> tuple[Value, Value]:
-    """Logs of the interval's ends relative to the prediction."""
-    scale = _exp(sum(bend(spread.scale, key, places).values()))
-    for cls in (
-        (depth, key.get("device", ""), key.get("framework", ""), key.get("kernel", "")),
-        (depth, key.get("device", ""), key.get("framework", "")),
-        (depth,),
-    ):
+def quantiles_of(spread: Spread, key: Key, depth: str) -> tuple[float, float]:
+    """10 % and 90 % quantiles of residual over scale: of the class where it has its own, else of the depth."""
+    device, framework, kernel = key.get("device", ""), key.get("framework", ""), key.get("kernel", "")
+    for cls in ((depth, device, framework, kernel), (depth, device, framework), (depth,)):
         if cls in spread.quantiles:
-            low, high = spread.quantiles[cls]
-            return scale * low, scale * high
-    return scale * -1.0, scale * 1.0
+            return spread.quantiles[cls]
+    return -1.0, 1.0
 
 
 def _exp(value: Value) -> Value:

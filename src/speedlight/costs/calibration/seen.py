@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from ..._foundation.arrays import Value
 from ..._foundation.registry import Registry
 from ...hardware.machine import Machine, OperatingPoint
 from ...lowering.kernels import Kernel, KernelValues
 from ..cost import Conditions, Cost
-from .samples import View
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,13 +18,16 @@ class Seen:
 
     Attributes:
         family: name of the fit.
-        view: its terms, coordinates and limit.
+        terms: seconds by term at the machine's rates.
+        coords: (values, conditions) → coordinates. Coordinates hold no rate, so that points of a sweep that differ in
+            rates alone share them.
         key: key fields beside device, architecture and library (``format`` …).
         resources: term → resource whose busy time it is; a term without one is latency.
     """
 
     family: str
-    view: View
+    terms: Mapping[str, Value]
+    coords: Callable[[KernelValues, Conditions], Mapping[str, Value]]
     key: Mapping[str, str]
     resources: Mapping[str, str]
 

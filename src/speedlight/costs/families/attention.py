@@ -140,6 +140,15 @@ def cost_of(shape: Shape, machine: Machine) -> Cost:
     return price(kernel, values, machine, conditions=Conditions("repeated"))
 
 
+def cold_share(size: Value, capacity: float) -> Value:
+    """Share of a repeated benchmark's bytes that main memory serves.
+
+    A loop over more than a cache holds evicts every line before its reuse, so the share rises from 0 to 1 within a
+    factor of two of the capacity, not as 1 − capacity / size.
+    """
+    return 1.0 / (1.0 + (0.8 * capacity / size) ** 6.0)
+
+
 def key(cls: Mapping[str, str], machine: Machine) -> dict[str, str]:
     kv = cls.get("kv_cache_dtype", "")
     return {

@@ -2,11 +2,14 @@
 
 Terms, in seconds at the machine's rates:
 
-- ``memory``: the keys and values a window leaves, queries and outputs, through main memory once.
-- ``cache``: the same bytes through the last cache (benchmark loops keep small caches there).
+- ``memory``: the keys and values a window leaves, queries and outputs, through main memory once, as far as the last
+  cache does not keep them from one repetition to the next.
+- ``cache``: the same bytes through the last cache.
 - ``matmul``: products with the queries that share a KV head padded to the 16 rows of a matrix instruction.
 - ``items``: a (sequence, KV head) pair costs one unit at least a few memory round trips, however short its context.
-- ``launch``: the launch floor; a second kernel that combines splits is in its blocks.
+- ``launch``: the launch floor.
+- ``chain``: dependent round trips to main memory that even the shortest kernel makes; a second kernel that combines
+  splits doubles them.
 
 What bends them: pairs against units (few pairs are split along the context, many come in waves), the context's length (how
 many steps of a pipeline a pair gives), bytes against the last cache (residency), queries per KV head, head size.
@@ -14,9 +17,9 @@ many steps of a pipeline a pair gives), bytes against the last cache (residency)
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
-import dataclasses
 import numpy as np
 
 from ..._foundation.arrays import Value, ceil, minimum
@@ -25,7 +28,9 @@ from ...hardware.machine import Machine, OperatingPoint
 from ..calibration.blocks import Axis, Block
 from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View
 from ..price import peak_for
-from .attention import NO_WINDOW, Shape, cost_of, key, shape_of
+from .attention import NO_WINDOW, Shape, cold_share, cost_of, key, shape_of
+
+DEPENDENT = 10.0  # steps of the shortest kernel: page table, query, keys, values, sum; and again where splits combine
 
 PAIRS = Axis("pairs", -8, 9)
 SPAN = Axis("span", 1, 17)
@@ -47,16 +52,19 @@ DEVICE = ("device", "framework", "version", "kernel", "format")
 # What a kernel does on an architecture, whatever the format: how it splits few pairs and deals many out in waves, by
 # context and head size; kernels of one query head per KV head are other kernels than grouped ones; windows take other
 # paths, which deal out query heads.
-KERNELS = tuple(dataclasses.replace(b, per=FORMAT) for b in (
-    Block("total", (WORK, SPAN, DIM), ARCHITECTURE, (0.05, 0.05, 0.002), 1e-2),
-    Block("total", (SHARED, WORK, SPAN), ARCHITECTURE, (0.0, 0.05, 0.05), 1e-3),
-    Block("total", (Axis("cache", -4, 4, 0.25), SHARED), ARCHITECTURE, (0.005, 0.0), 1e-2),
-    Block("total", (Axis("pairs", -2, 5, 0.25), SPAN2), ARCHITECTURE, (0.005, 0.3), 1e-2),
-    Block("total", (GROUP, SPAN2, Axis("batch", 0, 12, 2)), ARCHITECTURE, (0.1, 0.1, 0.1), 1e-2),
-    Block("total", (WINDOW, SPAN2, Axis("rows", 0, 18)), ARCHITECTURE, (0.0, 0.1, 0.1), 1e-2),
-    Block("total", (Axis("excess", 0, 10), WORK3), ARCHITECTURE, (0.1, 0.1), 1e-2),
-    Block("total", (Axis("batch", 0, 12, 2), KV, Axis("span", 1, 17, 4)), ARCHITECTURE, (0.1, 0.1, 0.1), 1e-2),
-))
+KERNELS = tuple(
+    dataclasses.replace(b, per=FORMAT)
+    for b in (
+        Block("total", (WORK, SPAN, DIM), ARCHITECTURE, (0.05, 0.05, 0.002), 1e-2),
+        Block("total", (SHARED, WORK, SPAN), ARCHITECTURE, (0.0, 0.05, 0.05), 1e-3),
+        Block("total", (Axis("cache", -4, 4, 0.25), SHARED), ARCHITECTURE, (0.005, 0.0), 1e-2),
+        Block("total", (Axis("pairs", -2, 5, 0.25), SPAN2), ARCHITECTURE, (0.005, 0.3), 1e-2),
+        Block("total", (GROUP, SPAN2, Axis("batch", 0, 12, 2)), ARCHITECTURE, (0.1, 0.1, 0.1), 1e-2),
+        Block("total", (WINDOW, SPAN2, Axis("rows", 0, 18)), ARCHITECTURE, (0.0, 0.1, 0.1), 1e-2),
+        Block("total", (Axis("excess", 0, 10), WORK3), ARCHITECTURE, (0.1, 0.1), 1e-2),
+        Block("total", (Axis("batch", 0, 12, 2), KV, Axis("span", 1, 17, 4)), ARCHITECTURE, (0.1, 0.1, 0.1), 1e-2),
+    )
+)
 # What it does differently in a format.
 FORMATS = (
     Block("total", (WORK, SPAN), FORMAT, (0.05, 0.05), 1e-2),
@@ -78,7 +86,7 @@ DEVICES = (
 FAMILY = Family(
     name="attention_decode",
     parallel=("memory", "cache", "matmul", "items"),
-    serial=("launch",),
+    serial=("launch", "chain"),
     power=2.5,
     shared=(
         Block("memory", (PAIRS, SPAN2), (), (0.1, 0.2)),
@@ -89,14 +97,17 @@ FAMILY = Family(
         Block("memory", (Axis("cache", -14, 8, 2),), KERNEL, (0.3,), 0.1),
         Block("matmul", (GROUP,), (), (0.2,)),
         Block("matmul", (SPAN2,), (), (0.2,)),
-        Block("cache", (Axis("pairs", -8, 9),), (), (0.2,)),
+        Block("cache", (PAIRS, SPAN2), (), (0.2, 0.2)),
+        Block("cache", (SPAN2,), KERNEL, (0.2,), 0.1),
+        Block("cache", (DIM,), KERNEL, (0.01,), 0.1),
         Block("items", (SPAN2,), (), (0.2,)),
         Block("items", (DIM,), (), (0.02,)),
         Block("items", (SPAN2,), ("format",), (0.2,), 0.1),
         Block("items", (GROUP,), (), (0.2,)),
         Block("items", (SPAN2,), KERNEL, (0.2,), 0.1),
-        Block("launch", (SPAN, Axis("pairs", -8, 8, 2)), (), (0.2, 0.2)),
-        Block("launch", (SPAN2, Axis("pairs", -8, 8, 4)), KERNEL, (0.2, 0.2), 0.1),
+        Block("chain", (SPAN, Axis("pairs", -8, 8, 2)), (), (0.2, 0.2)),
+        Block("chain", (SPAN2, Axis("pairs", -8, 8, 4)), ("framework",), (0.2, 0.2), 0.1),
+        Block("chain", (SPAN2, Axis("pairs", -8, 8, 4)), KERNEL, (0.2, 0.2), 1.0),
         Block("total", (WINDOW, LENGTH2), KERNEL, (0.0, 0.2), 0.1),
     ),
     local=(KERNELS, DEVICES),
@@ -119,11 +130,12 @@ def view(shape: Shape, limit: Value, machine: Machine) -> View:
     matmul = peak_for(machine, "matmul", shape.dtype, None, OperatingPoint()).flops
     cache_bytes, cache_rate = (near.capacity_bytes, near.bandwidth) if near is not None else (1.0, main.bandwidth)
     terms = {
-        "memory": total / main.bandwidth,
+        "memory": total * cold_share(total, cache_bytes) / main.bandwidth,
         "cache": total / cache_rate,
         "matmul": 2.0 * pairs * ceil(group / 16.0) * 16.0 * span * dims / matmul,
         "items": pairs / engine.units * (main.latency_s or 5e-7),
         "launch": engine.launch_latency_s or 1e-6,
+        "chain": DEPENDENT * (main.latency_s or 5e-7),
     }
     coords = {
         "pairs": np.log2(pairs / engine.units), "span": np.log2(span), "length": np.log2(length),

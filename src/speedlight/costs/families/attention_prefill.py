@@ -8,10 +8,10 @@ Terms, in seconds at the machine's rates:
   (FlashAttention-3, arXiv 2407.08608 §3.1; FlashAttention-4 computes part of them on the vector units).
 - ``longest``: the last query tile of a sequence sees all keys, one tile after another on one unit: the load imbalance
   of a causal mask, and what is left where there are fewer tiles than units.
-- ``memory``: queries, keys, values and outputs through main memory once.
+- ``memory``: queries, keys, values and outputs through main memory once, as far as the last cache does not keep them.
 - ``cache``: every query tile streams its keys and values from the last cache.
 - ``items``: a tile costs its unit at least a memory round trip.
-- ``launch``: the launch floor.
+- ``launch``: the launch floor; ``chain``: dependent round trips to main memory that even the shortest kernel makes.
 
 What bends them: tiles against units (waves), the sequence's length, queries per KV head (grouped kernels pack them into one
 tile), head size (its padding), bytes against the last cache.
@@ -29,9 +29,10 @@ from ...hardware.machine import Machine, OperatingPoint
 from ..calibration.blocks import Axis, Block
 from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View
 from ..price import peak_for
-from .attention import NO_WINDOW, Shape, cost_of, key, shape_of
+from .attention import NO_WINDOW, Shape, cold_share, cost_of, key, shape_of
 
 TILE = 128.0
+DEPENDENT = 10.0  # steps of the shortest kernel: tables, queries, keys, scores, values, sum, output
 
 LENGTH = Axis("length", 0, 14)
 LENGTH2 = Axis("length", 0, 14, 2)
@@ -39,7 +40,7 @@ WORK = Axis("work", 0, 15)
 DIM = Axis("dim", 6, 9, 0.5)
 GROUP = Axis("group", 0, 7)
 WINDOW = Axis("window", 0, 1)
-WAVES = Axis("waves", -8, 9)
+WORK3 = Axis("work", 0, 15, 3)
 
 KERNEL = ("kernel",)
 ARCHITECTURE = ("architecture", "framework", "kernel")
@@ -50,25 +51,22 @@ DEVICE = ("device", "framework", "version", "kernel", "format")
 def kernels(dim: Axis) -> tuple[Block, ...]:
     """What a kernel does on an architecture, whatever the format."""
     return (
-        Block("total", (WORK, Axis("length", 0, 14, 0.5), dim), ARCHITECTURE, (0.05, 0.02, 0.002), 1e-2),
-        Block("total", (WINDOW, LENGTH, Axis("work", 0, 15, 3)), ARCHITECTURE, (0.0, 0.05, 0.1), 1e-2),
-        Block("total", (Axis("waves", -2, 5, 0.25), LENGTH2), ARCHITECTURE, (0.005, 0.3), 1e-2),
-        Block("total", (GROUP, LENGTH2, Axis("work", 0, 15, 3)), ARCHITECTURE, (0.1, 0.1, 0.1), 1e-2),
-        Block("total", (Axis("odd", 0, 1), LENGTH2, Axis("work", 0, 15, 3)), ARCHITECTURE, (0.0, 0.1, 0.1), 1e-2),
-        Block("total", (Axis("excess", 0, 8), dim), ARCHITECTURE, (0.1, 0.002), 1e-2),
-        Block("total", (Axis("batch", 0, 8, 2), LENGTH2, Axis("heads", 0, 8, 2)), ARCHITECTURE, (0.1, 0.1, 0.1), 1e-2),
-        Block("total", (Axis("cache", -6, 6, 0.5),), ARCHITECTURE, (0.05,), 1e-2),
+        Block("total", (WORK, LENGTH), ARCHITECTURE, (0.05, 0.05), 1e-2),
+        Block("total", (dim, LENGTH2, WORK3), ARCHITECTURE, (0.002, 0.1, 0.1), 1e-2),
+        Block("total", (WINDOW, LENGTH2, WORK3), ARCHITECTURE, (0.0, 0.1, 0.1), 1e-2),
     )
 
 
 def formats(dim: Axis) -> tuple[Block, ...]:
-    """What it does differently in a format."""
+    """What it does in a format."""
     return (
-        Block("total", (Axis("work", 0, 15, 1), LENGTH), FORMAT, (0.05, 0.05), 1e-2),
-        Block("total", (dim, LENGTH2, Axis("work", 0, 15, 3)), FORMAT, (0.002, 0.1, 0.1), 1e-2),
-        Block("total", (WINDOW, LENGTH2, Axis("work", 0, 15, 3)), FORMAT, (0.0, 0.1, 0.1), 1e-2),
-        Block("total", (Axis("waves", -2, 5, 0.25),), FORMAT, (0.005,), 1e-2),
-        Block("total", (GROUP, Axis("length", 0, 16, 4)), FORMAT, (0.1, 0.1), 1e-2),
+        Block("total", (WORK, Axis("length", 0, 14, 0.5), dim), FORMAT, (0.05, 0.02, 0.002), 1e-2),
+        Block("total", (WINDOW, LENGTH, WORK3), FORMAT, (0.0, 0.05, 0.1), 1e-2),
+        Block("total", (Axis("waves", -2, 5, 0.25), LENGTH2), FORMAT, (0.005, 0.3), 1e-2),
+        Block("total", (GROUP, LENGTH2, WORK3), FORMAT, (0.1, 0.1, 0.1), 1e-2),
+        Block("total", (Axis("odd", 0, 1), LENGTH2, WORK3), FORMAT, (0.0, 0.1, 0.1), 1e-2),
+        Block("total", (Axis("excess", 0, 8), dim), FORMAT, (0.1, 0.002), 1e-2),
+        Block("total", (Axis("batch", 0, 8, 2), LENGTH2, Axis("heads", 0, 8, 2)), FORMAT, (0.1, 0.1, 0.1), 1e-2),
         Block("total", (Axis("cache", -6, 6, 0.5),), FORMAT, (0.05,), 1e-2),
     )
 
@@ -88,7 +86,7 @@ def family(name: str, dim: Axis, dim_device: Axis, choice: tuple[str, ...]) -> F
     return Family(
         name=name,
         parallel=("matmul", "exp", "longest", "memory", "cache", "items"),
-        serial=("launch",),
+        serial=("launch", "chain"),
         power=2.5,
         shared=(
             Block("matmul", (Axis("waves", -8, 9), LENGTH2), (), (0.1, 0.2)),
@@ -101,12 +99,14 @@ def family(name: str, dim: Axis, dim_device: Axis, choice: tuple[str, ...]) -> F
             Block("longest", (dim,), KERNEL, (0.01,), 0.1),
             Block("memory", (Axis("cache", -8, 8, 1),), (), (0.1,)),
             Block("memory", (GROUP,), (), (0.2,)),
+            Block("cache", (LENGTH2,), (), (0.2,)),
             Block("items", (LENGTH2,), (), (0.2,)),
             Block("items", (LENGTH2,), KERNEL, (0.2,), 0.1),
             Block("items", (dim,), (), (0.01,)),
             Block("items", (LENGTH2,), ("format",), (0.2,), 0.1),
-            Block("launch", (LENGTH2, Axis("waves", -8, 8, 4)), (), (0.2, 0.2)),
-            Block("launch", (LENGTH2,), KERNEL, (0.2,), 0.1),
+            Block("chain", (LENGTH2, Axis("waves", -8, 8, 4)), (), (0.2, 0.2)),
+            Block("chain", (LENGTH2,), ("framework",), (0.2,), 0.1),
+            Block("chain", (LENGTH2,), KERNEL, (0.2,), 1.0),
         ),
         local=(kernels(dim), formats(dim), devices(dim_device)),
         spread=(Block("total", (Axis("waves", -8, 8, 4), Axis("length", 0, 16, 4)), (), (0.3, 0.3), 1e-6),),
@@ -153,10 +153,11 @@ def view(shape: Shape, limit: Value, machine: Machine) -> View:
         "matmul": 2.0 * scores * dims / matmul,
         "exp": scores / exp_rate,
         "longest": 2.0 * longest * side * TILE * dims * engine.units / matmul,
-        "memory": total / main.bandwidth,
+        "memory": total * cold_share(total, cache_bytes) / main.bandwidth,
         "cache": reread / cache_rate,
         "items": work * rows / engine.units * (main.latency_s or 5e-7),
         "launch": engine.launch_latency_s or 1e-6,
+        "chain": DEPENDENT * (main.latency_s or 5e-7),
     }
     coords = {
         "waves": np.log2(work * rows / engine.units), "length": np.log2(length), "work": np.log2(work),

@@ -24,7 +24,7 @@ from ...hardware.machine import Machine
 from ..calibration.blocks import Axis, Block
 from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View, architecture_of
 from . import custom_allreduce as custom_allreduce  # registers its table
-from .fabric import Fabric, fabric
+from .fabric import START, Fabric, fabric
 
 # Bytes of one element, by the tables' spellings.
 ELEMENT = {"half": 2.0, "float16": 2.0, "bfloat16": 2.0, "int8": 1.0, "fp8": 1.0, "float": 4.0, "float32": 4.0}
@@ -116,7 +116,7 @@ def view(collective: str, size: Value, group: Fabric, machine: Machine) -> View:
     else:
         inside, between = where(here > 1, 1.0, 0.0), where(nodes > 1, 1.0, 0.0)
     terms = {
-        "launch": machine.engine.launch_latency_s or 1e-6,
+        "launch": START,
         "steps": inside * group.latency + between * group.port_latency,
         "wire": group.wire(collective, size),
         "network": group.network(collective, size),

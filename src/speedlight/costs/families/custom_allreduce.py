@@ -5,12 +5,14 @@ time = (host^p + wire^p)^(1/p) + launch + steps + copy
 - host: an eager call's dispatch, which hides behind the kernel; a captured graph has none.
 - launch, steps: the kernel's start; flags between ranks, a link's latency each. One shot (every rank reads all peers'
   messages) takes two, two shots (reduce-scatter, all-gather) four, a ring 2(n − 1).
-- wire: (n − 1)·S through a rank's link in one shot, 2(n − 1)/n·S in two; beyond ``LARGEST`` what the library moves.
+- wire: (n − 1)·S through a rank's link in one shot, 2(n − 1)/n·S in two; of messages too large for the engine's own
+  kernels, what the library moves.
 - copy: an eager call's input is no registered buffer: it is copied, one read and one write of main memory.
 
-Switch points are vLLM's (csrc/custom_all_reduce.cuh; vllm/distributed/device_communicators/custom_all_reduce.py), which
-SGLang took over: two ranks always one shot; four below 512 KiB, eight below 256 KiB; 8 MiB at most; more than two ranks
-need direct links. What other engines do differently is fitted.
+More than two ranks need direct links, else the library serves all sizes. vLLM's switch points are its source's
+(csrc/custom_all_reduce.cuh, custom_all_reduce.py: two ranks always one shot, four below 512 KiB, eight below 256 KiB,
+that is about 1.5 MiB into each rank; 8 MiB at most); SGLang's and TensorRT-LLM's were read off the measurements, where
+slopes change. They are sizes, so that no rate decides what runs.
 """
 
 from __future__ import annotations
@@ -24,12 +26,12 @@ from ..._foundation.errors import BadInput
 from ...hardware.machine import Machine
 from ..calibration.blocks import Axis, Block
 from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View, architecture_of
-from .fabric import fabric
+from .fabric import START, fabric
 
 ELEMENT = {"bfloat16": 2.0, "half": 2.0, "float16": 2.0, "float32": 4.0, "float": 4.0}
 HIDDEN = 2.0**20  # bytes below which an eager call's kernel hides behind its dispatch
 MIB = 2.0**20
-# Engine → (bytes into a rank below which one shot is taken, largest message of its own kernels).
+# Engine → (bytes into a rank below which one shot is taken, largest message of its own kernels); others as vLLM.
 SWITCHES = {"vllm": (1.5 * MIB, 8 * MIB), "sglang": (4 * MIB, 16 * MIB), "trtllm": (12 * MIB, 16 * MIB)}
 DISPATCH = 2e-5  # seconds of an eager call on the host, before fitting
 
@@ -55,10 +57,10 @@ FAMILY = Family(
         Block("host", (COARSE,), ("framework",), (1.0,), 0.1),
         Block("launch", (COARSE,), (), (1.0,)),
         Block("launch", (COARSE,), ("framework",), (1.0,), 0.1),
-        Block("steps", (KIND, BUS), (), (0.1, 0.1)),
+        Block("steps", (KIND, BUS), (), (0.1, 0.4)),
         Block("wire", (Axis("bytes", 8, 30, 2), KIND), (), (0.3, 0.1)),
         Block("wire", (Axis("bytes", 8, 30, 2), KIND), ("framework",), (0.3, 0.1), 0.1),
-        Block("wire", (RANKS, BUS), (), (0.5, 0.1)),
+        Block("wire", (RANKS, BUS), (), (0.5, 0.4)),
         Block("copy", (COARSE,), (), (1.0,)),
     ),
     local=(local(("architecture", "framework", "op")), local(("device", "framework", "version", "op"))),
@@ -88,13 +90,15 @@ def view(size: Value, ranks: Value, eager: bool, engine: str, machine: Machine) 
     amount = where(small, n - 1.0, 2.0 * (n - 1.0) / n) * size
     terms = {
         "host": DISPATCH if eager else 0.0,
-        "launch": machine.engine.launch_latency_s or 1e-6,
+        "launch": START,
         "steps": many * where(own, where(small, 2.0, 4.0), 2.0 * (n - 1.0)) * group.latency,
         "wire": where(own, group.passing(amount), group.wire("all_reduce", size)),
         "copy": 2.0 * size / machine.main.bandwidth if eager else 0.0,
     }
-    coords = {"bytes": np.log2(size), "ranks": np.log2(n), "bus": group.bus, "kind": kind, "flow": np.log2(flow),
-        "span": where((size < HIDDEN) & (n > 1), 2.0, np.log2(n)) if eager else np.log2(n),
+    reached = np.log2(n)
+    coords = {
+        "bytes": np.log2(size), "ranks": reached, "bus": group.bus, "kind": kind,
+        "span": where((size < HIDDEN) & (n > 1), 2.0, reached) if eager else reached,
     }  # fmt: skip
     return View(terms, coords, group.least("all_reduce", size))
 

@@ -13,8 +13,9 @@ on average, and 1 − 1/R of them are others.
 - tokens: a token's bookkeeping on the SM that owns it, a thousand clocks (before fitting).
 - launch: kernel start and the ranks' handshake; it grows a little with a row's length.
 
-Low-latency mode sends a row for every expert, not for every rank, from all SMs; what arrives from one rank for one expert
-is drained by one group of warps, so that few experts mean few drains (csrc/kernels/internode_ll.cu): ``copy``.
+Low-latency mode sends a row for every expert, not for every rank, from all SMs. Rows with few experts are slow there (16
+experts: 4 times the time of 128), as if what one rank sends to one expert were drained serially: ``copy`` says so, read
+off the measurements, not off the source. ``steps`` is a handshake with every rank.
 """
 
 from __future__ import annotations
@@ -28,12 +29,14 @@ from ...hardware.machine import Machine
 from ..calibration.blocks import Axis, Block
 from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View, architecture_of
 from . import switched_exchange as switched_exchange  # registers its table
-from .fabric import fabric
+from .fabric import START, fabric
 
 BOX, TRAY = 8.0, 4.0  # GPUs that share a host: an HGX board; a tray of two superchips (GB200 NVL72)
 PORT = 50e9  # bytes/s of the 400 Gbit/s port beside each GPU of DeepEP's README; assumed where the machine states none
 ROW_OUT, ROW_BACK = 1.0, 2.0  # bytes of an element: fp8 (scales, 3 %, left out) and bf16
-PHASES, HANDSHAKE = 4.0, 0.5  # of low-latency mode: starts and grid-wide barriers; flags sent to each rank, pipelined
+# Of low-latency mode: starts and grid-wide barriers, share of a link's latency for each rank. Set by hand so that trays of
+# four (GB200) follow from boards of eight; no other device of the tables tells them apart.
+PHASES, HANDSHAKE = 4.0, 0.5
 SM_BYTES, TOKEN_CLOCKS, DRAIN_BYTES = 8.0, 1000.0, 2.0
 
 T = Axis("tokens", 0, 18)
@@ -152,7 +155,7 @@ def view(
         "network": port / rate,
         "copy": copied / clock,
         "tokens": tokens * TOKEN_CLOCKS / (workers * clock),
-        "launch": (1.0 if sms is not None else PHASES) * (machine.engine.launch_latency_s or 1e-6),
+        "launch": (1.0 if sms is not None else PHASES) * START,
         "steps": HANDSHAKE * (ranks - 1.0) * group.latency if sms is None else 0.0,
     }
     coords = {

@@ -22,7 +22,11 @@ REDUCING = ("Hopper", "Blackwell")
 SWITCH_EFFICIENCY = 0.8
 # Peers on a host's bus share its root ports, and packets carry headers: B60s reach 0.6 of PCIe's rate with oneCCL.
 BUS_SHARE = 0.6
-# A box without a network port in its file: 25 Gbit/s Ethernet a rank, assumed; no limit is drawn from it.
+# Start of a communication kernel. Not the device's launch floor: that is of kernels a framework starts one by one (26 µs
+# on a B60, where a whole oneCCL all_gather takes 13 µs).
+START = 2e-6
+# A box without a network port in its file: 25 Gbit/s Ethernet a rank, assumed (pairs of the pairwise table, in two boxes,
+# reach 2.2–2.5 GB/s); no limit is drawn from it.
 PORT_BANDWIDTH = 3.125e9
 PORT_LATENCY = 1e-5
 

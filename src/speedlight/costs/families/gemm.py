@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..._foundation.arrays import Value, ceil, maximum, minimum, where
+from ..._foundation.arrays import Value, ceil, log2, maximum, minimum, where
 from ..._foundation.errors import BadInput
 from ..._foundation.expr import sym
 from ..._foundation.formats import bytes_per_element, number_format
@@ -37,6 +37,7 @@ FORMATS = {
     "int4_wo": ("int4", "bf16"), "sq": ("int8", "int8"),
 }  # fmt: skip
 QUANTISED = ("fp8", "fp8_block", "nvfp4", "sq")
+WIDE = "16-bit"
 
 M, N, K = Axis("m", 0, 15), Axis("n", 5, 16), Axis("k", 5, 16)
 K2, M2, N2 = Axis("k", 5, 17, 2), Axis("m", 0, 16, 2), Axis("n", 5, 17, 2)
@@ -48,9 +49,9 @@ STREAM = Axis("stream", 6, 26)
 CYCLES = 1000.0  # clock cycles of one pass through a kernel's pipeline: address set-up, loads, the k loop, the epilogue
 JOULES_PER_FLOP = 0.6e-12  # of a 16-bit FLOP on a server part, all in; at most the board's power can be spent on them
 
-FRAMEWORK = ("framework",)
-ARCHITECTURE = ("architecture", "framework", "kernel")
-DEVICE = ("device", "framework", "version", "kernel")
+STACK = ("framework", "format")
+ARCHITECTURE = ("architecture", "framework", "format", "kernel")
+DEVICE = ("device", "framework", "version", "format", "kernel")
 
 
 # Output tiles of the kernels libraries choose from, by the name their coordinates carry.
@@ -81,30 +82,35 @@ def local(per: tuple[str, ...], ridge: float) -> tuple[Block, ...]:
     )
 
 
+ONE = Axis("one", 0, 1)
+SHARED = (
+    Block("matmul", (WAVES, K2), (), (0.05, 0.5)),
+    Block("matmul", (M,), (), (0.3,)),
+    Block("matmul", (N,), (), (0.3,)),
+    Block("matmul", (Axis("waves", -9, 8), Axis("k", 5, 17, 4)), STACK, (0.1, 0.3), 0.1),
+    Block("power", (ONE,), (), (1.0,)),
+    Block("power", (ONE,), ("format",), (1.0,), 0.1),
+    Block("memory", (CACHE,), (), (0.1,)),
+    Block("memory", (STREAM,), (), (0.3,)),
+    Block("memory", (M2, K2), (), (0.3, 0.3)),
+    Block("memory", (ONE,), ("memory",), (1.0,)),
+    Block("memory", (Axis("cache", -14, 8, 2),), STACK, (0.3,), 0.1),
+    Block("pipeline", (K2,), (), (0.3,)),
+    Block("pipeline", (M2,), (), (0.3,)),
+    Block("pipeline", (K2, M2), STACK, (1.0, 1.0), 0.1),
+    Block("quantize", (Axis("cache_a", -14, 8, 2),), (), (0.3,)),
+    Block("quantize", (Axis("cache_a", -14, 8, 2),), STACK, (0.3,), 0.1),
+    Block("quantize_pass", (ONE,), STACK, (1.0,), 0.1),
+)
 FAMILY = Family(
     name="gemm",
     parallel=("matmul", "power", "memory"),
-    serial=("launch", "pipeline", "quantize"),
+    serial=("launch", "pipeline", "quantize", "quantize_pass"),
     power=2.5,
-    shared=(
-        Block("matmul", (WAVES, K2), (), (0.05, 0.5)),
-        Block("matmul", (M,), (), (0.3,)),
-        Block("matmul", (N,), (), (0.3,)),
-        Block("matmul", (Axis("waves", -9, 8), ), FRAMEWORK, (0.1,), 0.1),
-        Block("memory", (CACHE,), (), (0.1,)),
-        Block("memory", (STREAM,), (), (0.3,)),
-        Block("memory", (M2, K2), (), (0.3, 0.3)),
-        Block("memory", (Axis("cache", -14, 8, 2),), FRAMEWORK, (0.3,), 0.1),
-        Block("memory", (Axis("one", 0, 1),), ("memory",), (1.0,), 1e-2),
-        Block("power", (Axis("one", 0, 1),), (), (1.0,)),
-        Block("pipeline", (K2,), (), (0.3,)),
-        Block("pipeline", (M2,), (), (0.3,)),
-        Block("pipeline", (K2,), FRAMEWORK, (1.0,), 0.1),
-        Block("quantize", (Axis("cache_a", -14, 8, 2),), FRAMEWORK, (0.3,), 0.1),
-    ),
+    shared=SHARED,
+    partition=("path",),
     local=(local(ARCHITECTURE, 3e-3), local(DEVICE, 3e-3)),
     spread=(Block("total", (M2, Axis("n", 5, 17, 3), Axis("k", 5, 17, 3)), (), (0.3, 0.3, 0.3), 1e-6),),
-    partition=("format",),
     choice=("m", "n", "k", "align_n", "align_k"),
 )  # fmt: skip
 
@@ -123,15 +129,17 @@ def program(weights: str, activations: str) -> Program:
 
 def view_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:
     """A class of the table's rows."""
-    number_format = cls["gemm_dtype"]
-    if number_format not in FORMATS:
-        raise BadInput(f"gemm_dtype {number_format}")
-    weights, activations = FORMATS[number_format]
+    named = cls["gemm_dtype"]
+    if named not in FORMATS:
+        raise BadInput(f"gemm_dtype {named}")
+    weights, activations = FORMATS[named]
     lowered = program(weights, activations)
     ((_, (values,)),) = lowered.evaluate(dict(rows), [])
     (kernel,) = lowered.blocks[0].kernels
     cost = price(kernel, values, machine, conditions=Conditions("repeated"))
-    sizes = (bytes_per_element(weights), bytes_per_element(activations), number_format in QUANTISED)
+    quantised = path_of(named, machine) != WIDE
+    used = activations if quantised or named not in QUANTISED else "bf16"
+    sizes = (bytes_per_element(weights), bytes_per_element(used), quantised)
     return view(rows["m"], rows["n"], rows["k"], sizes, cost.least["matmul"], cost.limit, machine)
 
 
@@ -139,49 +147,83 @@ def view(
     m: Value, n: Value, k: Value, sizes: tuple[float, float, bool], matmul: Value, limit: Value, machine: Machine
 ) -> View:
     """The view of one product; ``sizes`` = bytes of a weight, of an activation, whether activations are quantised."""
+    return View(terms_of(m, n, k, sizes, matmul, machine), coords_of(m, n, k, sizes, machine), limit)
+
+
+def terms_of(
+    m: Value, n: Value, k: Value, sizes: tuple[float, float, bool], matmul: Value, machine: Machine
+) -> dict[str, Value]:
+    """Seconds at the machine's rates."""
     weight, activation, quantised = sizes
     engine = machine.engine
+    bandwidth = machine.main.bandwidth
+    power = np.inf if machine.tdp_w is None else machine.tdp_w
+    terms = {
+        "matmul": matmul,
+        "memory": (m * k * activation + n * k * weight + m * n * 2.0) / bandwidth,
+        "launch": engine.launch_latency_s,
+        "pipeline": CYCLES / engine.clock_hz,
+        "power": 2.0 * m * n * k * JOULES_PER_FLOP * (activation / 2.0) / power,
+    }
+    if quantised:
+        terms["quantize"] = m * k * (2.0 + activation) / bandwidth
+        terms["quantize_pass"] = engine.launch_latency_s + CYCLES / engine.clock_hz
+    return terms
+
+
+def coords_of(m: Value, n: Value, k: Value, sizes: tuple[float, float, bool], machine: Machine) -> dict[str, Value]:
+    """Sizes, waves and bytes over cache: nothing with a rate in it."""
+    weight, activation, _ = sizes
+    units = machine.engine.units
     cache = machine.last_cache
     capacity = cache.capacity_bytes if cache is not None else 1.0
     total = m * k * activation + n * k * weight + m * n * 2.0
-    bandwidth = machine.main.bandwidth
-    quantised_bytes = m * k * (2.0 + activation) if quantised else 0.0
-
+    size = log2(total)
+    log_m, log_n, log_k = log2(m), log2(n), log2(k)
     coords = {
-        "one": 0.0, "m": np.log2(m), "n": np.log2(n), "k": np.log2(k),
-        "cache": np.log2(total / capacity), "cache_a": np.log2(maximum(m * k * 3.0, 1.0) / capacity),
-        "stream": np.log2(total / engine.units), "flops": np.log2(m * n * k * 2.0), "bytes": np.log2(total),
+        "one": 0.0, "m": log_m, "n": log_n, "k": log_k,
+        "cache": size - log2(capacity), "cache_a": log_m + log_k + log2(3.0 / capacity),
+        "stream": size - log2(units), "flops": log_m + log_n + log_k + 1.0, "bytes": size,
         "align": alignment(m), "align_n": alignment(n / 32.0), "align_k": alignment(k / 32.0),
     }  # fmt: skip
     for tile, (rows, columns) in TILES.items():
-        waves = ceil(m / rows) * ceil(n / columns) / engine.units
-        coords[f"waves_{tile}"] = np.log2(waves)
+        waves = ceil(m / rows) * ceil(n / columns) / units
+        coords[f"waves_{tile}"] = log2(waves)
         coords[f"loss_{tile}"] = minimum(ceil(waves) / waves, 2.0)
     coords["waves"] = coords["waves_square"]
-    terms = {
-        "matmul": matmul,
-        "memory": total / bandwidth,
-        "launch": engine.launch_latency_s or 1e-6,
-        "pipeline": CYCLES / engine.clock_hz,
-        "power": (2.0 * m * n * k * JOULES_PER_FLOP * activation / 2.0) / (machine.tdp_w or np.inf),
-        "quantize": quantised_bytes / bandwidth,
-    }
-    return View(terms, coords, limit)
+    return coords
+
+
+def path_of(named: str, machine: Machine) -> str:
+    """How a product of this format runs: as itself, or in 16 bit with weights expanded on the way (W8A16, W4A16).
+
+    The latter is what stacks do for weight-only formats, and for any format the machine has no unit for.
+    """
+    compute = number_format(FORMATS[named][1]).compute
+    if named not in QUANTISED or machine.engine.peak("matmul", compute)[1]:
+        return WIDE
+    return named
 
 
 def alignment(size: Value) -> Value:
     """log2 of the largest power of two, at most 16, that divides a size."""
     result: Value = 0.0
     for power in (2.0, 4.0, 8.0, 16.0):
-        result = result + (np.mod(size, power) == 0)
+        result = result + (size % power == 0)
     return result
 
 
 def key(cls: Mapping[str, str], machine: Machine) -> dict[str, str]:
+    """The fit's class of a row."""
     return {
         "device": machine.device_id, "architecture": architecture_of(machine), "framework": cls.get("framework", ""),
-        "version": cls.get("version", ""), "format": cls["gemm_dtype"], "memory": machine.main.name, "kernel": cls.get("kernel_source", ""),
+        "version": cls.get("version", ""), "kernel": cls.get("kernel_source", ""),
+        **_fields(cls["gemm_dtype"], machine),
     }  # fmt: skip
+
+
+def _fields(named: str, machine: Machine) -> dict[str, str]:
+    return {"format": named, "path": path_of(named, machine), "memory": machine.main.name}
 
 
 TABLES.register("gemm")(
@@ -226,15 +268,19 @@ def see(
     named = format_of(kernel)
     if kernel.fn != "linear" or kernel.phase != "forward" or named is None or "matmul" not in cost.least:
         return None
-    d = values.dims
     weights, activations = (bytes_per_element(f) for f in FORMATS[named])
-    matmul = cost.least["matmul"] / conditions.throttle
-    seen = view(d["m"], d["n"], d["k"], (weights, activations, False), matmul, cost.limit, machine)
-    launch = seen.terms["launch"] if conditions.device_latency else 0.0
-    terms = {**seen.terms, "memory": seen.terms["memory"] / point.memory_clock, "launch": launch}
+    sizes = (weights, activations, False)
     cache = machine.last_cache
-    resident = conditions.weights_bytes <= (cache.capacity_bytes if cache is not None else 0.0)
-    warm = seen.coords["cache"]
-    coords = {**seen.coords, "cache": where(resident, warm, maximum(warm, COLD))}
+
+    def coords(at: KernelValues, under: Conditions) -> dict[str, Value]:
+        found = coords_of(at.dims["m"], at.dims["n"], at.dims["k"], sizes, machine)
+        resident = under.weights_bytes <= (cache.capacity_bytes if cache is not None else 0.0)
+        return {**found, "cache": where(resident, found["cache"], maximum(found["cache"], COLD))}
+
+    d = values.dims
+    terms = terms_of(d["m"], d["n"], d["k"], sizes, cost.least["matmul"] / conditions.throttle, machine)
+    terms["memory"] = terms["memory"] / point.memory_clock
+    if not conditions.device_latency:
+        terms["launch"] = 0.0
     resources = {"matmul": "matmul", "memory": machine.main.resource}
-    return Seen(FAMILY.name, View(terms, coords, cost.limit), {"format": named}, resources)
+    return Seen(FAMILY.name, terms, coords, _fields(named, machine), resources)

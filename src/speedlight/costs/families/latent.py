@@ -39,7 +39,6 @@ ARCHITECTURE = ("architecture", "framework", "format", "kernel")
 DEVICE = ("device", "framework", "version", "format", "kernel")
 
 
-
 def decode_local(per: tuple[str, ...]) -> tuple[Block, ...]:
     """A class's own surface; stiff along heads, so that heads between or beyond the measured ones follow a line."""
     return (

@@ -6,17 +6,20 @@ grouped-query attention to 16 blocks of 128 tokens. In both an indexer scores ev
 another's indices (``*_skip_indexer``) has no such term.
 
 Terms, one after another: ``project``, ``index`` (scores: matrix unit against keys in and scores out), ``attend`` (matrix
-unit against the gathered cache), ``stream`` (passes over activations), ``launch`` (a count of kernels; where a stack runs
-them from Python one by one, this is what short steps take).
+unit against the gathered cache), ``stream`` (passes over activations), ``launch`` (a count of kernels). In decode they are
+terms of their own. In prefill stacks launch kernel by kernel from Python, and short steps take what the host takes: there
+``device`` is the sum of the parts and stands against ``host`` (and against ``expand``: making all cached keys and values
+anew, which stacks do where the indexer would pick every token anyway).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 
-from ..._foundation.arrays import Value, ceil, maximum, minimum
+from ..._foundation.arrays import Value, ceil, maximum, minimum, where
 from ..._foundation.errors import BadInput
 from ...hardware.machine import Machine
 from ..calibration.blocks import Axis, Block
@@ -24,12 +27,13 @@ from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View
 from . import module_terms as mt
 from .latent import ELEMENT, FORMAT, flops_peak, launch_seconds, over_cache, warm_limit
 from .module_terms import Grouped, Latent, Work, product
-from .modules import SHARED, absorb, launches, passes, projections, sizes_of
+from .modules_dense import SHARED, absorb, expand, launches, passes, projections, sizes_of
 
 SCORE_BYTES = 8.0  # a score is written in 32 bit, and read by the choice of the best
+HOST_LAUNCH_S = 1e-5  # host seconds a kernel launched from Python takes, typically; the fit bends it (assumed)
+KIND = ("architecture", "framework", "format", "kernel")
 INDEX_KERNELS = 6.0  # two or three products, norm and rotary, scores, the choice
 NEW2, NEW4 = Axis("new", 0, 16, 2), Axis("new", 0, 16, 4)
-WORK = Axis("work", 16, 48, 0.5)  # log2 FLOPs of attention: where the device begins to outlast the host
 PAST, PAST4 = Axis("past", 0, 20), Axis("past", 0, 20, 4)
 SPARSE = (
     *SHARED,
@@ -51,7 +55,6 @@ def prefill_local(per: tuple[str, ...]) -> tuple[Block, ...]:
         Block("total", (mt.NEW, PAST), per, (0.02, 0.02), 3e-3),
         Block("total", (mt.BATCH2, NEW2, PAST4), per, (0.1, 0.1, 0.1), 1e-2),
         Block("total", (mt.HEADS, NEW2, PAST4), per, (1.0, 0.1, 0.1), 3e-3),
-        Block("total", (WORK, PAST4), per, (0.05, 0.3), 3e-3),
     )
 
 
@@ -60,19 +63,41 @@ SPREAD_PREFILL = (Block("total", (Axis("tokens", 0, 20, 4), Axis("length", 0, 20
 SERIAL = ("project", "index", "scan", "attend", "stream", "launch")
 
 
-def family(name: str, decode: bool) -> Family:
+HOST = ("framework", "version", "format", "kernel")
+PACED = (
+    Block("device", (mt.TOKENS2, Axis("length", 0, 20, 4)), (), (0.3, 0.3)),
+    Block("device", (mt.HEADS,), (), (0.3,)),
+    Block("device", (mt.TOKENS4, Axis("length", 0, 20, 4)), mt.VARIANT, (0.3, 0.3), 0.03),
+    Block("device", (mt.HEADS2, Axis("length", 0, 20, 4)), mt.VARIANT, (0.3, 0.3), 0.03),
+    Block("expand", (Axis("length", 0, 20, 10),), HOST, (0.3,), 0.03),
+    Block("host", (Axis("length", 0, 20, 10),), HOST, (0.3,), 3e-3),
+    Block("host", (Axis("length", 0, 20, 20),), mt.DEVICE, (0.3,), 0.03),
+)
+
+
+def decode_family(name: str) -> Family:
+    """One graph launch a step: the parts add."""
     return Family(
-        name=name,
-        parallel=(),
-        serial=SERIAL,
-        shared=SPARSE,
-        local=tuple(
-            mt.decode_local(per) if decode else prefill_local(per)
-            for per in (("architecture", "framework", "format", "kernel"), mt.DEVICE)
-        ),
-        spread=SPREAD_DECODE if decode else SPREAD_PREFILL,
-        choice=("batch", "heads", "length", "cache_bytes", "skip") + (() if decode else ("new", "past")),
-    )
+        name=name, parallel=(), serial=SERIAL, shared=SPARSE,
+        local=(mt.decode_local(KIND), mt.decode_local(mt.DEVICE)),
+        spread=SPREAD_DECODE, choice=("batch", "heads", "length", "cache_bytes", "skip"),
+    )  # fmt: skip
+
+
+def prefill_family(name: str, partition: tuple[str, ...]) -> Family:
+    """The host launches kernel by kernel while the device works: the slower of the two sets the time."""
+    return Family(
+        name=name, parallel=("device", "expand", "host"), serial=(), power=5.0, shared=PACED,
+        local=(prefill_local(KIND), prefill_local(mt.DEVICE)),
+        spread=SPREAD_PREFILL, partition=partition,
+        choice=("batch", "heads", "length", "cache_bytes", "skip", "new", "past"),
+    )  # fmt: skip
+
+
+def paced(view: View, kernels: float, expand: Value = 0.0) -> View:
+    """The same layer as the host sees it: all parts one after another on the device, against launching them."""
+    terms = {"device": sum(view.terms.values()), "expand": expand, "host": kernels * HOST_LAUNCH_S}
+    return View(terms, view.coords, view.limit)
 
 
 def scan(batch: Value, new: Value, length: Value, groups: Value, width: float, machine: Machine) -> Value:
@@ -84,12 +109,12 @@ def scan(batch: Value, new: Value, length: Value, groups: Value, width: float, m
 def index_scores(
     batch: Value, new: Value, cached: Value, heads: Value, dim: float, block: float, element: float, peak: Value,
     machine: Machine,
-) -> tuple[Value, Value]:  # fmt: skip
-    """(seconds, matrix seconds) of scoring every key a query sees."""
+) -> Value:  # fmt: skip
+    """Seconds of scoring every key a query sees."""
     pairs = batch * mt.causal_pairs(new, cached)
     matmul = 2.0 * heads * dim * pairs / peak
     moved = batch * (cached + new) * dim * element + pairs / block * SCORE_BYTES
-    return mt.either(matmul, moved / machine.main.bandwidth), matmul
+    return mt.either(matmul, moved / machine.main.bandwidth)
 
 
 def dsa_view(
@@ -104,10 +129,12 @@ def dsa_view(
     project, matmul, index = outer.seconds + inner.seconds, outer.matmul, 0.0 * tokens
     if not skip:
         own = index_projections(sizes, tokens, gemm, machine)
-        index, _ = index_scores(
+        index = index_scores(
             batch, new, cached, sizes.index_heads, sizes.index_dim, 1.0, 1.0, flops_peak(machine, "fp8"), machine
         )
-        project, matmul, weights = project + own.seconds, matmul + own.matmul, weights + own.weights
+        project, weights = project + own.seconds, weights + own.weights
+        # Where every token is picked anyway, only the index key is needed: some stacks score nothing then.
+        matmul = matmul + where(cached + new <= sizes.topk, 0.0, own.matmul)
     pairs = batch * mt.causal_pairs(new, cached, sizes.topk)
     flop = 2.0 * pairs * (sizes.latent + sizes.kv_rank) / flops_peak(machine, FORMAT[cache_format])
     gathered = pairs * sizes.latent * element + tokens * heads * (sizes.latent + sizes.kv_rank) * 2.0
@@ -122,10 +149,9 @@ def dsa_view(
     }  # fmt: skip
     coords = {
         **mt.coordinates(batch, heads, new, cached, float(skip), element),
-        "work": np.log2(2.0 * pairs * heads * sizes.pair),
         "waves": np.log2(tokens * ceil(heads / 64.0) / units), "weights": over_cache(machine, weights),
     }  # fmt: skip
-    return View(terms, coords, maximum(matmul + pair, warm_limit(machine, weights + least)))
+    return View(terms, coords, maximum(matmul + pair, warm_limit(machine, outer.weights + least)))
 
 
 def index_projections(sizes: Latent, tokens: Value, gemm: str, machine: Machine) -> Work:
@@ -137,8 +163,25 @@ def index_projections(sizes: Latent, tokens: Value, gemm: str, machine: Machine)
     ))  # fmt: skip
 
 
+def whole(
+    sizes: Latent, batch: Value, heads: Value, new: Value, cached: Value, gemm: str, machine: Machine
+) -> Value:  # fmt: skip
+    """Seconds of the expanded form where the indexer would pick every token: all cached keys and values made anew."""
+    length = cached + new
+    moved = 2.0 * batch * length * heads * (sizes.nope + sizes.rope + sizes.v_dim) * 2.0  # written, and read again
+    seconds = expand(sizes, batch * length, heads, gemm, machine).seconds + moved / machine.main.bandwidth
+    return where(length <= sizes.topk, seconds, 0.0)
+
+
 def msa_view(
-    sizes: Grouped, batch: Value, heads: Value, new: Value, cached: Value, gemm: str, cache_format: str, machine: Machine
+    sizes: Grouped,
+    batch: Value,
+    heads: Value,
+    new: Value,
+    cached: Value,
+    gemm: str,
+    cache_format: str,
+    machine: Machine,
 ) -> View:
     """A layer of MiniMax-M3: a group of query heads shares a key–value head and an index head."""
     element, units, bandwidth = ELEMENT[cache_format], machine.engine.units, machine.main.bandwidth
@@ -149,7 +192,7 @@ def msa_view(
         product(tokens, (groups + 1.0) * sizes.index_dim, sizes.hidden, gemm, machine),
         product(tokens, sizes.hidden, heads * width, gemm, machine),
     ))  # fmt: skip
-    index, scoring = index_scores(
+    index = index_scores(
         batch, new, cached, groups, sizes.index_dim, sizes.block, element, flops_peak(machine, "bf16"), machine
     )
     pairs = batch * mt.causal_pairs(new, cached, sizes.topk)
@@ -166,37 +209,44 @@ def msa_view(
     }  # fmt: skip
     coords = {
         **mt.coordinates(batch, heads, new, cached, 0.0, element),
-        "work": np.log2(4.0 * pairs * heads * width),
         "waves": np.log2(tokens * groups / units), "weights": over_cache(machine, work.weights),
     }  # fmt: skip
     limit = maximum(work.matmul + heads * flop, warm_limit(machine, work.weights + least))
     return View(terms, coords, limit)
 
 
-def dsa_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:
+def dsa_row(phase: str, cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:
     skip = cls["op_name"].endswith("skip_indexer")
-    return dsa_view(
+    view = dsa_view(
         sizes_of(cls), skip, rows["batch_size"], rows["num_heads"], rows["isl"], rows["step"], mt.known_gemm(cls),
         mt.known_formats(cls)[0], machine,
     )  # fmt: skip
+    if phase == "decode":
+        return view
+    anew = whole(
+        sizes_of(cls), rows["batch_size"], rows["num_heads"], rows["isl"], rows["step"], mt.known_gemm(cls), machine
+    )
+    return paced(view, launches(cls["gemm_type"]) + (0.0 if skip else INDEX_KERNELS), anew)
 
 
-def msa_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:
+def msa_row(phase: str, cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:
     if cls["architecture"] not in mt.GROUPED:
         raise BadInput(f"architecture {cls['architecture']}")
-    return msa_view(
+    view = msa_view(
         mt.GROUPED[cls["architecture"]], rows["batch_size"], rows["num_heads"], rows["isl"], rows["step"],
         mt.known_gemm(cls), mt.known_formats(cls)[0], machine,
     )  # fmt: skip
+    return paced(view, launches(cls["gemm_type"]) + INDEX_KERNELS) if phase == "prefill" else view
 
 
-for _kind, _view in (("dsa", dsa_row), ("msa", msa_row)):
+for _kind, _view, _partition in (("dsa", dsa_row, ()), ("msa", msa_row, ("framework",))):
     for _phase in ("decode", "prefill"):
         _name = f"module_{_kind}_{_phase}"
+        _family = decode_family(_name) if _phase == "decode" else prefill_family(_name, _partition)
         TABLES.register(_name)(
             TableRules(
                 name=_name,
-                targets=(Target("latency", family(_name, _phase == "decode"), _view),),
+                targets=(Target("latency", _family, partial(_view, _phase)),),
                 measured=("latency", "power"),
                 numbers=mt.NUMBERS,
                 texts=mt.TEXTS,

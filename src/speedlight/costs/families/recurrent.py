@@ -1,1 +1,191 @@
-"""gated_delta_net, kimi_delta_attention, mamba2."""
+"""gated_delta_net, kimi_delta_attention, mamba2: the kernels of linear-attention and state-space blocks.
+
+A row is one kernel of a block: the short causal convolution over queries, keys and values, or the recurrence itself, in
+chunks over a prompt (context) or step by step (generation, verify). ``kernel_source`` says which, so it also says which
+operation a row is. Formulas: Yang et al., "Gated Delta Networks" (ICLR 2025), §3.3, the chunked WY form with 64 tokens a
+chunk; Dao and Gu, "Transformers are SSMs" (ICML 2024), §6, for what Mamba-2 convolves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..._foundation.arrays import Value, ceil, maximum
+from ..._foundation.errors import BadInput
+from ...hardware.machine import Machine, OperatingPoint
+from ..calibration.blocks import Axis, Block
+from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View, architecture_of
+from ..price import peak_for
+
+CHUNK = 64.0  # tokens handled as one matrix product
+STEP = 1e-6  # seconds of one dependent step (a chunk, or a token) of a sequence; the fit bends it
+LINE = 512.0  # tokens of one channel that a block convolves at once
+RESIDENT = 8.0  # blocks a unit runs at a time
+ISSUE = 16.0  # bytes of activations a unit handles in a clock, loads, arithmetic and stores included; the fit bends it
+WIDE, NARROW = 4.0, 2.0  # bytes of a state's element, of an activation's
+
+ONE = Axis("one", 0, 1)
+CACHE, STREAM = Axis("cache", -14, 8), Axis("stream", 2, 26)
+ROUNDS, SEQ, BATCH, HEADS = Axis("rounds", -8, 8), Axis("seq", 0, 15), Axis("batch", 0, 10), Axis("heads", 0, 7)
+STACK, ARCHITECTURE = ("framework", "version", "kernel"), ("architecture", "framework", "kernel")
+KERNEL = ("device", "framework", "version", "kernel")
+
+
+def local(per: tuple[str, ...]) -> tuple[Block, ...]:
+    """What is particular to a kernel: its grid of sequences by length, its rounds of blocks over the units."""
+    return (
+        Block("total", (SEQ, BATCH), per, (0.03, 0.03), 1e-2),
+        Block("total", (STREAM,), per, (0.1,), 1e-2),
+        Block("total", (Axis("rounds", -8, 8, 0.5),), per, (0.05,), 1e-2),
+        Block("total", (Axis("seq", 0, 15, 3), Axis("batch", 0, 10, 2), HEADS), per, (0.3, 0.3, 0.1), 1e-1),
+    )
+
+
+def family(name: str) -> Family:
+    """How these kernels are fitted; operations and phases apart."""
+    return Family(
+        name=name,
+        parallel=("matmul", "memory", "issue", "chain"),
+        serial=("launch",),
+        power=3.0,
+        shared=(
+            Block("memory", (CACHE,), (), (0.3,), 1e-2),
+            Block("issue", (STREAM,), (), (0.1,), 1e-3),
+            Block("launch", (ONE,), (), (0.0,), 1e-4),
+            Block("chain", (ROUNDS,), (), (0.1,), 1e-3),
+            Block("matmul", (ROUNDS,), (), (0.1,), 1e-3),
+            Block("memory", (CACHE,), STACK, (1.0,), 1e-1),
+            Block("issue", (STREAM,), STACK, (0.1,), 1e-2),
+            Block("launch", (ONE,), STACK, (0.0,), 1e-3),
+            Block("chain", (ROUNDS,), STACK, (0.1,), 1e-2),
+            Block("matmul", (ROUNDS,), STACK, (0.1,), 1e-2),
+        ),
+        local=(local(ARCHITECTURE), local(KERNEL)),
+        spread=(Block("total", (Axis("stream", 2, 26, 4),), (), (0.3,), 1e-6),),
+        partition=("format",),
+    )
+
+
+def convolution_view(batch: Value, seq: Value, channels: Value, width: Value, machine: Machine) -> View:
+    """A causal convolution of ``width`` over ``channels``: activations in and out, states of width − 1 read and written."""
+    tokens = batch * seq
+    moved = NARROW * (2.0 * tokens * channels + 2.0 * batch * channels * (width - 1.0) + channels * width)
+    flops = 2.0 * tokens * channels * width
+    # TensorRT-LLM's kernel runs a block for each sequence and channel, whose time is that of LINE tokens at least.
+    blocks = batch * channels * ceil(seq / LINE) / (machine.engine.units * RESIDENT)
+    return _finish(batch, seq, channels / 128.0, moved, 0.0, flops, blocks, machine)
+
+
+def recurrence_view(
+    batch: Value, seq: Value, key_heads: Value, heads: Value, key_dim: Value, value_dim: Value, chunked: bool, machine: Machine
+) -> View:  # fmt: skip
+    """The delta rule over ``heads`` states of key_dim × value_dim.
+
+    A token reads q, k, v and two gates and writes its output; a sequence reads and writes its states once. In chunks of C
+    a token takes 2·(dk·dv·3 + C·(2·dk + 2·dv)) FLOPs of products; one by one it takes 6·dk·dv of vector work.
+    """
+    tokens = batch * seq
+    activations = NARROW * tokens * (2.0 * key_heads * key_dim + 2.0 * heads * value_dim + 2.0 * heads)
+    state = WIDE * heads * key_dim * value_dim
+    moved = activations + 2.0 * batch * state
+    if not chunked:
+        return _finish(batch, seq, heads, moved, 0.0, 6.0 * tokens * heads * key_dim * value_dim, seq, machine)
+    pieces = ceil(seq / CHUNK)
+    flops = 2.0 * tokens * heads * (3.0 * key_dim * value_dim + CHUNK * 2.0 * (key_dim + value_dim))
+    return _finish(batch, seq, heads, moved, flops, 0.0, pieces, machine)
+
+
+def _finish(
+    batch: Value, seq: Value, heads: Value, moved: Value, products: Value, vector: Value, steps: Value, machine: Machine
+) -> View:  # fmt: skip
+    point = OperatingPoint()
+    engine = machine.engine
+    cache = machine.last_cache
+    capacity = cache.capacity_bytes if cache is not None else 1.0
+    bandwidth = machine.main.bandwidth
+    seconds = products / peak_for(machine, "matmul", "bf16", None, point).flops
+    seconds = seconds + vector / peak_for(machine, "vector", "fp32", None, point).flops
+    terms = {
+        "matmul": seconds, "memory": moved / bandwidth, "chain": steps * STEP,
+        "issue": moved / (engine.units * engine.clock_hz * ISSUE),
+        "launch": engine.launch_latency_s or 1e-6,
+    }  # fmt: skip
+    coords = {
+        "one": 0.0, "seq": np.log2(seq), "batch": np.log2(batch), "heads": np.log2(heads),
+        "rounds": np.log2(batch * heads / engine.units), "cache": np.log2(moved / capacity),
+        "stream": np.log2(moved / engine.units),
+    }  # fmt: skip
+    return View(terms, coords, maximum(seconds, maximum(moved - capacity, 0.0) / bandwidth))
+
+
+def operation(kernel: str) -> str:
+    """What a kernel computes.
+
+    Raises:
+        BadInput: for a row that names no kernel: the table then does not say what was measured.
+    """
+    if not kernel:
+        raise BadInput("no kernel_source: convolution or recurrence")
+    return "convolution" if "conv" in kernel else "recurrence"
+
+
+def delta_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:
+    """A class of gated_delta_net or kimi_delta_attention."""
+    batch, seq = rows["batch_size"], rows["seq_len"]
+    key_heads, heads, key_dim, value_dim = (rows[n] for n in ("num_k_heads", "num_v_heads", "head_k_dim", "head_v_dim"))
+    if operation(cls["kernel_source"]) == "convolution":
+        return convolution_view(batch, seq, 2.0 * key_heads * key_dim + heads * value_dim, rows["d_conv"], machine)
+    return recurrence_view(batch, seq, key_heads, heads, key_dim, value_dim, cls["phase"] == "context", machine)
+
+
+def mamba_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:
+    """A class of mamba2: only its convolutions were measured."""
+    if operation(cls["kernel_source"]) != "convolution":
+        raise BadInput(f"kernel_source {cls['kernel_source']}")
+    channels = rows["nheads"] * rows["head_dim"] + 2.0 * rows["n_groups"] * rows["d_state"]
+    return convolution_view(rows["batch_size"], rows["seq_len"], channels, rows["d_conv"], machine)
+
+
+def key(cls: Mapping[str, str], machine: Machine) -> dict[str, str]:
+    """Phases of one token and of several drafted ones run the same kernels."""
+    phase = "context" if cls["phase"] == "context" else "step"
+    return {
+        "device": machine.device_id, "architecture": architecture_of(machine), "framework": cls.get("framework", ""),
+        "version": cls.get("version", ""), "format": f"{operation(cls['kernel_source'])}-{phase}",
+        "kernel": cls["kernel_source"],
+    }  # fmt: skip
+
+
+DELTA = {
+    "batch_size": 1, "seq_len": 1, "num_k_heads": 1, "num_v_heads": 1, "head_k_dim": 1, "head_v_dim": 1, "d_conv": 1,
+}  # fmt: skip
+MAMBA = {"batch_size": 1, "seq_len": 1, "nheads": 1, "head_dim": 1, "n_groups": 1, "d_state": 1, "d_conv": 1}
+TEXTS = ("framework", "version", "kernel_source", "phase")
+
+for _table in ("gated_delta_net", "kimi_delta_attention"):
+    TABLES.register(_table)(
+        TableRules(
+            name=_table,
+            targets=(Target("latency", family(_table), delta_row),),
+            measured=("latency", "power"),
+            numbers=DELTA,
+            texts=TEXTS,
+            group=("d_model", "num_k_heads", "num_v_heads", "head_k_dim", "head_v_dim"),
+            slices=("device", "framework", "kernel_source"),
+            key=key,
+        )
+    )
+TABLES.register("mamba2")(
+    TableRules(
+        name="mamba2",
+        targets=(Target("latency", family("mamba2"), mamba_row),),
+        measured=("latency", "power"),
+        numbers=MAMBA,
+        texts=TEXTS,
+        group=("d_model", "nheads", "head_dim", "n_groups", "d_state"),
+        slices=("device", "framework", "kernel_source"),
+        key=key,
+    )
+)

@@ -23,7 +23,7 @@ from ..._foundation.formats import bytes_per_element
 from ...hardware.machine import Machine
 from ..calibration.blocks import Axis, Block
 from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View, architecture_of
-from .fabric import fabric
+from .fabric import START, fabric
 
 FORMATS = {"nvfp4": "nvfp4", "bfloat16": "bf16", "fp8": "fp8"}
 PAIR_CLOCKS = 1000.0  # clocks of a (token, expert) pair on one SM, before fitting
@@ -87,7 +87,7 @@ def view(op: str, row: float, tokens: Value, hidden: Value, topk: Value, ranks: 
     terms = {
         "wire": wire,
         "memory": memory,
-        "launch": machine.engine.launch_latency_s or 1e-6,
+        "launch": START,
         "tokens": pairs * PAIR_CLOCKS / (machine.engine.units * machine.engine.clock_hz),
     }
     coords = {

@@ -25,6 +25,7 @@ HOST = 20e-6  # seconds an eager operation takes on the host; the fit bends it
 # so that the 70 and 75 W cards (T4, P4) sink to the clocks their rates show and the 250 W ones do not.
 JOULES_PER_FLOP, JOULES_YEAR, JOULES_HALVE = 13e-12, 2016.0, 6.0
 IDLE = 0.35  # share of the power limit that is not left for arithmetic
+MATRIX_SAVING = 0.5  # a matrix unit's share of those joules: it reads a register for several products
 # The generation whose single-precision kernels the libraries run (cuBLAS names them): Turing has none of its own.
 KERNELS = {"Pascal": "maxwell", "Turing": "volta"}
 
@@ -78,7 +79,7 @@ FAMILY = Family(
             Block("total", (Axis("bytes", 8, 36, 0.5),), ("device", "op"), (0.1,), 0.1),
             Block("total", (N, Axis("align", 0, 2)), ("device", "op"), (0.1, 0.0), 0.1),
             Block("total", (Axis("b", 0, 7), Axis("side", 2, 8, 0.5)), ("device", "op"), (0.3, 0.1), 0.1),
-            Block("total", (M2, N2, K2), ("device", "op"), (0.3, 0.3, 0.3), 0.1),
+            Block("total", (M2, N2, Axis("k", 0, 18, 3)), ("device", "op"), (0.3, 0.3, 0.3), 0.1),
         ),
     ),
     spread=(Block("total", (M2, Axis("k", 0, 18, 3)), (), (0.3, 0.3), 1e-6),),
@@ -91,34 +92,47 @@ def view_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:
     """A class of the table's rows."""
     op = cls["op"]
     if op in ("linear", "bmm"):
-        for name in ("M", "N", "K"):
-            _need(rows, name)
-        return products_view(op, rows["B"], rows["M"], rows["K"], rows["N"], machine)
+        _need(rows, ("M", "N", "K"))
+        return products_view(rows["B"], rows["M"], rows["K"], rows["N"], machine)
     if op == "conv":
-        names = ("in_channels", "out_channels", "kernel_size", "input_size", "stride", "padding")
-        return conv_view(rows["B"], *(rows[n] for n in names), machine)
+        _need(rows, ("in_channels", "out_channels", "kernel_size", "input_size", "stride"))
+        return conv_view(
+            rows["B"], rows["in_channels"], rows["out_channels"], rows["kernel_size"], rows["input_size"],
+            rows["stride"], rows["padding"], machine,
+        )  # fmt: skip
     if op in OPERATIONS:
+        _need(rows, ("H",))
         return stream_view(op, rows["B"], rows["H"], machine)
     raise BadInput(f"op {op}")
 
 
-def _need(rows: Rows, name: str) -> None:
-    if not np.all(rows[name] >= 1):
-        raise BadInput(f"{name} is missing")
+def _need(rows: Rows, names: tuple[str, ...]) -> None:
+    """Sizes are columns that other operations leave blank, so the table's rules cannot ask for them."""
+    for name in names:
+        if not np.all(rows[name] >= 1):
+            raise BadInput(f"{name} is missing")
 
 
 def _finish(
-    machine: Machine, flops: Value, vector: Value, padded: Value, least: Value, moved: Value, coords: dict[str, Value],
+    machine: Machine,
+    flops: Value,
+    vector: Value,
+    padded: Value,
+    least: Value,
+    moved: Value,
+    coords: dict[str, Value],
     transformed: Value = 0.0,
 ) -> View:
     point = OperatingPoint()
     cache = machine.last_cache
     capacity = cache.capacity_bytes if cache is not None else 1.0
     ordinary = peak_for(machine, "vector", "fp32", None, point).flops
-    peak = maximum(peak_for(machine, "matmul", "fp32", None, point).flops, ordinary)
+    product_peak = peak_for(machine, "matmul", "fp32", None, point)
+    peak = maximum(product_peak.flops, ordinary)
     bandwidth = machine.main.bandwidth
-    # One FLOP's energy at the ordinary units; a matrix unit's rate comes at proportionally less.
-    joules = JOULES_PER_FLOP * 2.0 ** ((JOULES_YEAR - (machine.release_year or 2020)) / JOULES_HALVE) * ordinary / peak
+    joules = JOULES_PER_FLOP * 2.0 ** ((JOULES_YEAR - (machine.release_year or JOULES_YEAR)) / JOULES_HALVE)
+    if product_peak.unit == "matmul":
+        joules = joules * MATRIX_SAVING
     watts = (machine.tdp_w or 300.0) * (1.0 - IDLE)
     cold = moved * (1.0 - np.minimum(1.0, capacity / maximum(moved, 1.0)))
     terms = {
@@ -139,10 +153,14 @@ def _finish(
     return View(terms, coords, limit)
 
 
-def products_view(op: str, batch: Value, rows: Value, columns: Value, depth: Value, machine: Machine) -> View:
+def products_view(batch: Value, rows: Value, columns: Value, depth: Value, machine: Machine) -> View:
     p = product(batch, rows, columns, depth, machine)
     coords = {
-        "m": np.log2(rows), "n": np.log2(columns), "k": np.log2(depth), "b": np.log2(batch), "waves": np.log2(p.waves),
+        "m": np.log2(rows),
+        "n": np.log2(columns),
+        "k": np.log2(depth),
+        "b": np.log2(batch),
+        "waves": np.log2(p.waves),
     }
     capacity = machine.last_cache.capacity_bytes if machine.last_cache else 1.0
     coords["wcache"] = np.log2(4.0 * depth * columns / capacity)

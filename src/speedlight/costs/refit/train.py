@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..calibration.blocks import Places
-from ..calibration.model import Fitted, Part, Spread, bend, combine
+from ..calibration.model import Fitted, Part, Spread, bend, combine, planes
 from ..calibration.samples import Family, Samples
 from . import solve
 from .choose import learn_choice
 from .solve import Data
 
-MOST_ROWS = 60_000  # rows of one partition that the shared blocks are fitted to; local ones see all
-FIELDS = ("device", "architecture", "memory", "framework", "version", "format", "kernel", "op")
+MOST_ROWS = 80_000  # rows of one partition that the shared blocks are fitted to; local ones see all
+FIELDS = ("device", "architecture", "memory", "framework", "version", "format", "path", "kernel", "op")
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def evaluate(blocks: Sequence[Fitted], data: Data) -> dict[str, np.ndarray]:
     for number, cls in enumerate(classes):
         rows = order[bounds[number] : bounds[number + 1]]
         places = Places({n: v[rows] for n, v in data.coords.items()})
-        for term, value in bend(blocks, dict(zip(per, cls, strict=True)), places).items():
+        for term, value in bend(planes(blocks, dict(zip(per, cls, strict=True))), places).items():
             result.setdefault(term, np.zeros(data.measured.size))[rows] = value
     return result
 

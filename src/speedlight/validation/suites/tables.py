@@ -18,7 +18,7 @@ from ...costs.calibration.predict import Forecast, forecast
 from ...costs.calibration.samples import TABLES, Samples, TableRules, Target, as_floats, assemble
 from ...costs.calibration.store import shipped
 from ...evidence.schema import TableSchema, schemas
-from ...evidence.tables import Table, codes_of, group_codes
+from ...evidence.tables import Table, codes_of, group_codes, rows_of
 from ..suite import SUITES, Columns, Kernels, Leave, Outcome, Predicted, Progress, Suite
 
 AT_ONCE = 400_000  # rows looked at together: bounds the memory their coordinates take
@@ -76,7 +76,7 @@ def predicted(rules: TableRules, inputs: Columns, rows: int) -> Predicted:
             status = np.full(rows, "ok", dtype=object)
             for start in range(0, rows, AT_ONCE):
                 some = slice(start, min(start + AT_ONCE, rows))
-                samples = assemble(rules, target, {n: c[some] for n, c in inputs.items()}, some.stop - start)
+                samples = assemble(rules, target, {n: rows_of(c, some) for n, c in inputs.items()}, some.stop - start)
                 copy_into(whole, forecast(target.family, samples, fit), some)
                 status[some] = samples.status
                 kinds.add(samples, start)
@@ -146,11 +146,12 @@ def reasons(said: list[Said], answered: np.ndarray) -> np.ndarray:
 
 
 def infer(rules: TableRules, inputs: Columns, rows: int, status: np.ndarray) -> None:
-    """``inferred:<fields>`` where a field that tells classes apart is absent or blank and is not meant to be."""
+    """``inferred:<fields>`` where a field that tells classes apart is absent or blank, and the schema says it never is."""
     schema = schemas().get(rules.name)
     lacking: list[tuple[str, np.ndarray]] = []
     for name in rules.texts:
-        if name == NAMED or (schema is not None and name in schema.columns and schema.columns[name].blank):
+        known = schema.columns.get(name) if schema is not None else None
+        if name == NAMED or (schema is not None and (known is None or known.blank)):
             continue
         if name not in inputs:
             lacking.append((name, np.ones(rows, dtype=bool)))
@@ -193,7 +194,9 @@ class Kinds:
         return tuple(self._known)
 
 
-def choose(into: tuple[np.ndarray, np.ndarray], target: Target, samples: Samples, fit: Fit | None, start: int = 0) -> None:
+def choose(
+    into: tuple[np.ndarray, np.ndarray], target: Target, samples: Samples, fit: Fit | None, start: int = 0
+) -> None:
     """Name the kernel each row's stack would run, and keep the one it states."""
     chosen, stated = into
     name = target.family.kernels

@@ -1,0 +1,77 @@
+"""wideep_moe: the expert MLP of rank 0 under wide expert parallelism, after the exchange of tokens.
+
+The same kernels, terms and blocks as moe.py, fitted apart. What differs is what is known of the load: the table gives the
+tokens that reached rank 0, n. If every pick falls on the rank with chance p, a token of k picks misses it with
+(1 − p)^k, so that n = T (1 − (1 − p)^k) and the rank's rows are T k p. Where (nearly) all tokens reach it that says
+nothing, and rows are those of the distribution. With a load balancer (``_eplb``) experts (and copies of hot ones, in
+``num_slots`` slots) are placed so that all ranks hold the mean load.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..._foundation.errors import BadInput
+from ...hardware.machine import Machine
+from ..calibration.samples import TABLES, Rows, TableRules, Target, View
+from . import expert_load, moe
+from .expert_load import TILES, Load
+
+FAMILY = dataclasses.replace(moe.FAMILY, name="wideep_moe")
+BALANCER = "_eplb"
+INFORMATIVE = 0.9  # share of tokens on the rank above which their number says little of its rows
+
+
+def view_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:
+    """A class of the table's rows."""
+    if cls["moe_dtype"] not in moe.FORMATS:
+        raise BadInput(f"moe_dtype {cls['moe_dtype']}")
+    balancer = cls["distribution"].endswith(BALANCER)
+    exponent = expert_load.exponent_of(cls["distribution"].removesuffix(BALANCER))
+    tp, ep = rows["moe_tp_size"], rows["moe_ep_size"]
+    reached = np.maximum(rows["rank0_num_tokens"], 1.0)
+    part = moe.Experts(
+        reached, rows["hidden_size"], rows["inter_size"] / tp, rows["topk"], rows["num_slots"], tp, ep,
+        np.ones_like(tp), *moe.FORMATS[cls["moe_dtype"]],
+    )  # fmt: skip
+    found = rank_load(rows["num_tokens"], reached, part, exponent, balancer)
+    return moe.view(part, found, 1.0 if balancer else 0.0, machine)
+
+
+def rank_load(tokens: np.ndarray, reached: np.ndarray, part: moe.Experts, exponent: float | None, balancer: bool) -> Load:
+    """Load of rank 0 given how many tokens reached it."""
+    picks, ep, held = part.picks, part.ep, np.maximum(part.experts / part.ep, 1.0)
+    drawn = expert_load.load(tokens, picks, part.experts, ep, exponent)
+    expected, distinct = drawn.rows, drawn.distinct
+    if balancer:
+        whole = expert_load.load(tokens, picks, part.experts, np.ones_like(ep), exponent)
+        expected, distinct = np.maximum(tokens * picks / ep, 1.0), np.maximum(whole.distinct / ep, 1.0)
+    share = np.minimum(reached / tokens, 1.0)
+    known = tokens * picks * (1.0 - (1.0 - np.minimum(share, INFORMATIVE)) ** (1.0 / picks))
+    most = reached * np.minimum(picks, held)
+    rows = np.clip(np.where(share < INFORMATIVE, known, expected), reached, most)
+    distinct = np.minimum(np.minimum(distinct, held), rows)
+    scale = rows / drawn.rows
+    tiles = {height: np.maximum(drawn.tiles[height] * scale, distinct) for height in TILES}
+    hottest = np.maximum(np.minimum(drawn.hottest * scale, reached), rows / distinct)
+    return Load(distinct, rows, hottest, tiles, np.ones_like(rows), reached)
+
+
+TABLES.register("wideep_moe")(
+    TableRules(
+        name="wideep_moe",
+        targets=(Target("latency", FAMILY, view_row),),
+        measured=("latency",),
+        numbers={
+            "num_tokens": 1, "rank0_num_tokens": 0, "hidden_size": 1, "inter_size": 1, "topk": 1, "num_experts": 1,
+            "num_slots": 1, "moe_tp_size": 1, "moe_ep_size": 1,
+        },
+        texts=("framework", "version", "moe_dtype", "kernel_source", "distribution"),
+        group=("hidden_size", "inter_size", "topk", "num_experts"),
+        slices=("system", "moe_dtype", "framework"),
+        key=moe.key,
+    )
+)  # fmt: skip
