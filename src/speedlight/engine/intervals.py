@@ -48,12 +48,8 @@ def interval(parts: Parts, time: Value, limit: Value) -> tuple[Value, Value]:
             gap = gap + weighted(passage.gap, weight, nodes)
     sources = [(entry[0], entry[1]) for _, entry in sorted(keys.items())]
     sources.append((own_low**0.5, own_high**0.5))
-    changes = _changes(sources, np.shape(time))
-    changes = np.where(changes > 0, np.maximum(changes - gap, 0.0), changes)
-    low, high = np.quantile(changes, (0.5 - LEVEL / 2, 0.5 + LEVEL / 2), axis=0)
-    if not np.shape(time):
-        low, high = float(low), float(high)
-    return minimum(time, maximum(time + low, limit)), maximum(time, time + high)
+    down, up = _spread(sources, gap)
+    return minimum(time, maximum(time - UNIT * down, limit)), time + UNIT * up
 
 
 def _kernels(parts: Parts) -> Iterable[tuple[Value, Value, Value, float, tuple[str, ...]]]:
@@ -71,11 +67,18 @@ def _kernels(parts: Parts) -> Iterable[tuple[Value, Value, Value, float, tuple[s
                 )
 
 
-def _changes(sources: list[tuple[Value, Value]], shape: tuple[int, ...]) -> np.ndarray:
-    """Seconds by which each draw differs from the prediction; draws along the first axis."""
-    result = np.zeros((DRAWS, *shape))
-    for index, (down, up) in enumerate(sources):
-        for draw, z in enumerate(draws(index)):
-            z /= UNIT
-            result[draw] += z * (up if z > 0 else down)
-    return result
+def _spread(sources: list[tuple[Value, Value]], gap: Value) -> tuple[Value, Value]:
+    """Standard deviations of the draws below and above the prediction, in seconds.
+
+    Each side's root mean square, rather than a quantile of 32 numbers: smoother, and a tenth of the time of sorting.
+    """
+    below: Value = 0.0
+    above: Value = 0.0
+    for draw in range(DRAWS):
+        change: Value = 0.0
+        for index, (down, up) in enumerate(sources):
+            z = draws(index)[draw] / UNIT
+            change = change + z * (up if z > 0 else down)
+        below = below + minimum(change, 0.0) ** 2
+        above = above + maximum(change - gap, 0.0) ** 2
+    return (below * (2.0 / DRAWS)) ** 0.5, (above * (2.0 / DRAWS)) ** 0.5

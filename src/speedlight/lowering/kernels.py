@@ -54,7 +54,7 @@ class Kernel:
         launches: kernel starts per instance (0 count launches nothing).
         serial: parts that do not overlap inside it.
         efficiency: share of the analytic rate a published kernel reaches; None for 1.
-        library: (framework, version) whose kernels run, as measurements name them; blank where none is meant.
+        library: by number format ("" for any) the framework whose measured kernels run; empty where none is meant.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Kernel:
     message: Message | None = None
     serial: tuple[str, ...] = ()
     efficiency: float | None = None
-    library: tuple[str, str] = ("", "")
+    library: Mapping[str, str] = field(default_factory=dict)
     attrs: Mapping[str, Any] = field(default_factory=dict)
     phase: str = "forward"
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from .._foundation.expr import Expr, substitute, symbols, total
 from .._foundation.formats import bytes_per_element
 from ..graph.ir import Block, Graph, Op, Operand, Work
-from ..stacks.stack import KernelVariant, Stack
+from ..stacks.stack import KernelVariant, Stack, load_stack
 from .kernels import Access, Kernel, KernelBlock, KernelWork, Program
 
 STREAMING = ("norm", "softmax", "elementwise", "reduction", "copy", "quantize", "gather", "embedding")
@@ -32,6 +32,11 @@ def lower(graph: Graph, stack: Stack) -> Program:
         KernelBlock(block.name, block.count, _kernels(graph, block, stack), block.phase) for block in graph.blocks
     )
     return Program(blocks, {"stack": stack.id, "graph": graph.name})
+
+
+def alone(graph: Graph) -> Program:
+    """Lower as a benchmark of single ops runs them: the ideal stack, one kernel for what feeds on itself."""
+    return lower(graph, load_stack("ideal"))
 
 
 def _kernels(graph: Graph, block: Block, stack: Stack) -> tuple[Kernel, ...]:

@@ -100,7 +100,7 @@ class Reserve:
 class Stack:
     """See the module docstring; compared by identity. ``device_latency`` False drops the launch floor (the ideal stack).
 
-    ``library`` names the (framework, version) whose kernels it runs, as measurements call them.
+    ``library`` names, by number format as measurements call it ("" for any), the framework whose measured kernels it runs.
     """
 
     name: str
@@ -114,7 +114,7 @@ class Stack:
     host: Host = Host()
     reserve: Reserve = Reserve()
     device_latency: bool = True
-    library: tuple[str, str] = ("", "")
+    library: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     assumptions: tuple[Assumption, ...] = ()
     attrs: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -176,7 +176,7 @@ class StackFile(msgspec.Struct, forbid_unknown_fields=True):
     merge_linears: bool = False
     fuse_all: bool = False
     device_latency: bool = True
-    library: str = ""
+    library: dict[str, str] = {}
     fuse: list[_FuseFile] = []
     variants: list[_VariantFile] = []
     host: _HostFile = msgspec.field(default_factory=_HostFile)
@@ -222,14 +222,9 @@ def parse_stack(data: Any, where: str) -> Stack:
         name=spec.name, version=spec.version, date=spec.date, description=spec.description,
         merge_linears=spec.merge_linears, fuse_all=spec.fuse_all,
         fuse=tuple(FuseRule(f.name, tuple(f.pattern), f.parallel) for f in spec.fuse), variants=variants, host=host,
-        reserve=reserve, device_latency=spec.device_latency, library=_library(spec.library), assumptions=tuple(notes),
+        reserve=reserve, device_latency=spec.device_latency, library=MappingProxyType(spec.library), assumptions=tuple(notes),
         attrs=MappingProxyType(spec.attrs),
     )  # fmt: skip
-
-
-def _library(text: str) -> tuple[str, str]:
-    framework, _, version = text.partition("@")
-    return framework, version
 
 
 @lru_cache(maxsize=1)

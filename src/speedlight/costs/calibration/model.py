@@ -20,12 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from ..._foundation.arrays import Value, maximum
+from ..._foundation.arrays import Value, maximum, minimum
 from .blocks import Axis, Block, Places, interpolate
 from .choice import Choice
 
 Key = Mapping[str, str]
 DEPTHS = ("known", "relative", "stranger")
+WIDEST = 0.0  # log scale of the widest error: beyond a factor e the scale says only that nothing like it was measured
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def bends(part: Part, key: Key, coords: Mapping[str, Value]) -> Bends:
     single = not any(isinstance(c, np.ndarray) for c in coords.values())
     bent, scale = _ready(part, tuple(sorted(key.items())), single)
     factor = {term: _exp(value) for term, value in bend(bent, places).items()}
-    width = _exp(sum(bend(scale, places).values()))
+    width = _exp(minimum(sum(bend(scale, places).values()), WIDEST))
     depth = depth_of(part, key)
     low, high = quantiles_of(part.spread, key, depth)
     return Bends(factor, width * low, width * high, depth, part.spread.shared.get(depth, 1.0))
@@ -189,6 +190,10 @@ def combine(part: Part, busy: Mapping[str, Value]) -> Value:
     total: Value = 0.0
     if len(own) == 1:
         total = own[0]
+    elif part.power == 2.0:
+        for seconds in own:
+            total = total + seconds * seconds
+        total = total**0.5
     elif own:
         largest = own[0]
         for seconds in own[1:]:

@@ -39,6 +39,8 @@ def forecast(family: Family, samples: Samples, fit: Fit | None) -> Forecast:
     depth = np.full(samples.rows, "", dtype=object)
     for key, rows in zip(samples.classes, samples.members, strict=True):
         part = fit.part(key) if fit is not None else None
+        if part is not None and not key.get("version"):
+            key = {**key, "version": part.version(key)}
         terms = {n: v[rows] for n, v in samples.terms.items()}
         coords = {n: v[rows] for n, v in samples.coords.items()}
         limit = samples.limit[rows]
@@ -88,7 +90,8 @@ def analytic(family: Family, terms: Mapping[str, np.ndarray], limit: np.ndarray)
     for name in family.serial:
         if name in terms:
             result = result + terms[name]
-    return np.maximum(result, limit)
+    least: np.ndarray = np.maximum(result, limit)
+    return least
 
 
 def _at(values: Mapping[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:

@@ -14,6 +14,7 @@ import numpy as np
 from ..._foundation.arrays import Value
 from ..._foundation.errors import BadInput, SpeedlightError, UnknownName
 from ..._foundation.registry import Registry
+from ...evidence.tables import codes_of
 from ...hardware.catalogue import load_machine
 from ...hardware.machine import Machine
 from .blocks import Block
@@ -157,7 +158,7 @@ def assemble(rules: TableRules, target: Target, columns: Mapping[str, np.ndarray
     status = np.full(rows, "ok", dtype=object)
     numbers = _numbers(rules, columns, rows, status)
     raw, index = classes_of(columns, (*_device_columns(rules, columns), *rules.texts), rows)
-    terms: dict[str, np.ndarray] = {}
+    terms = {name: np.zeros(rows) for name in (*target.family.parallel, *target.family.serial)}
     coords: dict[str, np.ndarray] = {}
     limit = np.full(rows, np.nan)
     order = np.argsort(index, kind="stable")
@@ -208,21 +209,15 @@ def classes_of(columns: Rows, names: Sequence[str], rows: int) -> tuple[list[dic
     values: list[tuple[str, ...]] = [()]
     for name in names:
         column = columns.get(name)
-        texts = [""] * 1 if column is None else None
-        if texts is None:
-            own, codes = _codes(column)  # type: ignore[arg-type]
-        else:
-            own, codes = texts, np.zeros(rows, dtype=np.int64)
+        if column is None:
+            values = [(*v, "") for v in values]
+            continue
+        own, codes = codes_of(column)
         joint = index * len(own) + codes
         present, index = np.unique(joint, return_inverse=True)
-        values = [(*values[j // len(own)], own[j % len(own)]) for j in present]
+        texts = ["" if v is None or v != v else str(v) for v in own]
+        values = [(*values[j // len(own)], texts[j % len(own)]) for j in present]
     return [dict(zip(names, v, strict=True)) for v in values], index
-
-
-def _codes(column: np.ndarray) -> tuple[list[str], np.ndarray]:
-    known: dict[object, int] = {}
-    codes = np.fromiter((known.setdefault(v, len(known)) for v in column.tolist()), dtype=np.int64, count=len(column))
-    return ["" if v is None or v != v else str(v) for v in known], codes
 
 
 def _device_columns(rules: TableRules, columns: Rows) -> tuple[str, ...]:

@@ -21,8 +21,7 @@ from ...graph.grammar import check
 from ...graph.ir import Graph, Operand
 from ...hardware.machine import Machine
 from ...lowering.kernels import Program
-from ...lowering.lower import lower
-from ...stacks.stack import load_stack
+from ...lowering.lower import alone
 from ..calibration.samples import Rows, architecture_of
 from ..cost import Conditions, Cost
 from ..price import price
@@ -124,7 +123,7 @@ def program(dtype: str, kv: str, causal: bool, one_buffer: bool) -> Program:
     b.activation(out, b.tensors[out].elements, "bf16" if dtype == "fp8" else dtype)
     names = ("heads", "kv_heads", "qk_dim", "v_dim", "window")
     graph = Graph("attention", (b.build([out]),), symbols=dict.fromkeys(names))
-    return lower(check(graph), load_stack("ideal"))
+    return alone(check(graph))
 
 
 def cost_of(shape: Shape, machine: Machine) -> Cost:

@@ -22,8 +22,7 @@ from ...graph.grammar import check
 from ...graph.ir import Graph
 from ...hardware.machine import Machine, OperatingPoint
 from ...lowering.kernels import Kernel, KernelValues, Program
-from ...lowering.lower import lower
-from ...stacks.stack import load_stack
+from ...lowering.lower import alone
 from ..calibration.blocks import Axis, Block
 from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View, architecture_of
 from ..calibration.seen import SEERS, Seen
@@ -106,7 +105,7 @@ FAMILY = Family(
     name="gemm",
     parallel=("matmul", "power", "memory"),
     serial=("launch", "pipeline", "quantize", "quantize_pass"),
-    power=2.5,
+    power=2.0,
     shared=SHARED,
     partition=("path",),
     local=(local(ARCHITECTURE, 3e-3), local(DEVICE, 3e-3)),
@@ -124,7 +123,7 @@ def program(weights: str, activations: str) -> Program:
     out = b.tensors[y]
     b.activation(y, out.elements, "bf16" if activations not in ("fp16", "fp32") else activations)
     graph = Graph("gemm", (b.build([y]),), symbols={"m": None, "n": None, "k": None})
-    return lower(check(graph), load_stack("ideal"))
+    return alone(check(graph))
 
 
 def view_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:

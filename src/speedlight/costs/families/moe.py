@@ -1,115 +1,37 @@
-"""moe: the fused expert MLP of one rank: permute, grouped gate+up products, activation, grouped down products, finalise.
+"""Tables moe and wideep_moe: rows → :mod:`.expert_mlp`'s view.
 
-Terms: the matrix unit on the rows that fell on this rank; the weights of the distinct experts touched (and the products'
-operands) through main memory; the passes over tokens and rows around the products; launches.
+moe gives the distribution of tokens over experts and asks for the time of one rank: the busiest.
+
+wideep_moe is the expert MLP of rank 0 under wide expert parallelism, after the exchange of tokens: the same terms and
+blocks, fitted apart. What differs is what is known of the load: the table gives the
+tokens that reached rank 0, n. If every pick falls on the rank with chance p, a token of k picks misses it with
+(1 − p)^k, so that n = T (1 − (1 − p)^k) and the rank's rows are T k p. Where (nearly) all tokens reach it that says
+nothing, and rows are those of the distribution. With a load balancer (``_eplb``) experts (and copies of hot ones, in
+``num_slots`` slots) are placed so that all ranks hold the mean load.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
-from ..._foundation.arrays import Value, ceil, maximum, minimum
 from ..._foundation.errors import BadInput
-from ..._foundation.formats import bytes_per_element, multiply_format
-from ...hardware.machine import Machine, OperatingPoint
-from ..calibration.blocks import Axis, Block
-from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View, architecture_of
-from ..price import peak_for
+from ...hardware.machine import Machine
+from ..calibration.samples import TABLES, Rows, TableRules, Target, View, architecture_of
 from . import expert_load
-from .expert_load import Load
-
-# The table's formats: (weights, activations as multiplied).
-FORMATS = {
-    "bfloat16": ("bf16", "bf16"), "fp8": ("fp8", "fp8"), "fp8_block": ("fp8_block", "fp8"), "nvfp4": ("nvfp4", "nvfp4"),
-    "int4_wo": ("int4", "bf16"), "w4a16_mxfp4": ("mxfp4", "bf16"), "w4a8_mxfp4_mxfp8": ("mxfp4", "mxfp8"),
-}  # fmt: skip
-# Formats fitted together: what is multiplied, and whether weights are expanded first.
-GROUPS = {
-    "bfloat16": "bf16", "fp8": "fp8", "fp8_block": "fp8", "w4a8_mxfp4_mxfp8": "fp8", "nvfp4": "fp4",
-    "int4_wo": "weight-only", "w4a16_mxfp4": "weight-only",
-}  # fmt: skip
+from .expert_load import TILES, Load
+from .expert_mlp import FAMILY, FORMATS, GROUPS, Experts, view
 
 # Experts without a gate (two matrices, squared ReLU) are no column of the table. Published configs of this kind
 # (Nemotron-3: hidden_act relu2) are told by their shape: 22 picks of 512 in a latent space, or 2688 x 1856.
 UNGATED_PICKS = 22.0
 UNGATED_SHAPE = (2688.0, 1856.0)
 
-KERNEL = ("kernel",)
-ARCHITECTURE = ("architecture", "kernel", "format")
-DEVICE = ("device", "framework", "version", "kernel", "format")
-
-M, M2 = Axis("m", 0, 14), Axis("m", 0, 14, 2)
-T2, T3 = Axis("t", 0, 14, 2), Axis("t", 0, 15, 3)
-H, F2 = Axis("h", 10, 13), Axis("f", 4, 14, 2)
-WIDE, TALL = Axis("wide", -8, 8), Axis("tall", -6, 10, 2)
-
-FAMILY = Family(
-    name="moe",
-    parallel=("matmul", "memory"),
-    serial=("launch", "tokens"),
-    power=2.5,
-    shared=(
-        Block("matmul", (M, F2), (), (0.3, 0.3)),
-        Block("matmul", (WIDE, H), (), (0.3, 0.3)),
-        Block("memory", (Axis("cache", -8, 7),), (), (0.3,)),
-        Block("memory", (WIDE, H), (), (0.3, 0.3)),
-        Block("memory", (TALL, F2), (), (0.3, 0.3)),
-        Block("launch", (T2, Axis("e", 4, 10, 2)), (), (0.3, 0.3)),
-        Block("launch", (H, F2), (), (0.3, 0.3)),
-        Block("tokens", (Axis("cache_a", -10, 6, 2),), (), (0.3,)),
-        Block("matmul", (M2,), KERNEL, (0.1,), 0.03),
-        Block("memory", (Axis("cache", -8, 8, 4),), KERNEL, (0.1,), 0.03),
-        Block("memory", (Axis("m", 0, 15, 3), ), KERNEL, (0.1,), 0.03),
-        Block("launch", (Axis("h", 10, 13, 3),), KERNEL, (0.3,), 0.03),
-        Block("launch", (Axis("f", 4, 14, 5),), KERNEL, (0.3,), 0.03),
-        Block("launch", (T3,), KERNEL, (0.3,), 0.03),
-        Block("tokens", (T3,), KERNEL, (0.3,), 0.03),
-        Block("matmul", (Axis("m", 0, 15, 3),), ARCHITECTURE, (0.3,), 0.03),
-        Block("memory", (Axis("cache", -8, 8, 4),), ARCHITECTURE, (0.3,), 0.03),
-        Block("launch", (Axis("t", 0, 14, 7),), ARCHITECTURE, (0.3,), 0.03),
-        Block("tokens", (Axis("t", 0, 14, 7),), ARCHITECTURE, (0.3,), 0.03),
-    ),
-    local=(
-        (
-            Block(
-                "total", (Axis("t", 0, 14, 0.5), Axis("ep", 0, 8, 2), Axis("even", 0, 1)), DEVICE, (0.1, 0.3, 0.3), 0.03
-            ),
-            Block("total", (Axis("mean", -7, 11, 0.5), F2), DEVICE, (0.1, 0.3), 0.03),
-            Block("total", (Axis("flops", 20, 44, 2), Axis("bytes", 16, 34, 2)), DEVICE, (0.1, 0.1), 0.03),
-        ),
-    ),
-    spread=(Block("total", (T2, H), (), (0.3, 0.3), 1e-6),),
-    partition=("op",),
-    choice=("gated", "ep", "tp", "k", "f", "h"),
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Experts:
-    """Sizes of one rank's expert MLP.
-
-    Attributes:
-        tokens: tokens of the batch whose picks may fall on the rank.
-        hidden, inter: input width, and inner width on this rank.
-        picks, experts: top-k of E.
-        tp, ep: how experts' widths, and experts, are split.
-        gated: 1 where there is a gate matrix.
-        weights, activations: formats.
-    """
-
-    tokens: Value
-    hidden: Value
-    inter: Value
-    picks: Value
-    experts: Value
-    tp: Value
-    ep: Value
-    gated: Value
-    weights: str
-    activations: str
+WIDE = dataclasses.replace(FAMILY, name="wideep_moe")
+BALANCER = "_eplb"
+INFORMATIVE = 0.9  # share of tokens on the rank above which their number says little of its rows
 
 
 def view_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:
@@ -129,61 +51,46 @@ def view_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:
     return view(part, found, 1.0 if exponent is None else 0.0, machine)
 
 
-def view(part: Experts, found: Load, even: float, machine: Machine) -> View:
-    """The view of one rank's experts under a load; ``even`` = 1 where the load is balanced."""
-    engine = machine.engine
-    cache = machine.last_cache
-    capacity = cache.capacity_bytes if cache is not None else 1.0
-    bandwidth = machine.main.bandwidth
-    peak = peak_for(machine, "matmul", multiply_format(part.weights, part.activations), None, OperatingPoint()).flops
-    h, f, t = part.hidden, part.inter, part.tokens
-    matrices = 2.0 + part.gated
-    wide = 1.0 + part.gated  # first product's outputs per inner column
-    element = h * f * matrices
-    weight = element * bytes_per_element(part.weights)
-    activation = bytes_per_element(part.activations)
-    distinct, rows = found.distinct, found.rows
-
-    weights = distinct * weight
-    operands = rows * (h * activation + wide * f * 2.0 + f * activation + h * 2.0)
-    passes = 2.0 * t * h * 2.0 + rows * (h * (2.0 + activation) + h * 2.0 + wide * f * 2.0 + f * activation)
-    flops = 2.0 * rows * element
-    terms = {
-        "matmul": flops / peak,
-        "memory": (weights + operands) / bandwidth,
-        "launch": engine.launch_latency_s or 1e-6,
-        "tokens": passes / bandwidth,
-    }
-    mean_all = t * part.picks / part.experts
-    mean = rows / distinct
-    tiles = found.tiles[128]
-    coords = {
-        "t": np.log2(t), "m": np.log2(mean), "mean": np.log2(mean_all), "hot": np.log2(found.hottest / mean),
-        "h": np.log2(h), "f": np.log2(f), "e": np.log2(part.experts), "k": np.log2(part.picks), "d": np.log2(distinct),
-        "ep": np.log2(part.ep), "tp": np.log2(part.tp), "even": even + 0.0 * t, "gated": part.gated,
-        "wide": np.log2(tiles * ceil(wide * f / 128.0) / engine.units),
-        "tall": np.log2(tiles * ceil(h / 128.0) / engine.units), "cache": np.log2((weights + operands) / capacity),
-        "cache_a": np.log2(passes / capacity),
-        "flops": np.log2(flops), "bytes": np.log2(weights + operands),
-    }  # fmt: skip
-    return View(terms, coords, limit(part, found, machine, peak, capacity))
+def wide_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:
+    """A class of wideep_moe's rows."""
+    if cls["moe_dtype"] not in FORMATS:
+        raise BadInput(f"moe_dtype {cls['moe_dtype']}")
+    balancer = cls["distribution"].endswith(BALANCER)
+    exponent = expert_load.exponent_of(cls["distribution"].removesuffix(BALANCER))
+    tp, ep = rows["moe_tp_size"], rows["moe_ep_size"]
+    reached = np.maximum(rows["rank0_num_tokens"], 1.0)
+    part = Experts(
+        reached, rows["hidden_size"], rows["inter_size"] / tp, rows["topk"], rows["num_slots"], tp, ep,
+        np.ones_like(tp), *FORMATS[cls["moe_dtype"]],
+    )  # fmt: skip
+    found = rank_load(rows["num_tokens"], reached, part, exponent, balancer)
+    return view(part, found, 1.0 if balancer else 0.0, machine)
 
 
-def limit(part: Experts, found: Load, machine: Machine, peak: Value, capacity: Value) -> Value:
-    """Seconds physics allows: the least rows at the peak, or the weights they need and the tokens' way in and out.
-
-    A repeated benchmark may keep up to the cache's capacity resident from call to call, as in residency.py.
-    """
-    element = part.hidden * part.inter * (2.0 + part.gated)
-    touched = found.least_distinct * element * bytes_per_element(part.weights)
-    cold = touched * (1.0 - minimum(1.0, capacity / maximum(touched, 1.0)))
-    return maximum(2.0 * found.least_rows * element / peak, cold / machine.main.bandwidth)
+def rank_load(tokens: np.ndarray, reached: np.ndarray, part: Experts, exponent: float | None, balancer: bool) -> Load:
+    """Load of rank 0 given how many tokens reached it."""
+    picks, ep, held = part.picks, part.ep, np.maximum(part.experts / part.ep, 1.0)
+    drawn = expert_load.load(tokens, picks, part.experts, ep, exponent)
+    expected, distinct = drawn.rows, drawn.distinct
+    if balancer:
+        whole = expert_load.load(tokens, picks, part.experts, np.ones_like(ep), exponent)
+        expected, distinct = np.maximum(tokens * picks / ep, 1.0), np.maximum(whole.distinct / ep, 1.0)
+    share = np.minimum(reached / tokens, 1.0)
+    known = tokens * picks * (1.0 - (1.0 - np.minimum(share, INFORMATIVE)) ** (1.0 / picks))
+    most = reached * np.minimum(picks, held)
+    rows = np.clip(np.where(share < INFORMATIVE, known, expected), reached, most)
+    distinct = np.minimum(np.minimum(distinct, held), rows)
+    scale = rows / drawn.rows
+    tiles = {height: np.maximum(drawn.tiles[height] * scale, distinct) for height in TILES}
+    hottest = np.maximum(np.minimum(drawn.hottest * scale, reached), rows / distinct)
+    return Load(distinct, rows, hottest, tiles, np.ones_like(rows), reached)
 
 
 def key(cls: Mapping[str, str], machine: Machine) -> dict[str, str]:
     return {
         "device": machine.device_id, "architecture": architecture_of(machine), "framework": cls.get("framework", ""),
-        "version": cls.get("version", ""), "format": cls["moe_dtype"], "op": GROUPS[cls["moe_dtype"]], "kernel": cls.get("kernel_source", ""),
+        "version": cls.get("version", ""), "format": cls["moe_dtype"], "op": GROUPS[cls["moe_dtype"]],
+        "kernel": cls.get("kernel_source", ""),
     }  # fmt: skip
 
 
@@ -195,6 +102,23 @@ TABLES.register("moe")(
         numbers={
             "num_tokens": 1, "hidden_size": 1, "inter_size": 1, "topk": 1, "num_experts": 1, "moe_tp_size": 1,
             "moe_ep_size": 1,
+        },
+        texts=("framework", "version", "moe_dtype", "kernel_source", "distribution"),
+        group=("hidden_size", "inter_size", "topk", "num_experts"),
+        slices=("system", "moe_dtype", "framework"),
+        key=key,
+    )
+)  # fmt: skip
+
+
+TABLES.register("wideep_moe")(
+    TableRules(
+        name="wideep_moe",
+        targets=(Target("latency", WIDE, wide_row),),
+        measured=("latency",),
+        numbers={
+            "num_tokens": 1, "rank0_num_tokens": 0, "hidden_size": 1, "inter_size": 1, "topk": 1, "num_experts": 1,
+            "num_slots": 1, "moe_tp_size": 1, "moe_ep_size": 1,
         },
         texts=("framework", "version", "moe_dtype", "kernel_source", "distribution"),
         group=("hidden_size", "inter_size", "topk", "num_experts"),

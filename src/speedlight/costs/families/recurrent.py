@@ -9,10 +9,11 @@ chunk; Dao and Gu, "Transformers are SSMs" (ICML 2024), §6, for what Mamba-2 co
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
-from ..._foundation.arrays import Value, ceil, maximum
+from ..._foundation.arrays import Value, ceil, maximum, minimum
 from ..._foundation.errors import BadInput
 from ...hardware.machine import Machine, OperatingPoint
 from ..calibration.blocks import Axis, Block
@@ -68,14 +69,22 @@ def family(name: str) -> Family:
     )
 
 
-def convolution_view(batch: Value, seq: Value, channels: Value, width: Value, machine: Machine) -> View:
-    """A causal convolution of ``width`` over ``channels``: activations in and out, states of width − 1 read and written."""
+def convolution_view(
+    batch: Value, seq: Value, channels: Value, width: Value, least: Value, machine: Machine
+) -> View:  # fmt: skip
+    """A causal convolution of ``width`` over ``channels``.
+
+    Activations go in and out, states of width − 1 are read and written. ``least`` channels are the fewest a row can mean:
+    some stacks' benchmarks convolve queries, keys and values in one call, some (whose times do not depend on the number
+    of value heads) one of them.
+    """
     tokens = batch * seq
-    moved = NARROW * (2.0 * tokens * channels + 2.0 * batch * channels * (width - 1.0) + channels * width)
-    flops = 2.0 * tokens * channels * width
+    each = NARROW * (2.0 * tokens + 2.0 * batch * (width - 1.0) + width)
     # TensorRT-LLM's kernel runs a block for each sequence and channel, whose time is that of LINE tokens at least.
     blocks = batch * channels * ceil(seq / LINE) / (machine.engine.units * RESIDENT)
-    return _finish(batch, seq, channels / 128.0, moved, 0.0, flops, blocks, machine)
+    flops = 2.0 * tokens * width
+    work = _Work(each * channels, each * least, each * least, 0.0, flops * channels, flops * least, blocks)
+    return _finish(batch, seq, channels / 128.0, work, machine)
 
 
 def recurrence_view(
@@ -84,40 +93,66 @@ def recurrence_view(
     """The delta rule over ``heads`` states of key_dim × value_dim.
 
     A token reads q, k, v and two gates and writes its output; a sequence reads and writes its states once. In chunks of C
-    a token takes 2·(dk·dv·3 + C·(2·dk + 2·dv)) FLOPs of products; one by one it takes 6·dk·dv of vector work.
+    a token takes 2·(3·dk·dv + C·2·(dk + dv)) FLOPs of products; one by one it takes 6·dk·dv of vector work. The table does
+    not say how states are stored: four bytes are expected, two are the limit.
     """
     tokens = batch * seq
     activations = NARROW * tokens * (2.0 * key_heads * key_dim + 2.0 * heads * value_dim + 2.0 * heads)
-    state = WIDE * heads * key_dim * value_dim
-    moved = activations + 2.0 * batch * state
-    if not chunked:
-        return _finish(batch, seq, heads, moved, 0.0, 6.0 * tokens * heads * key_dim * value_dim, seq, machine)
-    pieces = ceil(seq / CHUNK)
-    flops = 2.0 * tokens * heads * (3.0 * key_dim * value_dim + CHUNK * 2.0 * (key_dim + value_dim))
-    return _finish(batch, seq, heads, moved, flops, 0.0, pieces, machine)
+    states = batch * heads * key_dim * value_dim
+    moved = activations + 2.0 * WIDE * states
+    least, footprint = activations + 2.0 * NARROW * states, activations + NARROW * states
+    recurrent = tokens * heads * key_dim * value_dim
+    if chunked:
+        flops = 2.0 * tokens * heads * (3.0 * key_dim * value_dim + CHUNK * 2.0 * (key_dim + value_dim))
+        work = _Work(moved, least, footprint, flops, 0.0, 0.0, ceil(seq / CHUNK))
+    else:
+        work = _Work(moved, least, footprint, 0.0, 6.0 * recurrent, 4.0 * recurrent, seq)
+    return _finish(batch, seq, heads, work, machine)
 
 
-def _finish(
-    batch: Value, seq: Value, heads: Value, moved: Value, products: Value, vector: Value, steps: Value, machine: Machine
-) -> View:  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """Bytes expected, bytes at least, distinct bytes at least; FLOPs of products and vectors, vector FLOPs at least; steps."""
+
+    moved: Value
+    least: Value
+    footprint: Value
+    products: Value
+    vector: Value
+    least_vector: Value
+    steps: Value
+
+
+def _finish(batch: Value, seq: Value, heads: Value, work: _Work, machine: Machine) -> View:
     point = OperatingPoint()
     engine = machine.engine
     cache = machine.last_cache
     capacity = cache.capacity_bytes if cache is not None else 1.0
     bandwidth = machine.main.bandwidth
-    seconds = products / peak_for(machine, "matmul", "bf16", None, point).flops
-    seconds = seconds + vector / peak_for(machine, "vector", "fp32", None, point).flops
+    vector = peak_for(machine, "vector", "fp32", None, point).flops
     terms = {
-        "matmul": seconds, "memory": moved / bandwidth, "chain": steps * STEP,
-        "issue": moved / (engine.units * engine.clock_hz * ISSUE),
+        "matmul": work.products / peak_for(machine, "matmul", "bf16", None, point).flops + work.vector / vector,
+        "memory": work.moved / bandwidth, "chain": work.steps * STEP,
+        "issue": work.moved / (engine.units * engine.clock_hz * ISSUE),
         "launch": engine.launch_latency_s or 1e-6,
     }  # fmt: skip
     coords = {
         "one": 0.0, "seq": np.log2(seq), "batch": np.log2(batch), "heads": np.log2(heads),
-        "rounds": np.log2(batch * heads / engine.units), "cache": np.log2(moved / capacity),
-        "stream": np.log2(moved / engine.units),
+        "rounds": np.log2(batch * heads / engine.units), "cache": np.log2(work.moved / capacity),
+        "stream": np.log2(work.moved / engine.units),
     }  # fmt: skip
-    return View(terms, coords, maximum(seconds, maximum(moved - capacity, 0.0) / bandwidth))
+    # Benchmarks loop on the same operands, so what fits the cache may stay there. Chunks may be of any size, so their
+    # products say nothing; vector work one by one is bound by the faster of the two units.
+    cold = work.least * (1.0 - minimum(1.0, capacity / maximum(work.footprint, 1.0)))
+    return View(terms, coords, maximum(work.least_vector / _fastest(machine), cold / bandwidth))
+
+
+def _fastest(machine: Machine) -> Value:
+    """FLOP/s of the fastest unit that could do vector work."""
+    return maximum(
+        peak_for(machine, "matmul", "bf16", None, OperatingPoint()).flops,
+        peak_for(machine, "vector", "fp32", None, OperatingPoint()).flops,
+    )
 
 
 def operation(kernel: str) -> str:
@@ -136,7 +171,8 @@ def delta_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:
     batch, seq = rows["batch_size"], rows["seq_len"]
     key_heads, heads, key_dim, value_dim = (rows[n] for n in ("num_k_heads", "num_v_heads", "head_k_dim", "head_v_dim"))
     if operation(cls["kernel_source"]) == "convolution":
-        return convolution_view(batch, seq, 2.0 * key_heads * key_dim + heads * value_dim, rows["d_conv"], machine)
+        keys, values = key_heads * key_dim, heads * value_dim
+        return convolution_view(batch, seq, 2.0 * keys + values, rows["d_conv"], minimum(keys, values), machine)
     return recurrence_view(batch, seq, key_heads, heads, key_dim, value_dim, cls["phase"] == "context", machine)
 
 
@@ -145,7 +181,7 @@ def mamba_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:
     if operation(cls["kernel_source"]) != "convolution":
         raise BadInput(f"kernel_source {cls['kernel_source']}")
     channels = rows["nheads"] * rows["head_dim"] + 2.0 * rows["n_groups"] * rows["d_state"]
-    return convolution_view(rows["batch_size"], rows["seq_len"], channels, rows["d_conv"], machine)
+    return convolution_view(rows["batch_size"], rows["seq_len"], channels, rows["d_conv"], channels, machine)
 
 
 def key(cls: Mapping[str, str], machine: Machine) -> dict[str, str]:

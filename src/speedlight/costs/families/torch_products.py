@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..._foundation.arrays import Value, ceil, maximum, minimum, where
+from ..._foundation.arrays import Value, ceil, minimum, where
 from ...hardware.machine import Machine
 
 # Output tiles (rows, columns) of the single-precision kernels in cuBLAS and rocBLAS, with the share of the peak their
@@ -29,7 +29,17 @@ PROLOGUE = 16.0  # steps of depth that filling and draining a tile take
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """A batched product on a machine: FLOPs, FLOPs the busiest unit's share stands for, and where its tiles lie."""
+    """A batched product on a machine.
+
+    Attributes:
+        flops: required.
+        padded: FLOPs the fastest tiling's busiest unit stands for (units times its share), over the tile's own share of
+            the peak.
+        bytes: operands once.
+        waves: tiles (times splits) over units.
+        excess: log2 of each tile's ``padded`` over the best: which tile a library takes is a fact of its version, so the
+            fit learns what its devices pay for it.
+    """
 
     flops: Value
     padded: Value
@@ -42,7 +52,7 @@ def product(batch: Value, rows: Value, columns: Value, depth: Value, machine: Ma
     """The fastest of the usual tilings, tiles dealt to units in whole rounds.
 
     A tiling of T tiles over U units takes ⌈T·s/U⌉ rounds of r · c · (depth/s + prologue) multiply-adds; s splits of the
-    depth fill the units where tiles are few. ``padded`` is U times that, over the tile's own share of the peak.
+    depth fill the units where tiles are few.
     """
     units = machine.engine.units
     best: Value = np.inf
@@ -63,11 +73,6 @@ def product(batch: Value, rows: Value, columns: Value, depth: Value, machine: Ma
     flops = 2.0 * batch * rows * columns * depth
     moved = 4.0 * batch * (rows * depth + depth * columns + rows * columns)
     return Product(flops, best, moved, waves, tuple(np.log2(own / best) for own in alone))
-
-
-def padding(size: Value, tile: float) -> Value:
-    """log2 of how much a dimension grows when cut into whole tiles."""
-    return np.log2(ceil(size / tile) * tile / maximum(size, 1.0))
 
 
 def alignment(size: Value) -> Value:

@@ -203,7 +203,8 @@ def forward(
 def robust(residual: np.ndarray) -> np.ndarray:
     """Weights that fall beyond about three typical residuals."""
     scale = np.median(np.abs(residual)) + 1e-3
-    return 1.0 / np.sqrt(1.0 + (residual / (2.0 * scale)) ** 2)
+    weights: np.ndarray = 1.0 / np.sqrt(1.0 + (residual / (2.0 * scale)) ** 2)
+    return weights
 
 
 def solve(

@@ -36,7 +36,9 @@ class Training:
 
     def of(self, field: str) -> np.ndarray:
         """A key field's value, row by row."""
-        return np.asarray(self.data.names[field], dtype=object)[self.data.keys[field]]
+        names = np.asarray(self.data.names[field], dtype=object)
+        values: np.ndarray = names[self.data.keys[field]]
+        return values
 
 
 def training(samples: Samples, measured: np.ndarray, group: np.ndarray, extra: Sequence[str] = ()) -> Training:
@@ -102,7 +104,8 @@ def combined(part: Part, data: Data, blocks: Sequence[Fitted]) -> np.ndarray:
     bends = evaluate(blocks, data)
     busy = {n: data.terms[n] * np.exp(bends.get(n, 0.0)) for n in (*part.parallel, *part.serial)}
     result: np.ndarray = combine(part, busy) * np.exp(bends.get("total", 0.0))
-    return np.maximum(result, solve.TINY)
+    floored: np.ndarray = np.maximum(result, solve.TINY)
+    return floored
 
 
 def evaluate(blocks: Sequence[Fitted], data: Data) -> dict[str, np.ndarray]:
@@ -137,8 +140,8 @@ def folds(group: np.ndarray, count: int = 5, seed: int = 0) -> np.ndarray:
     return (np.random.default_rng(seed).permutation(values.size) % count)[inverse]
 
 
-def _pairs(data: Data) -> frozenset[tuple[str, ...]]:
-    return frozenset(data.classes(("device", "framework", "version"))[0])
+def _pairs(data: Data) -> frozenset[tuple[str, str, str]]:
+    return frozenset((d, f, v) for d, f, v in data.classes(("device", "framework", "version"))[0])
 
 
 def _present(data: Data, name: str) -> frozenset[str]:

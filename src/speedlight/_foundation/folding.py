@@ -1,0 +1,52 @@
+"""Finding equal points: rows of several arrays that hold the same numbers, told apart once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+SPAN = 1 << 18  # whole numbers within this range are told apart by a table; more sorts than this by sorting
+
+
+def numbered(values: np.ndarray) -> tuple[np.ndarray, int]:
+    """Equal values get equal numbers 0 … n − 1; (number of each point, n)."""
+    if values.size == 0:
+        return np.zeros(0, dtype=np.int64), 0
+    low, high = float(values.min()), float(values.max())
+    if high - low < SPAN:  # False for NaN too
+        shifted = (values - low).astype(np.int64)
+        if np.array_equal(shifted + low, values):
+            seen = np.zeros(int(high - low) + 1, dtype=bool)
+            seen[shifted] = True
+            number = np.cumsum(seen) - 1
+            return number[shifted], int(number[-1]) + 1
+    distinct, code = np.unique(values, return_inverse=True)
+    return code, distinct.size
+
+
+def fold(
+    arrays: Sequence[np.ndarray],
+    worth: float = 0.5,
+    number: Callable[[np.ndarray], tuple[np.ndarray, int]] = numbered,
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """(index of one point of each sort, sort of every point), or None where folding gains nothing.
+
+    Args:
+        arrays: one value a point each, all of one length.
+        worth: share of distinct points from which it is not worth it.
+        number: numbers one array's values; a caller may remember what it said.
+    """
+    code, sorts = number(arrays[0])
+    for array in arrays[1:]:
+        other, more = number(array)
+        if sorts * more > 64 * SPAN:
+            code, sorts = numbered(code)
+        code, sorts = numbered(code * more + other)
+        if sorts > worth * code.size:
+            return None
+    if sorts > worth * code.size:
+        return None
+    first = np.empty(sorts, dtype=np.intp)
+    first[code[::-1]] = np.arange(code.size - 1, -1, -1)
+    return first, code
