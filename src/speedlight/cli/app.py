@@ -167,6 +167,7 @@ def list_models(pattern: str, json_to: str | None) -> int:
     "--cv", metavar="group|device", help="Refit without each and write out-of-fold predictions (extra 'fit')."
 )
 @click.option("--leave", metavar="A,B", default="", help="With --cv device: the devices to leave out, one at a time.")
+@click.option("--on", "--system", "on", metavar="MACHINE", help="Machine of rows that name none: id or your own .yaml.")
 @click.option("--predictions", type=click.Path(path_type=Path), help="Write every row with its predictions (Parquet).")
 @click.option("--bar", multiple=True, metavar="COLUMN:METRIC=VALUE", help="Repeatable; exit 1 if one is missed.")
 @click.option("--all", "everything", is_flag=True, help="Every table of --data that has a suite: the accuracy page.")
@@ -197,6 +198,31 @@ def validate(
 
         _show(render_validation(result))
     return 0 if result["passed"] else 1
+
+
+@app.command()
+@click.argument("table", type=click.Path(path_type=Path))
+@options.machine
+@click.option("--suite", help="Rules to use; by file name or columns if left out.")
+@click.option("--framework", metavar="NAME", help="Library whose kernels rows without a framework measured (vllm …).")
+@click.option("--out", type=click.Path(path_type=Path), help="Machine file to write, for --on; others' entries are kept.")
+@click.option("--quick", is_flag=True, help="Estimate errors from one fit instead of refitting without each point.")
+@options.json_to
+def calibrate(table: Path, on: str | None, json_to: str | None, **given: Any) -> int:
+    """From 5 to 20 points measured on your own device: how its kernels differ from what ships; exit 1 if nothing is gained.
+
+    TABLE is a .parquet, .csv or .csv.gz with the columns of a table that validate knows, like m,n,k,gemm_dtype,latency.
+    """
+    if on is None:
+        raise BadInput("calibrate needs the machine the points were measured on", expected="--on MACHINE")
+    from ..validation.calibrate import calibrate as ask
+
+    result = ask(table, on, **given)
+    if _answer(result, json_to):
+        from ..report.calibration import render_calibration
+
+        _show(render_calibration(result))
+    return 0 if result["gained"] else 1
 
 
 def _validate_all(table: Path | None, data: Path | None, json_to: str | None, given: dict[str, Any]) -> int:

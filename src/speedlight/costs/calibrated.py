@@ -3,6 +3,9 @@
 Families register how they see a lowered kernel (``SEERS``); what they see is what their fit was fitted on, so a kernel in
 a model and a row of a table are one thing. Where no family sees a kernel, or no fit is shipped, the analytic cost stands.
 
+A machine that carries its owner's own measurements (``Machine.calibrations``) has them layered over the fit, or over the
+analytic terms where none is shipped.
+
 Kernel tables loop on warm operands; in a model weights come cold. The view of a kernel in a model says so through its
 coordinates (operands larger than the cache), not through another fit.
 """
@@ -19,6 +22,7 @@ from .._foundation.arrays import Value, map_arrays, maximum, minimum, where
 from ..hardware.machine import Machine, OperatingPoint
 from ..lowering.kernels import Kernel, KernelValues
 from . import families  # noqa: F401  registers what each family sees
+from .calibration.local import bare, family_of, local_of, localised, unbent
 from .calibration.model import Bends, Estimate, Part, bends, bent
 from .calibration.samples import architecture_of
 from .calibration.seen import SEERS, Seen
@@ -42,17 +46,23 @@ def calibrate(
     if seer is None or not kernel.library or kernel.efficiency is not None:
         return cost
     seen = seer(kernel, values, machine, point, conditions, cost)
-    fit = shipped(seen.family) if seen is not None else None
-    if seen is None or fit is None:
+    if seen is None:
         return cost
+    fit = shipped(seen.family)
     framework = kernel.library.get(seen.key.get("format", ""), kernel.library.get("", ""))
     key = {
         "device": machine.device_id, "architecture": architecture_of(machine), "framework": framework,
         **seen.key,
     }  # fmt: skip
-    part = fit.part(key)
-    if part is None:
-        return cost
+    local = local_of(machine.calibrations, seen.family, framework)
+    part = fit.part(key) if fit is not None else None
+    if part is None or fit is None:
+        family = family_of(seen.family)
+        if local is None or family is None:
+            return cost
+        part = bare(family.parallel, family.serial)
+        found = localised(part, unbent(), local)
+        return _bent(cost, seen, bent(part, found, seen.terms, cost.limit), machine, f"local {seen.family}")
     key["version"] = part.version(key)
     if folded is None:
         found = _bends(part, key, seen.coords(values, conditions))
@@ -61,7 +71,10 @@ def calibrate(
         size = sorts.size
         coords = seen.coords(at_points(values, points, size), at_points(conditions, points, size))
         found = at_points(_bends(part, key, coords), sorts, points.size)
-    return _bent(cost, seen, bent(part, found, seen.terms, cost.limit), machine, str(fit.header["id"]))
+    basis = str(fit.header["id"])
+    if local is not None:
+        found, basis = localised(part, found, local), f"{basis} + local {seen.family}"
+    return _bent(cost, seen, bent(part, found, seen.terms, cost.limit), machine, basis)
 
 
 def at_points(record: Any, points: np.ndarray, size: int) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .._foundation.provenance import Assumption
+from ..hardware.machine import Machine
 from .phase import Parts, weighted
 from .resolve import Resolved
 
@@ -51,6 +52,7 @@ def assumptions_of(resolved: Resolved, prediction: Prediction, parts: Parts) -> 
         )
     if prediction.layer != "limit":
         found += _rests_on(parts)
+        found += _local(machine, parts)
     return tuple(found)
 
 
@@ -59,7 +61,21 @@ _DEPTHS = {
     "known": "this device and stack were measured",
     "relative": "another device of its architecture was measured",
     "stranger": "neither this device nor its architecture was measured",
+    "local": "your own points of this device",
 }
+
+
+def _local(machine: Machine, parts: Parts) -> list[Assumption]:
+    """The owner's own measurements that kernels' times rest on."""
+    keys = {priced.cost.error_key for step, _, _ in parts.results for _, _, kernels in step.blocks for priced in kernels}
+    used = {key[0] for key in keys if key[2] == "local"}
+    found = []
+    for own in machine.calibrations:
+        if own.family in used:
+            factors = ", ".join(f"{term} × {factor:.3g}" for term, factor in own.factors) or "nothing changed"
+            said = f"{own.family} of {own.framework or 'no named library'}: {own.points} points, {factors}"
+            found.append(Assumption("local calibration", said, "fitted", f"{own.source}, {own.date}"))
+    return found
 
 
 def _rests_on(parts: Parts) -> list[Assumption]:

@@ -304,6 +304,8 @@ class BlockBuilder:
             reads.append(Operand(kv, group_sum(COUNT * span) * per_token))
         output = self.activation(f"{name}.out", as_expr(rows) * h * dv)
         number = format or self.dtype
+        cache = kv.tensor if isinstance(kv, Operand) else kv
+        stored = self.tensors[cache].dtype if cache in self.tensors else number
         self.op(
             name, "attention", "sdpa", reads=tuple(reads), writes=(Operand(output),),
             work=(
@@ -317,7 +319,7 @@ class BlockBuilder:
                 "keys": group_sum(COUNT * (span + NEW)),
             },
             count=as_expr(count),
-            attrs={"causal": causal, "window": window, **(attrs or {})}, **fields,
+            attrs={"causal": causal, "window": window, "format": number, "stored": stored, **(attrs or {})}, **fields,
         )  # fmt: skip
         return output
 

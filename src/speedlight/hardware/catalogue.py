@@ -119,9 +119,15 @@ def load_file(path: str | Path, machines_dir: str | Path | None = None) -> Machi
     beside = Path(path).parent if machines_dir is None else machines_dir
     token = _OPEN.set((*_OPEN.get(), own))
     try:
-        return parse_machine(data, str(path), lambda name: load_machine(name, beside))
+        return parse_machine(data, str(path), lambda name: load_machine(_beside(name, Path(path)), beside))
     finally:
         _OPEN.reset(token)
+
+
+def _beside(name: str, referring: Path) -> str:
+    """A path that a file names is looked for beside it, before the folder one works in."""
+    own = referring.parent / name
+    return str(own) if name.endswith(_SUFFIXES) and own.is_file() else name
 
 
 def build_index(root: Path) -> dict[str, Any]:

@@ -16,17 +16,20 @@ from .._foundation.expr import evaluate, parse_expr
 from .._foundation.formats import FORMATS
 from .._foundation.provenance import GRADES, Fact
 from .._foundation.quantity import parse_quantity
-from .machine import Domain, Engine, Link, Machine, Peak, Price, Tier
+from .machine import Domain, Engine, Link, LocalCalibration, Machine, Peak, PointErrors, Price, Tier
 from .spec import (
     SCHEMA_VERSION,
+    CalibratedSpec,
     DeviceSpec,
     DomainSpec,
     EngineSpec,
     Figure,
     FigureSpec,
     LinkSpec,
+    LocalCalibrationSpec,
     MachineSpec,
     PeakSpec,
+    PointErrorsSpec,
     PriceSpec,
     SystemSpec,
     TierSpec,
@@ -54,7 +57,24 @@ def parse_machine(data: Any, where: str, device_by_id: Callable[[str], Machine])
     Args:
         data: what the YAML or JSON parser gave.
         where: the file's name, for messages.
-        device_by_id: resolves a system's ``device``.
+        device_by_id: resolves a system's ``device``, or the machine that a calibration is layered over.
+
+    Raises:
+        BadFile: with the path of the offending field.
+    """
+    spec = read_spec(data, where)
+    try:
+        if isinstance(spec, DeviceSpec):
+            return _device(spec)
+        if isinstance(spec, CalibratedSpec):
+            return _calibrated(spec, device_by_id(spec.machine))
+        return _system(spec, device_by_id(spec.device))
+    except BadInput as error:
+        raise BadFile(f"{where}: {error.message}", expected=error.expected, hint=error.hint) from None
+
+
+def read_spec(data: Any, where: str) -> DeviceSpec | SystemSpec | CalibratedSpec:
+    """A machine file's content as a record, its fields' types checked.
 
     Raises:
         BadFile: with the path of the offending field.
@@ -71,23 +91,21 @@ def parse_machine(data: Any, where: str, device_by_id: Callable[[str], Machine])
     if version != SCHEMA_VERSION or isinstance(version, bool):
         raise BadFile(f"{where}: schema is {version!r}", expected=f"schema: {SCHEMA_VERSION}")
     try:
-        spec: DeviceSpec | SystemSpec = msgspec.convert(data, MachineSpec)
+        spec: DeviceSpec | SystemSpec | CalibratedSpec = msgspec.convert(data, MachineSpec)
     except msgspec.ValidationError as error:
         raise BadFile(f"{where}: {error}", hint=_hint(str(error))) from None
     except (OverflowError, RecursionError) as error:
         raise BadFile(f"{where} holds a value out of range: {error}", expected="ordinary numbers") from None
-    try:
-        if isinstance(spec, DeviceSpec):
-            return _device(spec)
-        return _system(spec, device_by_id(spec.device))
-    except BadInput as error:
-        raise BadFile(f"{where}: {error.message}", expected=error.expected, hint=error.hint) from None
+    return spec
 
 
 def _hint(message: str) -> str:
     """What to try after msgspec's message: the nearest field for a misspelt one."""
     unknown = re.search(r"unknown field `(.*?)`", message)
-    specs = (FigureSpec, PeakSpec, EngineSpec, TierSpec, LinkSpec, DomainSpec, DeviceSpec, SystemSpec, PriceSpec)
+    specs = (
+        FigureSpec, PeakSpec, EngineSpec, TierSpec, LinkSpec, DomainSpec, DeviceSpec, SystemSpec, PriceSpec,
+        CalibratedSpec, LocalCalibrationSpec, PointErrorsSpec,
+    )  # fmt: skip
     near = nearest(unknown[1], {f for s in specs for f in s.__struct_fields__}) if unknown else []
     meant = f"did you mean {' or '.join(near)}? " if near else ""
     return f"{meant}`speedlight devices --schema` prints the format"
@@ -311,6 +329,37 @@ def _system(spec: SystemSpec, device: Machine) -> Machine:
         price=_price(spec.price) if spec.price else device.price,
         facts=MappingProxyType({**device.facts, **facts.facts}),
         notes=device.notes + tuple(spec.notes),
+    )
+
+
+def _calibrated(spec: CalibratedSpec, base: Machine) -> Machine:
+    """The machine under its own id, with its calibrations; they replace those it had for the same family and framework."""
+    if not spec.id:
+        raise BadInput("id is empty", expected="a name like my-h100")
+    own: dict[tuple[str, str], LocalCalibration] = {}
+    for item in spec.calibration:
+        place = (item.family, item.framework)
+        if place in own:
+            raise BadInput(f"calibration of {' / '.join(place)} is stated twice", expected="one for each")
+        own[place] = local_calibration(item)
+    kept = tuple(c for c in base.calibrations if (c.family, c.framework) not in own)
+    return dataclasses.replace(base, id=spec.id, calibrations=(*kept, *own.values()))
+
+
+def local_calibration(spec: LocalCalibrationSpec) -> LocalCalibration:
+    """One calibration, its numbers checked."""
+    path = f"calibration.{spec.family}"
+    low, high = spec.interval
+    for term, factor in spec.factors.items():
+        if not (math.isfinite(factor) and factor > 0):
+            raise BadInput(f"{path}.factors.{term} is {factor:g}", expected="a positive number")
+    if not (0 < low <= 1 <= high < math.inf):
+        raise BadInput(f"{path}.interval is [{low:g}, {high:g}]", expected="factors below and above 1, like [0.9, 1.1]")
+    if spec.points < 1:
+        raise BadInput(f"{path}.points is {spec.points}", expected="at least 1")
+    before, after = (PointErrors(e.median_ape, e.mape) for e in (spec.before, spec.after))
+    return LocalCalibration(
+        spec.family, spec.framework, tuple(spec.factors.items()), spec.points, spec.date, before, after, (low, high), spec.source
     )
 
 

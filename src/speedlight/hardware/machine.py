@@ -179,6 +179,40 @@ class OperatingPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class PointErrors:
+    """Errors of predictions of measured points, as fractions."""
+
+    median_ape: float
+    mape: float
+
+
+@dataclass(frozen=True, slots=True)
+class LocalCalibration:
+    """What a user's own points of this very device say of one cost family, layered over what ships (DESIGN decision 3).
+
+    Attributes:
+        family: cost family (``gemm`` …).
+        framework: library whose kernels were measured; "" holds for any library that has no calibration of its own.
+        factors: (term, factor); a term's seconds are multiplied by its factor, the whole time by that of ``total``.
+        points: how many measurements it rests on.
+        date: when it was fitted.
+        before, after: errors of the points without it, and with one that did not see the point.
+        interval: factors from a predicted time to the ends of its 80 % interval.
+        source: the table of the points.
+    """
+
+    family: str
+    framework: str
+    factors: tuple[tuple[str, float], ...]
+    points: int
+    date: str
+    before: PointErrors
+    after: PointErrors
+    interval: tuple[float, float]
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Machine:
     """A device, or several equal ones joined by domains; frozen, every figure with its pedigree in ``facts``.
 
@@ -188,6 +222,7 @@ class Machine:
         domains: innermost first; empty for a lone device that has no scale-up link.
         facts: pedigree by dotted path (``tiers.hbm.bandwidth``).
         notes: what the spec file wants said in every answer.
+        calibrations: what the user's own measurements of it say (``speedlight calibrate``).
     """
 
     id: str
@@ -208,6 +243,7 @@ class Machine:
     device_strings: tuple[str, ...] = ()
     facts: Mapping[str, Fact] = field(default_factory=lambda: MappingProxyType({}), hash=False)
     notes: tuple[str, ...] = ()
+    calibrations: tuple[LocalCalibration, ...] = ()
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickling for worker processes: a read-only mapping does not pickle, a plain one does."""

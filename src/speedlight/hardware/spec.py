@@ -13,7 +13,8 @@ Conventions of the shipped files: capacity is the vendor's decimal figure (80 GB
 more), bandwidth decimal, link rates per direction and device, peaks dense and per accumulator. What cannot be found is
 left out or graded ``assumed``, never 0.
 
-Files of two sorts: a *device*, and a *system* (``device`` + ``count`` + ``domains``). ``json_schema()`` publishes both.
+Files of three sorts: a *device*, a *system* (``device`` + ``count`` + ``domains``), and a *calibrated* machine (another
+machine with what its owner measured, written by ``speedlight calibrate``). ``json_schema()`` publishes all.
 """
 
 from __future__ import annotations
@@ -155,7 +156,37 @@ class SystemSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag="s
     notes: list[str] = []
 
 
-MachineSpec = DeviceSpec | SystemSpec
+class PointErrorsSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Errors as fractions."""
+
+    median_ape: float
+    mape: float
+
+
+class LocalCalibrationSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Factors on a cost family's terms (:class:`~speedlight.hardware.machine.LocalCalibration`); their grade is fitted."""
+
+    family: str
+    framework: str
+    factors: dict[str, float]
+    points: int
+    date: str
+    before: PointErrorsSpec
+    after: PointErrorsSpec
+    interval: tuple[float, float]
+    source: str = ""
+
+
+class CalibratedSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag="calibrated", tag_field="sort"):
+    """A machine (by id, or by a path beside this file) and the calibrations its owner's measurements gave."""
+
+    schema: int
+    id: str
+    machine: str
+    calibration: list[LocalCalibrationSpec]
+
+
+MachineSpec = DeviceSpec | SystemSpec | CalibratedSpec
 
 
 def json_schema() -> dict[str, Any]:

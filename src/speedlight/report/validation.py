@@ -19,6 +19,8 @@ def render_validation(result: Mapping[str, Any]) -> Any:
     head.append(f"{result['suite']}", style="bold")
     head.append(f"  {result['rows']:,} rows, {result['predicted']:,} predicted in {result['seconds']:.1f} s\n")
     head.append(f"  {rests_on(result)}\n", style="dim")
+    if result.get("on"):
+        head.append(f"  {on_which(result['on'])}\n", style="dim")
     for status, count in result["status"].items():
         if status != "ok":
             head.append(f"  {status}: {count:,}\n", style="yellow")
@@ -49,6 +51,12 @@ def rests_on(result: Mapping[str, Any]) -> str:
         return f"out of fold: {result['fit']['id']}"
     seen = "; fitted on this very file" if result["in_sample"] else ""
     return f"fit {result['fit']['id']}{seen}"
+
+
+def on_which(on: Mapping[str, Any]) -> str:
+    """The machine stated, and what its owner measured, in a phrase."""
+    layered = ", ".join(f"{c['family']} of {c['framework'] or 'no library'}" for c in on["calibrations"])
+    return f"rows that name no other device: {on['id']}" + (f" with its own calibration of {layered}" if layered else "")
 
 
 def _bars(result: Mapping[str, Any]) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 
 from .._foundation.registry import Registry
 from ..evidence.tables import Table
+from ..hardware.machine import Machine
 
 Columns = Mapping[str, np.ndarray]
 Progress = Callable[[str], None]
@@ -82,6 +83,7 @@ class Suite:
         slices: columns errors are reported by.
         predict: inputs (column → array) and number of rows → predictions.
         rate: measured columns whose greatest value is the limit.
+        on: as ``predict``, with the machine of rows that name no device; None where rows must name theirs.
         cross: refits the suite's procedure and predicts rows by fits that did not see them; None where nothing is fitted.
     """
 
@@ -94,6 +96,7 @@ class Suite:
     rate: tuple[str, ...] = ()
     predicted: tuple[str, ...] = ()
     cross: Callable[[Table, Leave, Progress], Predicted] | None = None
+    on: Callable[[Columns, int, Machine], Predicted] | None = None
 
     def inputs(self, table: Table) -> dict[str, np.ndarray]:
         """What a predictor may see."""

@@ -14,6 +14,8 @@ from ..costs.calibration.samples import as_floats
 from ..evidence.check import differences
 from ..evidence.schema import schemas
 from ..evidence.tables import Table, base_name, codes_of, fingerprint, group_codes, read_table, write_predictions
+from ..hardware.catalogue import load_machine
+from ..hardware.machine import Machine
 from . import suites  # noqa: F401  registers the shipped suites
 from .metrics import Bar, Compared, compared, finite, parse_bar
 from .suite import SUITES, Kernels, Leave, Predicted, Progress, Suite
@@ -56,6 +58,7 @@ def validate(
     suite: str | None = None,
     cv: str | None = None,
     leave: Sequence[str] = (),
+    on: str | None = None,
     predictions: str | Path | None = None,
     bars: Sequence[Bar] = (),
     progress: Progress = quiet,
@@ -67,6 +70,7 @@ def validate(
         suite: its rules; by file name or columns when None.
         cv: ``group`` or ``device``: refit without each and write out-of-fold predictions; the shipped fit when None.
         leave: devices to leave out with ``cv="device"``; each in turn when empty.
+        on: machine (id or file) of rows that name no device, or name that one: its owner's calibrations hold for them.
         predictions: where to write every row with its predictions.
         bars: limits on metrics.
         progress: told what is being fitted.
@@ -83,15 +87,42 @@ def validate(
     rules = suite_for(table, suite)
     check_words(rules, cv, bars)
     check_columns(table, rules)
+    machine = machine_for(on, rules, cv)
     if cv is None:
-        result = rules.predict(rules.inputs(table), table.rows)
+        inputs = rules.inputs(table)
+        if machine is None or rules.on is None:
+            result = rules.predict(inputs, table.rows)
+        else:
+            result = rules.on(inputs, table.rows, machine)
     else:
         assert rules.cross is not None
         result = rules.cross(table, Leave(cv, tuple(leave)), progress)
     if predictions is not None:
         write_predictions(table, added_columns(result), predictions)
     report = Report(table, rules, result)
-    return report.to_dict(cv, bars, time.perf_counter() - start)
+    return {**report.to_dict(cv, bars, time.perf_counter() - start), "on": on_of(machine)}
+
+
+def machine_for(on: str | None, rules: Suite, cv: str | None) -> Machine | None:
+    """The machine of rows that name none."""
+    if on is None:
+        return None
+    if cv is not None:
+        raise BadInput("--on beside --cv", expected="one of them: a refit takes each row's device from the table")
+    if rules.on is None:
+        raise BadInput(f"--on {on}: rows of {rules.name} name their machine themselves", hint="leave --on out")
+    return load_machine(on)
+
+
+def on_of(machine: Machine | None) -> dict[str, Any] | None:
+    """The machine stated, and which of its owner's calibrations could be layered on."""
+    if machine is None:
+        return None
+    layered = [
+        {"family": c.family, "framework": c.framework, "points": c.points, "date": c.date, "source": c.source}
+        for c in machine.calibrations
+    ]
+    return {"id": machine.id, "calibrations": layered}
 
 
 def check_words(rules: Suite, cv: str | None, bars: Sequence[Bar]) -> None:

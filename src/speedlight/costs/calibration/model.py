@@ -7,7 +7,7 @@ Blocks look at sizes and never at rates, so time rises with every t_r and falls 
 smooth maximum of a roofline's corner: overlap is imperfect where two resources need about the same time.
 
 How far the answer may be off depends on how well its class is known: ``known`` (this device and stack were measured),
-``relative`` (another device of its architecture was) or ``stranger`` (neither).
+``relative`` (another device of its architecture was) or ``stranger`` (neither); ``local`` is a user's own points of it (:mod:`.local`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .blocks import Axis, Block, Places, interpolate
 from .choice import Choice
 
 Key = Mapping[str, str]
-DEPTHS = ("known", "relative", "stranger")
+DEPTHS = ("known", "relative", "stranger", "local")
 WIDEST = 0.0  # log scale of the widest error: beyond a factor e the scale says only that nothing like it was measured
 
 
@@ -190,6 +190,9 @@ def combine(part: Part, busy: Mapping[str, Value]) -> Value:
     total: Value = 0.0
     if len(own) == 1:
         total = own[0]
+    elif part.power == math.inf:
+        for seconds in own:
+            total = maximum(total, seconds)
     elif part.power == 2.0:
         for seconds in own:
             total = total + seconds * seconds

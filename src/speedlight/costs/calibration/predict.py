@@ -1,4 +1,7 @@
-"""Rows of a table (or any samples) → seconds with intervals, by a fit; and by the analytic terms where none applies."""
+"""Rows of a table (or any samples) → seconds with intervals, by a fit; and by the analytic terms where none applies.
+
+What a user's own points say of a device (:mod:`.local`) is layered over either.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .model import Estimate, Fit, Part, estimate
+from .local import bare, local_of, localised, unbent
+from .model import Bends, Estimate, Fit, Part, bends, bent
 from .samples import Family, Samples
 
 
@@ -29,7 +33,22 @@ class Forecast:
     depth: np.ndarray
 
 
-UNFITTED = (1.0, 3.05)  # the interval of an analytic time: nothing is faster than it, little slower than this
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Rows of one class that run one kernel, and what the fit makes of their coordinates.
+
+    Attributes:
+        rows: their numbers.
+        key: their class, the kernel and the version named where either was left to the stack.
+        part, found: the fit; without tables where none is shipped.
+        terms: seconds at the machine's rates.
+    """
+
+    rows: np.ndarray
+    key: Mapping[str, str]
+    part: Part
+    found: Bends
+    terms: Mapping[str, np.ndarray]
 
 
 def forecast(family: Family, samples: Samples, fit: Fit | None) -> Forecast:
@@ -37,25 +56,30 @@ def forecast(family: Family, samples: Samples, fit: Fit | None) -> Forecast:
     seconds, low, high = (np.full(samples.rows, np.nan) for _ in range(3))
     kernel = np.full(samples.rows, "", dtype=object)
     depth = np.full(samples.rows, "", dtype=object)
+    for look in looks(family, samples, fit):
+        at, found, limit = look.rows, look.found, samples.limit[look.rows]
+        own = samples.calibrations.get(look.key.get("device", ""), ())
+        local = local_of(own, family.name, look.key.get("framework", ""))
+        said = bent(look.part, found if local is None else localised(look.part, found, local), look.terms, limit)
+        seconds[at] = said.time
+        low[at], high[at] = ends(said, limit)
+        kernel[at] = look.key.get(family.kernels or "", "") if found.depth else ""
+        depth[at] = said.depth
+    return Forecast(seconds, low, high, samples.limit, kernel, depth)
+
+
+def looks(family: Family, samples: Samples, fit: Fit | None) -> Iterator[Look]:
+    """Every usable row, class by class and kernel by kernel."""
     for key, rows in zip(samples.classes, samples.members, strict=True):
         part = fit.part(key) if fit is not None else None
-        if part is not None and not key.get("version"):
-            key = {**key, "version": part.version(key)}
         terms = {n: v[rows] for n, v in samples.terms.items()}
-        coords = {n: v[rows] for n, v in samples.coords.items()}
-        limit = samples.limit[rows]
         if part is None:
-            found = analytic(family, terms, limit)
-            seconds[rows], low[rows], high[rows] = found, found * UNFITTED[0], found * UNFITTED[1]
+            yield Look(rows, key, bare(family.parallel, family.serial), unbent(), terms)
             continue
+        key = key if key.get("version") else {**key, "version": part.version(key)}
+        coords = {n: v[rows] for n, v in samples.coords.items()}
         for own, chosen in by_kernel(family, part, key, coords, rows.size):
-            at = rows[own]
-            said = estimate(part, chosen, _at(terms, own), _at(coords, own), limit[own])
-            seconds[at] = said.time
-            low[at], high[at] = ends(said, limit[own])
-            kernel[at] = chosen.get(family.kernels or "", "")
-            depth[at] = said.depth
-    return Forecast(seconds, low, high, samples.limit, kernel, depth)
+            yield Look(rows[own], chosen, part, bends(part, chosen, _at(coords, own)), _at(terms, own))
 
 
 def by_kernel(
@@ -79,19 +103,6 @@ def ends(said: Estimate, limit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Ends of the interval in seconds; nothing runs faster than its limit."""
     low = np.minimum(np.maximum(said.time * np.exp(said.low), limit), said.time)
     return low, said.time * np.exp(said.high)
-
-
-def analytic(family: Family, terms: Mapping[str, np.ndarray], limit: np.ndarray) -> np.ndarray:
-    """The unbent terms: the largest of the parallel ones plus the serial ones."""
-    result = np.zeros_like(limit)
-    for name in family.parallel:
-        if name in terms:
-            result = np.maximum(result, terms[name])
-    for name in family.serial:
-        if name in terms:
-            result = result + terms[name]
-    least: np.ndarray = np.maximum(result, limit)
-    return least
 
 
 def _at(values: Mapping[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:

@@ -16,7 +16,7 @@ from ..._foundation.errors import BadInput, SpeedlightError, UnknownName
 from ..._foundation.registry import Registry
 from ...evidence.tables import codes_of
 from ...hardware.catalogue import load_machine
-from ...hardware.machine import Machine
+from ...hardware.machine import LocalCalibration, Machine
 from .blocks import Block
 
 
@@ -142,6 +142,7 @@ class Samples:
         terms, coords: one array a name, a value a row.
         limit: seconds.
         status: ``ok`` or the reason a row cannot be predicted.
+        calibrations: what the user's own points say of a device, by its id.
     """
 
     rows: int
@@ -151,10 +152,17 @@ class Samples:
     coords: Mapping[str, np.ndarray]
     limit: np.ndarray
     status: np.ndarray
+    calibrations: Mapping[str, tuple[LocalCalibration, ...]] = field(default_factory=dict)
 
 
-def assemble(rules: TableRules, target: Target, columns: Mapping[str, np.ndarray], rows: int) -> Samples:
-    """Look at every row of a table; nothing is dropped and nothing raises for a bad row."""
+def assemble(
+    rules: TableRules, target: Target, columns: Mapping[str, np.ndarray], rows: int, on: Machine | None = None
+) -> Samples:
+    """Look at every row of a table; nothing is dropped and nothing raises for a bad row.
+
+    Args:
+        on: the machine of rows that name its device, or none that is known.
+    """
     status = np.full(rows, "ok", dtype=object)
     numbers = _numbers(rules, columns, rows, status)
     raw, index = classes_of(columns, (*_device_columns(rules, columns), *rules.texts), rows)
@@ -165,13 +173,14 @@ def assemble(rules: TableRules, target: Target, columns: Mapping[str, np.ndarray
     bounds = np.searchsorted(index[order], np.arange(len(raw) + 1))
     classes: list[Mapping[str, str]] = []
     members: list[np.ndarray] = []
+    calibrations: dict[str, tuple[LocalCalibration, ...]] = {}
     for number, cls in enumerate(raw):
         own = order[bounds[number] : bounds[number + 1]]
         own = own[status[own] == "ok"]
         if not own.size:
             continue
         try:
-            machine = machine_of(rules, cls)
+            machine = machine_of(rules, cls, on)
             view = target.view(cls, {name: values[own] for name, values in numbers.items()}, machine)
             key = rules.key(cls, machine)
         except (UnknownName, BadInput) as error:
@@ -183,23 +192,27 @@ def assemble(rules: TableRules, target: Target, columns: Mapping[str, np.ndarray
                     store[name] = np.full(rows, np.nan if store is coords else 0.0)
                 store[name][own] = value
         limit[own] = view.limit
+        calibrations[machine.device_id] = machine.calibrations
         classes.append(key)
         members.append(own)
-    return Samples(rows, tuple(classes), tuple(members), terms, coords, limit, status)
+    return Samples(rows, tuple(classes), tuple(members), terms, coords, limit, status, calibrations)
 
 
 class _UnknownDevice(UnknownName):
     pass
 
 
-def machine_of(rules: TableRules, cls: Mapping[str, str]) -> Machine:
-    """The machine a row's device (or system) string names."""
+def machine_of(rules: TableRules, cls: Mapping[str, str], on: Machine | None = None) -> Machine:
+    """The machine a row's device (or system) string names; ``on`` where it names that very device, or none that is known."""
     tried = [cls[name] for name in rules.device if cls.get(name)]
     for name in tried:
         try:
-            return load_machine(name, table=True)
+            found = load_machine(name, table=True)
         except SpeedlightError:
             continue
+        return on if on is not None and on.device_id == found.device_id else found
+    if on is not None:
+        return on
     raise _UnknownDevice("device", ", ".join(tried) or "(none given)", ())
 
 

@@ -77,20 +77,19 @@ def shape_of(cls: Mapping[str, str], rows: Rows, decode: bool) -> Shape:
     )  # fmt: skip
 
 
-# Stacks whose measured prefill takes a window of 0 for "itself only" (the kernels' ``window_left``), not for none: in
-# SGLang 0.5.10 rows of window 0 grow linearly with the sequence, 14 % faster than those of window 128, up to 14 times
-# faster than the matrix unit could do all pairs. A blank window (−1) means none everywhere.
+# Stacks whose measured prefill seems to take a window of 0 for "itself only" (the kernels' ``window_left``), not for none.
+# Inferred from times, not from source: in SGLang 0.5.10 rows of window 0 grow linearly with the sequence, take 0.86 of
+# the time of window 128, and would need up to 14 times the matrix peak for all pairs. A blank window (-1) means none.
 ZERO_IS_ITSELF = frozenset({("sglang", "0.5.10")})
-# Stacks whose measured decode reads keys and values from one buffer. TensorRT-LLM 1.0.0: grouped kernels move 1.65–1.7
-# times what the card's memory can, at any size, i.e. 0.83–0.85 of it on half the bytes; its two-pass kernel for MHA
-# does so only while the keys of the blocks in flight (64 KiB each at 256 tokens) still lie in the last cache when the
-# second pass wants them as values, and from 512 tokens on needs exactly the full bytes at 0.85. Both say that the
-# second operand is the first.
+# Stacks whose measured decode seems to read keys and values from one buffer. Inferred from times, not from source: in
+# TensorRT-LLM 1.0.0 (A100 rows only) grouped kernels imply 1.65-1.7 times the memory's bandwidth, 0.83-0.85 of it on half
+# the bytes; its kernel for one head per KV head does so at 256 tokens (1.2 times) and not from 512 on (0.85 on all bytes),
+# as a two-pass kernel would whose keys still lie in the last cache when the second pass wants them as values.
 ONE_BUFFER = frozenset({("trtllm", "1.0.0")})
 
 
 def value_dim(framework: str, qk_dim: Value) -> Value:
-    """SGLang's models with keys of 192 elements have values of 128 (192 + 128, as in latent attention unfolded)."""
+    """SGLang's rows with keys of 192 elements take values of 128: with 192 they would pass the memory's bandwidth by 11 %."""
     return where(qk_dim == 192.0, 128.0, qk_dim) if framework == "sglang" else qk_dim
 
 
@@ -104,8 +103,8 @@ def number_format(name: str) -> str:
 def program(dtype: str, kv: str, causal: bool, one_buffer: bool) -> Program:
     """One attention with its cache, lowered as the ideal stack would: a single kernel.
 
-    It multiplies in the cache's format where that is the narrower one (FlashInfer and TensorRT-LLM quantise queries when
-    the cache is fp8: up to 1.3 times the bf16 peak is measured).
+    It multiplies in the cache's format where that is the narrower one: with bf16 queries and an fp8 cache up to 1.3 times
+    the bf16 peak is measured, so that some kernels must quantise the queries.
     """
     heads, kv_heads, qk_dim, v_dim, window = (sym(n) for n in ("heads", "kv_heads", "qk_dim", "v_dim", "window"))
     b = BlockBuilder("attention", dtype=dtype)
@@ -157,4 +156,5 @@ def key(cls: Mapping[str, str], machine: Machine) -> dict[str, str]:
     }  # fmt: skip
 
 
-from . import attention_decode, attention_prefill  # noqa: E402, F401  (they register the tables; they need what is above)
+# These register tables and seers, and need what is above.
+from . import attention_decode, attention_in_models, attention_prefill  # noqa: E402, F401

@@ -22,7 +22,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..._foundation.arrays import Value, ceil, minimum
+from ..._foundation.arrays import Value, ceil, minimum, where
 from ..._foundation.formats import bytes_per_element
 from ...hardware.machine import Machine, OperatingPoint
 from ..calibration.blocks import Axis, Block
@@ -133,9 +133,9 @@ def view(shape: Shape, limit: Value, machine: Machine) -> View:
         "memory": total * cold_share(total, cache_bytes) / main.bandwidth,
         "cache": total / cache_rate,
         "matmul": 2.0 * pairs * ceil(group / 16.0) * 16.0 * span * dims / matmul,
-        "items": pairs / engine.units * (main.latency_s or 5e-7),
-        "launch": engine.launch_latency_s or 1e-6,
-        "chain": DEPENDENT * (main.latency_s or 5e-7),
+        "items": pairs / engine.units * where(main.latency_s > 0, main.latency_s, 5e-7),
+        "launch": engine.launch_latency_s,
+        "chain": DEPENDENT * where(main.latency_s > 0, main.latency_s, 5e-7),
     }
     coords = {
         "pairs": np.log2(pairs / engine.units), "span": np.log2(span), "length": np.log2(length),

@@ -23,7 +23,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..._foundation.arrays import Value, ceil, maximum, minimum
+from ..._foundation.arrays import Value, ceil, maximum, minimum, where
 from ..._foundation.formats import bytes_per_element
 from ...hardware.machine import Machine, OperatingPoint
 from ..calibration.blocks import Axis, Block
@@ -155,9 +155,9 @@ def view(shape: Shape, limit: Value, machine: Machine) -> View:
         "longest": 2.0 * longest * side * TILE * dims * engine.units / matmul,
         "memory": total * cold_share(total, cache_bytes) / main.bandwidth,
         "cache": reread / cache_rate,
-        "items": work * rows / engine.units * (main.latency_s or 5e-7),
-        "launch": engine.launch_latency_s or 1e-6,
-        "chain": DEPENDENT * (main.latency_s or 5e-7),
+        "items": work * rows / engine.units * where(main.latency_s > 0, main.latency_s, 5e-7),
+        "launch": engine.launch_latency_s,
+        "chain": DEPENDENT * where(main.latency_s > 0, main.latency_s, 5e-7),
     }
     coords = {
         "waves": np.log2(work * rows / engine.units), "length": np.log2(length), "work": np.log2(work),

@@ -65,7 +65,7 @@ FAMILY = Family(
         Block("vector", (ONE,), ("framework", "op"), (0.0,), 1e-3),
         Block("matmul", (WAVES, K2), (), (0.05, 0.3), 1e-3),
         Block("matmul", (M2, N2), (), (0.3, 0.3), 1e-3),
-        *(Block("matmul", (tile,), GENERATION, (0.1,), 1e-1) for tile in TILES),
+        *(Block("matmul", (tile,), GENERATION, (0.1,), 2e-1) for tile in TILES),
         Block("matmul", (WAVES,), DEVICE, (0.05,), 3e-2),
         Block("matmul", (M2, N2), DEVICE, (0.3, 0.3), 3e-2),
         Block("matmul", (Axis("k", 0, 17),), DEVICE, (0.3,), 3e-2),

@@ -163,7 +163,8 @@ def linear(blocks: Sequence[Block], data: Data, residual: np.ndarray, rounds: in
         places = Places(own.coords)
         matrix = sp.hstack([design(b, own, places)[0] for b in blocks]).tocsr()
         prior = sp.block_diag([penalty(b, 1) for b in blocks]).tocsr()
-        weights = own.weight
+        # Outliers are told by their distance from the typical row before anything is fitted, or they bend the first round.
+        weights = own.weight * robust(left_over - np.median(left_over))
         x = np.zeros(matrix.shape[1])
         for _ in range(rounds):
             x = solve(matrix, left_over, weights, prior, x)

@@ -19,6 +19,7 @@ from ...costs.calibration.samples import TABLES, Samples, TableRules, Target, as
 from ...costs.calibration.store import shipped
 from ...evidence.schema import TableSchema, schemas
 from ...evidence.tables import Table, codes_of, group_codes, rows_of
+from ...hardware.machine import Machine
 from ..suite import SUITES, Columns, Kernels, Leave, Outcome, Predicted, Progress, Suite
 
 AT_ONCE = 400_000  # rows looked at together: bounds the memory their coordinates take
@@ -45,6 +46,9 @@ def suite_of(rules: TableRules) -> Suite:
     def predict(inputs: Columns, rows: int) -> Predicted:
         return predicted(rules, inputs, rows)
 
+    def on(inputs: Columns, rows: int, machine: Machine) -> Predicted:
+        return predicted(rules, inputs, rows, machine)
+
     def cross(table: Table, leave: Leave, progress: Progress) -> Predicted:
         from ..crossval import cross_validated
 
@@ -52,7 +56,7 @@ def suite_of(rules: TableRules) -> Suite:
 
     return Suite(
         name=rules.name, measured=rules.measured, required=required(rules, schema), group=rules.group,
-        slices=rules.slices, predict=predict, rate=tuple(rules.rates), predicted=columns, cross=cross,
+        slices=rules.slices, predict=predict, rate=tuple(rules.rates), predicted=columns, cross=cross, on=on,
     )  # fmt: skip
 
 
@@ -64,8 +68,8 @@ def required(rules: TableRules, schema: TableSchema | None) -> tuple[str, ...]:
     return (*(n for n in rules.numbers if n not in rules.optional), *texts)
 
 
-def predicted(rules: TableRules, inputs: Columns, rows: int) -> Predicted:
-    """Every row, by the fits that ship."""
+def predicted(rules: TableRules, inputs: Columns, rows: int, on: Machine | None = None) -> Predicted:
+    """Every row, by the fits that ship; ``on`` is the machine of rows that name none."""
     inputs = usable(rules, inputs)
     kinds = Kinds(rows)
     said, kernels = [], None
@@ -76,7 +80,8 @@ def predicted(rules: TableRules, inputs: Columns, rows: int) -> Predicted:
             status = np.full(rows, "ok", dtype=object)
             for start in range(0, rows, AT_ONCE):
                 some = slice(start, min(start + AT_ONCE, rows))
-                samples = assemble(rules, target, {n: rows_of(c, some) for n, c in inputs.items()}, some.stop - start)
+                own = {n: rows_of(c, some) for n, c in inputs.items()}
+                samples = assemble(rules, target, own, some.stop - start, on)
                 copy_into(whole, forecast(target.family, samples, fit), some)
                 status[some] = samples.status
                 kinds.add(samples, start)

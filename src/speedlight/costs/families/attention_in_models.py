@@ -1,0 +1,66 @@
+"""Attention kernels of a model as the attention fits see them: one decode step, or a whole prompt.
+
+Left to the analytic cost: mixtures of both in one kernel, prompts on top of cached tokens, latent attention (its own
+tables), backward passes. Keys and values of a model come cold from main memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..._foundation.arrays import Value, maximum
+from ..._foundation.formats import number_format
+from ...hardware.machine import Machine, OperatingPoint
+from ...lowering.kernels import Kernel, KernelValues
+from ..calibration.samples import View
+from ..calibration.seen import SEERS, Seen
+from ..cost import Conditions, Cost
+from . import attention_decode, attention_prefill
+from .attention import NO_WINDOW, Shape
+
+COLD = 4.0  # doublings above the last cache from which all bytes come from main memory
+TABLE_FORMATS = {"bf16": "bfloat16", "fp16": "bfloat16", "fp8": "fp8"}
+
+
+@SEERS.register("attention")
+def see(
+    kernel: Kernel, values: KernelValues, machine: Machine, point: OperatingPoint, conditions: Conditions, cost: Cost
+) -> Seen | None:
+    """The view of a causal attention, or None where no table measured its like."""
+    stored = number_format(str(kernel.attrs.get("stored", ""))).name if kernel.attrs.get("stored") else ""
+    used = number_format(str(kernel.attrs.get("format", ""))).name if kernel.attrs.get("format") else ""
+    if kernel.fn != "sdpa" or kernel.phase != "forward" or not kernel.attrs.get("causal"):
+        return None
+    if stored not in TABLE_FORMATS or used not in TABLE_FORMATS or np.any(values.dims["qk_dim"] > 512.0):
+        return None
+    d = values.dims
+    decode = bool(np.all(d["rows"] == d["seqs"]))
+    if not decode and not np.all(d["keys"] <= d["rows"]):  # a prompt on cached tokens, or a mixture of steps
+        return None
+    family = attention_decode if decode else attention_prefill
+    window = kernel.attrs.get("window")
+
+    def shape(at: KernelValues) -> Shape:
+        own = at.dims
+        seqs = maximum(own["seqs"], 1e-9)
+        new = own["rows"] / seqs
+        return Shape(
+            batch=maximum(own["seqs"], 1.0), new=maximum(new, 1.0), cached=maximum(own["keys"] / seqs - new, 0.0),
+            heads=own["heads"], kv_heads=own["kv_heads"], qk_dim=own["qk_dim"], v_dim=own["v_dim"],
+            window=float(window) if isinstance(window, (int, float)) else NO_WINDOW, dtype=used, kv=stored,
+        )  # fmt: skip
+
+    def coords(at: KernelValues, under: Conditions) -> Mapping[str, Value]:
+        found = family.view(shape(at), 0.0, machine).coords
+        return {**found, "cache": maximum(found["cache"], COLD)}
+
+    seen: View = family.view(shape(values), 0.0, machine)
+    terms = {name: seconds / conditions.throttle for name, seconds in seen.terms.items()}
+    terms["memory"] = cost.bytes / (machine.main.bandwidth * point.memory_clock)
+    if not conditions.device_latency:
+        terms["launch"] = 0.0
+    key = {"format": f"{TABLE_FORMATS[used]}/{TABLE_FORMATS[stored]}"}
+    name = "attention_decode" if decode else "attention_prefill"
+    return Seen(name, terms, coords, key, {"matmul": "matmul", "memory": machine.main.resource, "cache": "cache"})
