@@ -205,7 +205,9 @@ def validate(
 @options.machine
 @click.option("--suite", help="Rules to use; by file name or columns if left out.")
 @click.option("--framework", metavar="NAME", help="Library whose kernels rows without a framework measured (vllm …).")
-@click.option("--out", type=click.Path(path_type=Path), help="Machine file to write, for --on; others' entries are kept.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Machine file to write, for --on; others' entries are kept."
+)
 @click.option("--quick", is_flag=True, help="Estimate errors from one fit instead of refitting without each point.")
 @options.json_to
 def calibrate(table: Path, on: str | None, json_to: str | None, **given: Any) -> int:

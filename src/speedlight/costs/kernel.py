@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from .._foundation.errors import BadInput
 from .._foundation.folding import fold
 from ..hardware.machine import Machine
 from . import families  # noqa: F401  registers the tables
+from .calibration.model import Estimate, estimate
 from .calibration.predict import Forecast, forecast
 from .calibration.samples import TABLES, assemble
 from .calibration.store import shipped
@@ -48,6 +50,29 @@ def ask(table: str, machine: Machine, texts: Mapping[str, str], sizes: Mapping[s
     first, sort = folded
     few = _answer(table, machine, texts, {n: v[first] for n, v in columns.items()}, first.size)
     return Forecast(*(getattr(few, n)[sort] for n in ("seconds", "low", "high", "limit", "kernel", "depth")))
+
+
+def ask_one(table: str, machine: Machine, texts: Mapping[str, str], sizes: Mapping[str, float]) -> Estimate:
+    """One kernel, as floats: the same numbers as :func:`ask` without an array's overhead.
+
+    Raises:
+        UnknownName, BadInput: as :func:`ask`; also where the family has no fit.
+    """
+    rules = TABLES.get(table)
+    target = rules.targets[0]
+    fit = shipped(target.family.name)
+    cls = {**dict.fromkeys(rules.texts, ""), **texts}
+    rows: dict[str, Any] = {**rules.optional, **{n: float(v) for n, v in sizes.items()}}
+    key = dict(rules.key(cls, machine))
+    part = fit.part(key) if fit is not None else None
+    if part is None:
+        raise BadInput(f"{table} has no fit for {', '.join(key.values())}", expected="a table with a shipped fit")
+    view = target.view(cls, rows, machine)
+    key["version"] = key.get("version") or part.version(key)
+    name = target.family.kernels
+    if name is not None and not key.get(name) and part.choice is not None:
+        key[name] = str(part.choice.kernels(key, view.coords))
+    return estimate(part, key, view.terms, view.coords, view.limit)
 
 
 def _answer(

@@ -67,7 +67,9 @@ _DEPTHS = {
 
 def _local(machine: Machine, parts: Parts) -> list[Assumption]:
     """The owner's own measurements that kernels' times rest on."""
-    keys = {priced.cost.error_key for step, _, _ in parts.results for _, _, kernels in step.blocks for priced in kernels}
+    keys = {
+        priced.cost.error_key for step, _, _ in parts.results for _, _, kernels in step.blocks for priced in kernels
+    }
     used = {key[0] for key in keys if key[2] == "local"}
     found = []
     for own in machine.calibrations:

@@ -359,7 +359,15 @@ def local_calibration(spec: LocalCalibrationSpec) -> LocalCalibration:
         raise BadInput(f"{path}.points is {spec.points}", expected="at least 1")
     before, after = (PointErrors(e.median_ape, e.mape) for e in (spec.before, spec.after))
     return LocalCalibration(
-        spec.family, spec.framework, tuple(spec.factors.items()), spec.points, spec.date, before, after, (low, high), spec.source
+        spec.family,
+        spec.framework,
+        tuple(spec.factors.items()),
+        spec.points,
+        spec.date,
+        before,
+        after,
+        (low, high),
+        spec.source,
     )
 
 

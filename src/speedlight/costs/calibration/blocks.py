@@ -6,9 +6,10 @@ nothing, so deviations fall back on what is shared: that is how a fit reaches de
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -109,30 +110,66 @@ def corners(axes: tuple[Axis, ...], places: Places) -> list[tuple[Value, Value]]
     return found
 
 
-def interpolate(axes: tuple[Axis, ...], table: np.ndarray, places: Places) -> Value:
-    """Multilinear value of a flat table (C order) at the places, one axis folded after the other."""
+class Reader:
+    """Tables ready to be read together: axes they share are located once.
+
+    Args:
+        planes: (term, axes, flat table in C order); values of one term add up.
+    """
+
+    __slots__ = ("_axes", "_lists", "_planes")
+
+    def __init__(self, planes: Iterable[tuple[str, tuple[Axis, ...], np.ndarray]]) -> None:
+        axes: dict[Axis, int] = {}
+        self._planes: list[tuple[str, tuple[tuple[int, int], ...], np.ndarray]] = []
+        for term, own, table in planes:
+            strides = [1]
+            for axis in reversed(own[1:]):
+                strides.insert(0, strides[0] * axis.count)
+            places = tuple((axes.setdefault(a, len(axes)), stride) for a, stride in zip(own, strides, strict=True))
+            self._planes.append((term, places, np.asarray(table, dtype=float)))
+        self._axes = tuple(axes)
+        self._lists: list[list[float]] | None = (
+            None  # the tables as Python floats, five times faster to read one by one
+        )
+
+    def read(self, coords: Mapping[str, Value]) -> dict[str, Value]:
+        """Sum of the tables of each term at some coordinates; floats or arrays."""
+        found = [axis.locate(coords[axis.coord]) for axis in self._axes]
+        if any(isinstance(coords[axis.coord], np.ndarray) for axis in self._axes):
+            return self._sums(found, [table for _, _, table in self._planes], _many)
+        if self._lists is None:
+            self._lists = [table.tolist() for _, _, table in self._planes]
+        return self._sums(found, self._lists, _one)
+
+    def _sums(
+        self, found: list[tuple[Value, Value]], tables: Sequence[Any], read: Callable[..., Value]
+    ) -> dict[str, Value]:
+        result: dict[str, Value] = {}
+        for (term, places, _), table in zip(self._planes, tables, strict=True):
+            value = read(table, [(*found[number], stride) for number, stride in places])
+            result[term] = result[term] + value if term in result else value
+        return result
+
+
+def _one(table: list[float], at: list[tuple[int, float, int]], base: int = 0) -> float:
+    """Multilinear value of a table at one point."""
+    index, share, step = at[0]
+    base += index * step
+    if len(at) == 1:
+        return table[base] * (1.0 - share) + table[base + step] * share
+    rest = at[1:]
+    return _one(table, rest, base) * (1.0 - share) + _one(table, rest, base + step) * share
+
+
+def _many(table: np.ndarray, at: list[tuple[Value, Value, int]]) -> Value:
+    """Multilinear values of a table at many points, one axis folded after the other."""
     base: Value = 0
-    for axis in axes:
-        base = base * axis.count + places.on(axis)[0]
-    offsets = _offsets(axes)
-    values = (
-        [table.take(base + o) for o in offsets] if isinstance(base, np.ndarray) else [table[base + o] for o in offsets]
-    )
-    for axis in reversed(axes):
-        share = places.on(axis)[1]
+    offsets = [0]
+    for index, _, step in at:
+        base = base + index * step
+        offsets = [o + d for o in offsets for d in (0, step)]
+    values = [table.take(base + o) for o in offsets]
+    for _, share, _ in reversed(at):
         values = [low + (high - low) * share for low, high in zip(values[::2], values[1::2], strict=True)]
     return values[0]
-
-
-@lru_cache(maxsize=4096)
-def _offsets(axes: tuple[Axis, ...]) -> tuple[int, ...]:
-    """Flat offsets of the corners; the last axis varies fastest."""
-    found = [0]
-    stride = 1
-    strides = []
-    for axis in reversed(axes):
-        strides.append(stride)
-        stride *= axis.count
-    for step in reversed(strides):
-        found = [o + d for o in found for d in (0, step)]
-    return tuple(found)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..._foundation.arrays import Value, maximum, minimum
-from .blocks import Axis, Block, Places, interpolate
+from .blocks import Axis, Block, Reader
 from .choice import Choice
 
 Key = Mapping[str, str]
@@ -108,15 +108,6 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Plane:
-    """A table ready to be read: every block of a term over the same axes, added up for one class."""
-
-    term: str
-    axes: tuple[Axis, ...]
-    table: Any  # a flat array, or a list of floats for single points
-
-
-@dataclass(frozen=True, slots=True)
 class Bends:
     """What a fit makes of coordinates alone, for one class.
 
@@ -135,11 +126,9 @@ class Bends:
 
 def bends(part: Part, key: Key, coords: Mapping[str, Value]) -> Bends:
     """Read the tables of one class; floats or arrays."""
-    places = Places(coords)
-    single = not any(isinstance(c, np.ndarray) for c in coords.values())
-    bent, scale = _ready(part, tuple(sorted(key.items())), single)
-    factor = {term: _exp(value) for term, value in bend(bent, places).items()}
-    width = _exp(minimum(sum(bend(scale, places).values()), WIDEST))
+    tables, scales = _ready(part, tuple(sorted(key.items())))
+    factor = {term: _exp(value) for term, value in tables.read(coords).items()}
+    width = _exp(minimum(sum(scales.read(coords).values()), WIDEST))
     depth = depth_of(part, key)
     low, high = quantiles_of(part.spread, key, depth)
     return Bends(factor, width * low, width * high, depth, part.spread.shared.get(depth, 1.0))
@@ -160,11 +149,11 @@ def estimate(part: Part, key: Key, terms: Mapping[str, Value], coords: Mapping[s
 
 
 @lru_cache(maxsize=1024)
-def _ready(part: Part, key: tuple[tuple[str, str], ...], single: bool) -> tuple[list[Plane], list[Plane]]:
-    return planes(part.blocks, dict(key), single), planes(part.spread.scale, dict(key), single)
+def _ready(part: Part, key: tuple[tuple[str, str], ...]) -> tuple[Reader, Reader]:
+    return reader(part.blocks, dict(key)), reader(part.spread.scale, dict(key))
 
 
-def planes(blocks: Sequence[Fitted], key: Key, single: bool = False) -> list[Plane]:
+def reader(blocks: Sequence[Fitted], key: Key) -> Reader:
     """The tables of one class, those over the same axes added."""
     found: dict[tuple[str, tuple[Axis, ...]], np.ndarray] = {}
     for fitted in blocks:
@@ -172,16 +161,7 @@ def planes(blocks: Sequence[Fitted], key: Key, single: bool = False) -> list[Pla
         if table is not None:
             at = (fitted.block.term, fitted.block.axes)
             found[at] = found[at] + table if at in found else np.asarray(table, dtype=float)
-    return [Plane(term, axes, table.tolist() if single else table) for (term, axes), table in found.items()]
-
-
-def bend(ready: Sequence[Plane], places: Places) -> dict[str, Value]:
-    """Sum of the tables of each term."""
-    result: dict[str, Value] = {}
-    for plane in ready:
-        value = interpolate(plane.axes, plane.table, places)
-        result[plane.term] = result[plane.term] + value if plane.term in result else value
-    return result
+    return Reader((term, axes, table) for (term, axes), table in found.items())
 
 
 def combine(part: Part, busy: Mapping[str, Value]) -> Value:

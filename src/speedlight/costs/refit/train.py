@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..calibration.blocks import Places
-from ..calibration.model import Fitted, Part, Spread, bend, combine, planes
+from ..calibration.model import Fitted, Part, Spread, combine, reader
 from ..calibration.samples import Family, Samples
 from . import solve
 from .choose import learn_choice
@@ -117,8 +116,8 @@ def evaluate(blocks: Sequence[Fitted], data: Data) -> dict[str, np.ndarray]:
     bounds = np.searchsorted(inverse[order], np.arange(len(classes) + 1))
     for number, cls in enumerate(classes):
         rows = order[bounds[number] : bounds[number + 1]]
-        places = Places({n: v[rows] for n, v in data.coords.items()})
-        for term, value in bend(planes(blocks, dict(zip(per, cls, strict=True))), places).items():
+        ready = reader(blocks, dict(zip(per, cls, strict=True)))
+        for term, value in ready.read({n: v[rows] for n, v in data.coords.items()}).items():
             result.setdefault(term, np.zeros(data.measured.size))[rows] = value
     return result
 
