@@ -25,10 +25,13 @@ from .samples import Family, Samples
 PRIOR, PRIOR_TOTAL = 0.3, 0.5  # standard deviations of log factors before anything is measured
 NOISE = (0.02, 0.05, 0.1, 0.2, 0.4)  # standard deviations of log time to choose from
 LEAST = 3  # distinct points
+ENOUGH = 8  # distinct points from which terms get factors of their own
 ALONE = 20  # distinct points up to which each is left out alone
 FOLDS = 10
-BEYOND = 2.0  # standard errors by which factors must be better than none
+BEYOND = 1.96  # standard errors by which factors must be better than none (as of a normal; more where points are few)
 BETTER = 1.0  # by which factors on terms must be better than one on the whole
+WORTH = 0.1  # share of the mean error that must go: less is not worth a calibration
+REPEATS = 0.02  # mean log error that must go at least: the same kernel, measured on another day, differs by as much
 ITERATIONS = 30
 TINY = 1e-30
 NARROW = 5e-3  # the least log half-width of an interval: measurements repeat no better
@@ -118,7 +121,7 @@ def calibrated(points: Points, quick: bool = False) -> Found:
     before = np.log(points.measured) - forward(points, np.zeros(len(points.free)))[0]
     unit = distinct(points)
     model, after = "none", before
-    for candidate in MODELS:
+    for candidate in MODELS if int(unit.max()) + 1 >= ENOUGH else MODELS[:1]:
         error = left_out(points, candidate, unit, quick)
         if better(after, error, unit, BEYOND if model == "none" else BETTER):
             model, after = candidate, error
@@ -236,8 +239,13 @@ def parts(fold: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 def better(before: np.ndarray, after: np.ndarray, unit: np.ndarray, margin: float) -> bool:
     """Whether errors fell by more than ``margin`` standard errors of their difference, distinct points counting alike."""
     gain = np.bincount(unit, np.abs(before) - np.abs(after)) / np.bincount(unit)
-    spread = float(np.std(gain, ddof=1)) if gain.size > 1 else np.inf
-    return bool(gain.mean() > margin * spread / np.sqrt(gain.size) and gain.mean() > 0)
+    chance = student(margin, gain.size - 1) * float(np.std(gain, ddof=1)) / np.sqrt(gain.size)
+    return bool(gain.mean() > max(chance, REPEATS, WORTH * float(np.mean(np.abs(before)))))
+
+
+def student(z: float, freedom: int) -> float:
+    """The quantile of Student's t where a normal's is ``z`` (the first term of its expansion)."""
+    return z + (z**3 + z) / (4.0 * freedom)
 
 
 def interval(left: np.ndarray) -> tuple[float, float]:
@@ -246,6 +254,6 @@ def interval(left: np.ndarray) -> tuple[float, float]:
         low, high = np.quantile(left, (0.1, 0.9))
     else:
         z = NormalDist().inv_cdf(0.9)
-        half = (z + (z**3 + z) / (4.0 * (left.size - 1))) * float(np.sqrt(np.mean(left**2)))
+        half = student(z, left.size - 1) * float(np.sqrt(np.mean(left**2)))
         low, high = -half, half
     return float(np.exp(min(low, -NARROW))), float(np.exp(max(high, NARROW)))
