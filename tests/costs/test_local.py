@@ -19,6 +19,7 @@ from speedlight.costs.calibration.points import calibrated, forward, points_of
 from speedlight.costs.calibration.predict import forecast
 from speedlight.costs.calibration.samples import TABLES, assemble
 from speedlight.costs.calibration.store import shipped
+from speedlight.hardware.calibrated import write_calibrations
 from speedlight.hardware.catalogue import load_machine
 from speedlight.hardware.machine import LocalCalibration, Machine, PointErrors
 from speedlight.validation.calibrate import calibrate
@@ -171,13 +172,16 @@ def test_laws_hold_under_a_calibration(fit: Fit | None, factors: dict[str, float
         assert (seconds(sizes, faster, fit) <= said.seconds * (1 + 1e-12)).all()
 
 
-def test_the_engine_layers_it_too_and_says_so(fit: Fit | None) -> None:
+def test_the_engine_layers_it_too_and_says_so(tmp_path: Path, fit: Fit | None) -> None:
     """A linear layer in a model: memory-bound decode follows the memory's factor; other libraries are untouched."""
-    machine = "h100-sxm-80gb"
+    machine = load_machine("h100-sxm-80gb")
     asked = {"phase": "decode", "batch": 1, "context": 128, "stack": "vllm"}
 
-    def ask(*own: LocalCalibration) -> Any:
-        return speedlight.explain("llama-3.1-8b", dataclasses.replace(machine, calibrations=own), **asked)
+    def ask(own: LocalCalibration | None = None) -> Any:
+        if own is None:
+            return speedlight.explain("llama-3.1-8b", machine.id, **asked)
+        path = tmp_path / f"{own.framework}{own.factors}.yaml"
+        return speedlight.explain("llama-3.1-8b", str(write_calibrations(path, machine.id, machine, [own])), **asked)
 
     plain, stranger, neutral, slow = (
         ask(),
@@ -247,7 +251,14 @@ id: mine
 name: Mine
 vendor: me
 kind: gpu
-engines: [{name: sm, kind: simt, units: 100, clock: 1 GHz, peaks: [{unit: matmul, format: bf16, flops: 100 TFLOP/s}]}]
+engines:
+  - name: sm
+    kind: simt
+    units: 100
+    clock: 1 GHz
+    peaks:
+      - {unit: matmul, format: bf16, flops: 100 TFLOP/s}
+      - {unit: vector, format: fp32, flops: 10 TFLOP/s}
 tiers: [{name: hbm, role: main, capacity: 80 GB, bandwidth: 1 TB/s}]
 """
     (tmp_path / "card.yaml").write_text(text)
@@ -300,28 +311,36 @@ def test_a_file_with_nonsense_is_refused(tmp_path: Path, change: dict[str, Any])
 
 
 @pytest.mark.data
-@pytest.mark.parametrize(("device", "name"), [("NVIDIA B200", "b200"), ("NVIDIA A100-SXM4-80GB", "a100")])
-def test_twenty_real_points_help_the_other_rows(tmp_path: Path, data_dir: Path, device: str, name: str) -> None:
-    """A library nobody measured (its name is blanked): 20 points of the device's own halve nothing, but take a fifth off."""
+@pytest.mark.parametrize(
+    ("device", "framework", "format"),
+    [
+        ("NVIDIA B200", "vllm", "fp8_block"),
+        ("NVIDIA H200", "trtllm", "fp8_block"),
+        ("NVIDIA GB200", "vllm", "fp8_block"),
+    ],
+)
+def test_twenty_real_points_help_the_other_rows(
+    tmp_path: Path, data_dir: Path, device: str, framework: str, format: str
+) -> None:
+    """A library nobody measured (its name is blanked), far from what others do: 20 points of one's own set it right."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    framework = {"b200": "trtllm", "a100": "sglang"}[name]
-    filters = [("device", "=", device), ("framework", "=", framework)]
-    table = pq.read_table(data_dir / "kernels" / "gemm.parquet", filters=filters)
-    table = table.drop_columns(
-        [n for n in ("framework", "version", "kernel_source", "system", "power") if n in table.column_names]
+    filters = [("device", "=", device), ("framework", "=", framework), ("gemm_dtype", "=", format)]
+    table = pq.read_table(
+        data_dir / "kernels" / "gemm.parquet",
+        columns=["device", "gemm_dtype", "m", "n", "k", "latency"],
+        filters=filters,
     )
     rows = np.random.default_rng(7).permutation(table.num_rows)[:4020]
-    few, rest = table.take(pa.array(rows[:20])), table.take(pa.array(rows[20:]))
-    pq.write_table(few, tmp_path / "few.parquet")
-    pq.write_table(rest, tmp_path / "rest.parquet")
+    pq.write_table(table.take(pa.array(rows[:20])), tmp_path / "few.parquet")
+    pq.write_table(table.take(pa.array(rows[20:])), tmp_path / "rest.parquet")
     machine = load_machine(device, table=True).id
-    found = calibrate(tmp_path / "few.parquet", machine, suite="gemm", out=tmp_path / "mine.yaml")
-    assert found["gained"]
     before = validate(tmp_path / "rest.parquet", suite="gemm", on=machine)["metrics"]["latency"]
+    found = calibrate(tmp_path / "few.parquet", machine, suite="gemm", out=tmp_path / "mine.yaml")
+    assert found["gained"], before
     after = validate(tmp_path / "rest.parquet", suite="gemm", on=str(tmp_path / "mine.yaml"))["metrics"]["latency"]
-    print(name, before, after)
-    assert after["median_ape"] < 0.8 * before["median_ape"]
+    print(device, framework, before, after, found["calibrations"][0]["factors"])
+    assert after["median_ape"] < 0.7 * before["median_ape"]
     assert after["mape"] < before["mape"]
     assert 0.6 < after["coverage_80"] < 0.95

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+
+from .arrays import map_arrays
+
+# (index of one point of each sort, sort of every point)
+Folded = tuple[np.ndarray, np.ndarray]
 
 SPAN = 1 << 18  # whole numbers within this range are told apart by a table; more sorts than this by sorting
 
@@ -29,7 +35,7 @@ def fold(
     arrays: Sequence[np.ndarray],
     worth: float = 0.5,
     number: Callable[[np.ndarray], tuple[np.ndarray, int]] = numbered,
-) -> tuple[np.ndarray, np.ndarray] | None:
+) -> Folded | None:
     """(index of one point of each sort, sort of every point), or None where folding gains nothing.
 
     Args:
@@ -50,3 +56,8 @@ def fold(
     first = np.empty(sorts, dtype=np.intp)
     first[code[::-1]] = np.arange(code.size - 1, -1, -1)
     return first, code
+
+
+def at_points(record: Any, points: np.ndarray, size: int) -> Any:
+    """A record with every array of ``size`` points cut to (or spread over) some of them; other arrays stay."""
+    return map_arrays(record, lambda a: a[points] if a.shape == (size,) else a)

@@ -14,11 +14,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
-import numpy as np
-
-from .._foundation.arrays import Value, map_arrays, maximum, minimum, where
+from .._foundation.arrays import Value, maximum, minimum, where
+from .._foundation.folding import Folded, at_points
 from ..hardware.machine import Machine, OperatingPoint
 from ..lowering.kernels import Kernel, KernelValues
 from . import families  # noqa: F401  registers what each family sees
@@ -28,9 +26,6 @@ from .calibration.samples import architecture_of
 from .calibration.seen import SEERS, Seen
 from .calibration.store import shipped
 from .cost import Conditions, Cost, bound_of
-
-# Indices of points that stand for all, and which of them each point equals (engine.folding).
-Folded = tuple[np.ndarray, np.ndarray]
 
 
 def calibrate(
@@ -75,11 +70,6 @@ def calibrate(
     if local is not None:
         found, basis = localised(part, found, local), f"{basis} + local {seen.family}"
     return _bent(cost, seen, bent(part, found, seen.terms, cost.limit), machine, basis)
-
-
-def at_points(record: Any, points: np.ndarray, size: int) -> Any:
-    """A record with every array of ``size`` points cut to (or spread over) some of them; other arrays stay."""
-    return map_arrays(record, lambda a: a[points] if a.shape == (size,) else a)
 
 
 def _bends(part: Part, key: Mapping[str, str], coords: Mapping[str, Value]) -> Bends:

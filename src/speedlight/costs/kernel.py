@@ -39,9 +39,13 @@ def ask(table: str, machine: Machine, texts: Mapping[str, str], sizes: Mapping[s
         expected = "sizes " + ", ".join(rules.numbers) + " and texts " + ", ".join(rules.texts)
         raise BadInput(f"a question about {table} {named}", expected=expected)
     try:
-        columns = dict(zip(sizes, np.broadcast_arrays(*(np.asarray(v, dtype=float) for v in sizes.values())), strict=True))
+        columns = dict(
+            zip(sizes, np.broadcast_arrays(*(np.asarray(v, dtype=float) for v in sizes.values())), strict=True)
+        )
     except ValueError:
-        raise BadInput(f"sizes of a {table} have different lengths", expected="numbers, or arrays of one length") from None
+        raise BadInput(
+            f"sizes of a {table} have different lengths", expected="numbers, or arrays of one length"
+        ) from None
     columns = {name: np.ascontiguousarray(values.reshape(-1)) for name, values in columns.items()}
     rows = len(next(iter(columns.values())))
     folded = fold(list(columns.values())) if rows >= FOLD_FROM else None

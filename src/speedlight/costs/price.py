@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .._foundation.arrays import Value, maximum
+from .._foundation.folding import Folded, at_points
 from ..hardware.machine import Engine, Machine, OperatingPoint
 from ..lowering.kernels import Kernel, KernelValues
 from . import collective, matrix, residency
@@ -40,6 +41,7 @@ def price(
     machine: Machine,
     point: OperatingPoint = OperatingPoint(),
     conditions: Conditions = Conditions(),
+    folded: Folded | None = None,
 ) -> Cost:
     """Cost of one instance.
 
@@ -48,6 +50,7 @@ def price(
         machine: where.
         point: clocks relative to the spec sheet.
         conditions: residency and whether the launch floor applies.
+        folded: points whose sizes are equal although rates differ; what depends on sizes alone is worked out once.
     """
     engine = machine.engine
     busy: dict[str, Value] = {}
@@ -58,7 +61,7 @@ def price(
         latency = _message(kernel, values, machine, point, busy, least)
         main: Value = 0.0
     else:
-        flops, dense = _compute(kernel, values, machine, point, busy, least)
+        flops, dense = _compute(kernel, values, machine, point, busy, least, folded)
         busy = {resource: seconds / conditions.throttle for resource, seconds in busy.items()}
         main = _memory(kernel, values, machine, point, conditions, busy, least)
         latency = engine.launch_latency_s * maximum(values.launches, 0.0) if conditions.device_latency else 0.0
@@ -78,12 +81,16 @@ def price(
 
 def _compute(
     kernel: Kernel, values: KernelValues, machine: Machine, point: OperatingPoint, busy: dict[str, Value],
-    least: dict[str, Value],
+    least: dict[str, Value], folded: Folded | None,
 ) -> tuple[Value, Value]:  # fmt: skip
     engine = machine.engine
     flops: Value = 0.0
     dense: Value = 0.0
-    ratio = _waste(kernel, values, engine)
+    if folded is None:
+        ratio = _waste(kernel, values, engine)
+    else:
+        points, sorts = folded
+        ratio = at_points(_waste(kernel, at_points(values, points, sorts.size), engine), sorts, points.size)
     vector = peak_for(machine, "vector", "fp32", None, point).flops
     for work, amount, unmasked in zip(kernel.work, values.flops, values.dense, strict=True):
         if work.unit == "matmul":

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .._foundation.arrays import Value, shape_of
-from ..costs.calibrated import Folded, at_points, calibrate
+from .._foundation.folding import Folded, at_points
+from ..costs.calibrated import calibrate
 from ..costs.cost import Conditions, Cost, largest
 from ..costs.price import price
 from ..hardware.machine import Machine, OperatingPoint
@@ -116,5 +117,5 @@ def _cost(
         few = at_points(numbers, points, sorts.size)
         whole: Cost = at_points(_cost(kernel, few, machine, point, conditions, fitted, rigid, None), sorts, points.size)
         return whole
-    cost = price(kernel, numbers, machine, point, conditions)
+    cost = price(kernel, numbers, machine, point, conditions, folded)
     return calibrate(kernel, numbers, machine, point, conditions, cost, folded) if fitted else cost

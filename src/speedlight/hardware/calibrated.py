@@ -29,41 +29,47 @@ def base_of(on: str) -> str:
     return base_of(str(beside)) if spec.machine.endswith((".yaml", ".yml", ".json")) else base_of(spec.machine)
 
 
-def write_calibrations(path: Path, base: str, machine: Machine, found: Iterable[LocalCalibration]) -> Path:
-    """Write a calibrated machine; entries the file has for other families and frameworks are kept.
-
-    Args:
-        path: the file; made, or merged into.
-        base: id or path of the machine the calibrations are layered over (:func:`base_of`).
-        machine: that machine, with the calibrations it was loaded with, which are kept likewise.
-        found: the new ones.
+def calibrated_file(path: Path, base: str) -> CalibratedSpec | None:
+    """What a file to be written holds already, or None where it is yet to be made.
 
     Raises:
         BadInput: if the file is of another machine, or no machine file that was written here.
     """
+    if not path.exists():
+        return None
+    old = _read(path)
+    if not isinstance(old, CalibratedSpec):
+        raise BadInput(f"{path} is a machine of its own", expected="a new file, or one that calibrate wrote")
+    own = base_of(str(path))
+    if own != base and not (os.path.exists(own) and os.path.exists(base) and os.path.samefile(own, base)):
+        raise BadInput(f"{path} calibrates {old.machine}, not {base}", hint="give --out another name")
+    return old
+
+
+def write_calibrations(path: Path, base: str, machine: Machine, found: Iterable[LocalCalibration]) -> Path:
+    """Write a calibrated machine; entries the file has for other families and frameworks are kept.
+
+    Args:
+        path: the file; made, or merged into (:func:`calibrated_file`).
+        base: id or path of the machine the calibrations are layered over (:func:`base_of`).
+        machine: that machine, with the calibrations it was loaded with, which are kept likewise.
+        found: the new ones.
+    """
+    import yaml
+
     own = {(c.family, c.framework): _spec(c) for c in machine.calibrations}
     named = f"{machine.device_id}-calibrated"
-    if path.exists():
-        old = _read(path)
-        if not isinstance(old, CalibratedSpec):
-            raise BadInput(f"{path} is a machine of its own", expected="a new file, or one that calibrate wrote")
-        if base_of(str(path)) != base and not _same(base_of(str(path)), base):
-            raise BadInput(f"{path} calibrates {old.machine}, not {base}", hint="give --out another name")
+    old = calibrated_file(path, base)
+    if old is not None:
         named = old.id
         own |= {(c.family, c.framework): c for c in old.calibration}
     own |= {(c.family, c.framework): _spec(c) for c in found}
     entries = [own[place] for place in sorted(own)]
     reference = os.path.relpath(base, path.parent) if base.endswith((".yaml", ".yml", ".json")) else base
     data = {"schema": SCHEMA_VERSION, "sort": "calibrated", "id": named, "machine": reference}
-    import yaml
-
     text = yaml.safe_dump({**data, "calibration": [_plain(e) for e in entries]}, sort_keys=False, allow_unicode=True)
     write_atomically(path, text)
     return path
-
-
-def _same(one: str, other: str) -> bool:
-    return os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)
 
 
 def _read(path: Path) -> object:

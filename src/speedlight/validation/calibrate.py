@@ -16,7 +16,7 @@ from ..costs.calibration.points import LEAST, Found, Points, calibrated, distinc
 from ..costs.calibration.samples import TABLES, Samples, TableRules, Target, as_floats, assemble
 from ..costs.calibration.store import shipped
 from ..evidence.tables import Table, codes_of, read_table
-from ..hardware.calibrated import base_of, write_calibrations
+from ..hardware.calibrated import base_of, calibrated_file, write_calibrations
 from ..hardware.catalogue import load_machine
 from ..hardware.machine import LocalCalibration, Machine, PointErrors
 from .metrics import finite
@@ -72,6 +72,8 @@ def calibrate(
     start = time.perf_counter()
     machine = load_machine(on)
     base = base_of(on)
+    if out is not None:
+        calibrated_file(Path(out), base)  # refused before anything is fitted
     table = read_table(path)
     rules = rules_for(table, suite)
     inputs = inputs_of(rules, table, framework)

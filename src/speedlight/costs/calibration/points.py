@@ -23,7 +23,7 @@ from .predict import looks
 from .samples import Family, Samples
 
 PRIOR, PRIOR_TOTAL = 0.3, 0.5  # standard deviations of log factors before anything is measured
-NOISE = (0.02, 0.05, 0.1, 0.2, 0.4)  # standard deviations of log time to choose from
+NOISE = (0.05, 0.1, 0.2, 0.4)  # standard deviations of log time to choose from
 LEAST = 3  # distinct points
 ENOUGH = 8  # distinct points from which terms get factors of their own
 ALONE = 20  # distinct points up to which each is left out alone

@@ -20,9 +20,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-import numpy as np
-
-from ..._foundation.arrays import Value, ceil, minimum, where
+from ..._foundation.arrays import Value, ceil, log2, minimum, where
 from ..._foundation.formats import bytes_per_element
 from ...hardware.machine import Machine, OperatingPoint
 from ..calibration.blocks import Axis, Block
@@ -118,33 +116,52 @@ FAMILY = Family(
 
 def view(shape: Shape, limit: Value, machine: Machine) -> View:
     """The view of one decode attention."""
+    return View(terms_of(shape, machine), coords_of(shape, machine), limit)
+
+
+def terms_of(shape: Shape, machine: Machine) -> dict[str, Value]:
+    """Seconds at the machine's rates, operands as warm as a repeated benchmark keeps them."""
     engine, main, near = machine.engine, machine.main, machine.last_cache
-    length = shape.cached + shape.new
-    span = minimum(length, shape.window)
-    kv_bytes, own_bytes = bytes_per_element(shape.kv), bytes_per_element(shape.dtype)
-    pairs = shape.batch * shape.kv_heads
-    group = shape.heads / shape.kv_heads
-    dims = shape.qk_dim + shape.v_dim
-    stored = shape.qk_dim if shape.one_buffer else dims
-    total = pairs * span * stored * kv_bytes + shape.batch * shape.heads * dims * own_bytes
+    total, pairs, group = _sizes(shape)
+    span = minimum(shape.cached + shape.new, shape.window)
     matmul = peak_for(machine, "matmul", shape.dtype, None, OperatingPoint()).flops
     cache_bytes, cache_rate = (near.capacity_bytes, near.bandwidth) if near is not None else (1.0, main.bandwidth)
-    terms = {
+    latency = where(main.latency_s > 0, main.latency_s, 5e-7)
+    return {
         "memory": total * cold_share(total, cache_bytes) / main.bandwidth,
         "cache": total / cache_rate,
-        "matmul": 2.0 * pairs * ceil(group / 16.0) * 16.0 * span * dims / matmul,
-        "items": pairs / engine.units * where(main.latency_s > 0, main.latency_s, 5e-7),
+        "matmul": 2.0 * pairs * ceil(group / 16.0) * 16.0 * span * (shape.qk_dim + shape.v_dim) / matmul,
+        "items": pairs / engine.units * latency,
         "launch": engine.launch_latency_s,
-        "chain": DEPENDENT * where(main.latency_s > 0, main.latency_s, 5e-7),
+        "chain": DEPENDENT * latency,
     }
-    coords = {
-        "pairs": np.log2(pairs / engine.units), "span": np.log2(span), "length": np.log2(length),
-        "group": np.log2(group), "dim": np.log2(shape.qk_dim), "cache": np.log2(total / cache_bytes),
-        "batch": np.log2(shape.batch), "heads": np.log2(shape.heads), "kv": np.log2(shape.kv_heads),
-        "work": np.log2(pairs), "rows": np.log2(shape.batch * shape.heads), "excess": np.log2(length / span), "window": 1.0 * (shape.window < NO_WINDOW),
-        "shared": 1.0 * (group > 1.0), "stored": kv_bytes + 0.0 * span,
+
+
+def coords_of(shape: Shape, machine: Machine) -> dict[str, Value]:
+    """Sizes, work items over units, bytes over cache: nothing with a rate in it."""
+    near = machine.last_cache
+    total, pairs, group = _sizes(shape)
+    length = shape.cached + shape.new
+    log_length, log_pairs, log_batch, log_heads = log2(length), log2(pairs), log2(shape.batch), log2(shape.heads)
+    log_span = minimum(log_length, log2(shape.window))
+    return {
+        "pairs": log_pairs - log2(machine.engine.units), "span": log_span, "length": log_length,
+        "group": log2(group), "dim": log2(shape.qk_dim),
+        "cache": log2(total) - log2(near.capacity_bytes if near is not None else 1.0),
+        "batch": log_batch, "heads": log_heads, "kv": log2(shape.kv_heads), "work": log_pairs,
+        "rows": log_batch + log_heads, "excess": log_length - log_span, "window": 1.0 * (shape.window < NO_WINDOW),
+        "shared": 1.0 * (group > 1.0), "stored": bytes_per_element(shape.kv) + 0.0 * length,
     }  # fmt: skip
-    return View(terms, coords, limit)
+
+
+def _sizes(shape: Shape) -> tuple[Value, Value, Value]:
+    """Bytes of everything read and written, work items (sequences × KV heads), query heads of a KV head."""
+    pairs = shape.batch * shape.kv_heads
+    dims = shape.qk_dim + shape.v_dim
+    stored = shape.qk_dim if shape.one_buffer else dims
+    span = minimum(shape.cached + shape.new, shape.window)
+    own = shape.batch * shape.heads * dims * bytes_per_element(shape.dtype)
+    return pairs * span * stored * bytes_per_element(shape.kv) + own, pairs, shape.heads / shape.kv_heads
 
 
 def view_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:

@@ -14,7 +14,6 @@ from ..._foundation.arrays import Value, maximum
 from ..._foundation.formats import number_format
 from ...hardware.machine import Machine, OperatingPoint
 from ...lowering.kernels import Kernel, KernelValues
-from ..calibration.samples import View
 from ..calibration.seen import SEERS, Seen
 from ..cost import Conditions, Cost
 from . import attention_decode, attention_prefill
@@ -53,11 +52,10 @@ def see(
         )  # fmt: skip
 
     def coords(at: KernelValues, under: Conditions) -> Mapping[str, Value]:
-        found = family.view(shape(at), 0.0, machine).coords
+        found = family.coords_of(shape(at), machine)
         return {**found, "cache": maximum(found["cache"], COLD)}
 
-    seen: View = family.view(shape(values), 0.0, machine)
-    terms = {name: seconds / conditions.throttle for name, seconds in seen.terms.items()}
+    terms = {name: seconds / conditions.throttle for name, seconds in family.terms_of(shape(values), machine).items()}
     terms["memory"] = cost.bytes / (machine.main.bandwidth * point.memory_clock)
     if not conditions.device_latency:
         terms["launch"] = 0.0

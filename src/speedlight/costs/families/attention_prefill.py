@@ -205,3 +205,13 @@ TABLES.register("attention_encoder")(
         key=key,
     )
 )
+
+
+def terms_of(shape: Shape, machine: Machine) -> Mapping[str, Value]:
+    """Seconds at the machine's rates."""
+    return view(shape, 0.0, machine).terms
+
+
+def coords_of(shape: Shape, machine: Machine) -> Mapping[str, Value]:
+    """Nothing with a rate in it."""
+    return view(shape, 0.0, machine).coords

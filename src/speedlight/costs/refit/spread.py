@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import norm as normal
+from scipy.stats import t as student
 
 from ..calibration.model import Fitted, Spread
 from ..calibration.samples import Family
@@ -15,6 +17,7 @@ from .train import evaluate
 
 FLOOR = 2e-3  # residuals below this are rounding of the measurement
 LEAST = 50  # rows from which a class gets quantiles of its own
+SIGNED = 4  # units from which residuals can tell on which side the next one is likely to fall
 INTERVAL = (0.1, 0.9)
 
 
@@ -63,23 +66,37 @@ def _add_quantiles(
     rows: Left,
     z: np.ndarray,
 ) -> None:
-    """Quantiles of z over all rows of a depth (each device × framework counts alike), and by class where known."""
+    """Quantiles of z over all rows of a depth (each device × framework counts alike), and by class where known.
+
+    What is left out together errs together: the next group (or device) is a draw from as many as there are, so that few of
+    them widen the interval by Student's t over the normal quantile.
+    """
     data = rows.data
+    unit = rows.group if depth == "known" else data.keys["device"]
     for fields in ((), ("device", "framework"), ("device", "framework", "kernel")):
         classes, inverse = data.classes(fields)
         # A shape group counts once, however many rows it has: coverage is judged by groups.
         _, joint = np.unique(rows.group * np.int64(len(classes)) + inverse, return_inverse=True)
         weight = 1.0 / np.bincount(joint)[joint]
+        if not fields:
+            _, kind = data.classes(("device", "framework"))
+            weight = weight / np.bincount(kind, weights=weight)[kind]
         for number, cls in enumerate(classes):
             own = np.flatnonzero(inverse == number)
-            if not fields:
-                _, kind = data.classes(("device", "framework"))
-                weight = weight / np.bincount(kind, weights=weight)[kind]
             if not fields or (depth == "known" and own.size >= LEAST):
-                quantiles[(depth, *cls)] = weighted_quantiles(z[own], weight[own])
+                units = np.unique(unit[own]).size
+                low, high = weighted_quantiles(z[own], weight[own])
+                if units < SIGNED:
+                    low, high = -max(-low, high), max(-low, high)
+                quantiles[(depth, *cls)] = (low * few(units), high * few(units))
     classes, inverse = data.classes(("device", "framework"))
     means = np.bincount(inverse, weights=z) / np.bincount(inverse)
     shared[depth] = float(np.clip(np.var(means) / max(float(np.var(z)), 1e-12), 0.0, 1.0))
+
+
+def few(units: int) -> float:
+    """How much wider an interval from this many independent units is than one from many."""
+    return float(student.ppf(INTERVAL[1], max(units - 1, 1)) / normal.ppf(INTERVAL[1]))
 
 
 def weighted_quantiles(z: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
