@@ -26,6 +26,7 @@ class Conditions:
             (a benchmark loops on the same operands, so that all of them may sit in a cache).
         weights_bytes: all weights of the program: when they fit a cache they may stay there from step to step.
         device_latency: whether the launch floor applies.
+        step: the kind of step (``decode``, ``prefill`` …), which decides the kernels a stack takes.
         throttle: core clock under the power limit over the operating point's; slows what we expect, not the limit.
     """
 
@@ -33,6 +34,7 @@ class Conditions:
     weights_bytes: Value = float("inf")
     device_latency: bool = True
     throttle: Value = 1.0
+    step: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ def evaluate_step(
     env = bindings(step, dims, symbols)
     groups = [{k: float(v) if isinstance(v, int) else v for k, v in g.env().items()} for g in step.groups]
     ledger = plan.ledger.evaluate(env, groups, machine.main.capacity_bytes, stack)
-    conditions = Conditions("in-model", ledger.by_class["weights"], stack.device_latency, throttle)
+    conditions = Conditions("in-model", ledger.by_class["weights"], stack.device_latency, throttle, step.name)
     issue = 0.0 if step.name in stack.host.graphs else stack.host.launch_s
     least: dict[str, Value] = {}
     flops: Value = 0.0

@@ -32,14 +32,12 @@ def draws(index: int) -> tuple[float, ...]:
 
 def interval(parts: Parts, time: Value, limit: Value) -> tuple[Value, Value]:
     """(low, high): the central 80 % of the total over the joint draws; low ≤ time ≤ high, low ≥ limit."""
-    keys: dict[
-        tuple[str, ...], list[Value]
-    ] = {}  # key → seconds, seconds towards low, towards high, of its shared part
+    # By error key, the seconds its shared part adds at one standard normal's 80 % point: (downwards, upwards).
+    keys: dict[tuple[str, ...], list[Value]] = {}
     own_low: Value = 0.0
     own_high: Value = 0.0
     gap: Value = 0.0
-    for seconds, low, high, shared, key in _kernels(parts):
-        down, up = seconds * (1.0 - np.exp(low)), seconds * (np.exp(high) - 1.0)
+    for down, up, shared, key in _kernels(parts):
         entry = keys.setdefault(key, [0.0, 0.0])
         entry[0], entry[1] = entry[0] + down * shared**0.5, entry[1] + up * shared**0.5
         own_low, own_high = own_low + (down * down) * (1.0 - shared), own_high + (up * up) * (1.0 - shared)
@@ -52,19 +50,16 @@ def interval(parts: Parts, time: Value, limit: Value) -> tuple[Value, Value]:
     return minimum(time, maximum(time - UNIT * down, limit)), time + UNIT * up
 
 
-def _kernels(parts: Parts) -> Iterable[tuple[Value, Value, Value, float, tuple[str, ...]]]:
-    """(seconds in the call, log low, log high, shared share, error key) of every kernel."""
+def _kernels(parts: Parts) -> Iterable[tuple[Value, Value, float, tuple[str, ...]]]:
+    """(seconds to the interval's low end, to its high end, shared share, error key) of every kernel in the call."""
     for step, weight, nodes in parts.results:
         for _, _, kernels in step.blocks:
             for priced in kernels:
                 cost = priced.cost
-                yield (
-                    weighted(cost.time * priced.count, weight, nodes),
-                    cost.low,
-                    cost.high,
-                    cost.shared,
-                    cost.error_key,
-                )
+                seconds = cost.time * priced.count
+                down = weighted(seconds * (1.0 - np.exp(cost.low)), weight, nodes)
+                up = weighted(seconds * (np.exp(cost.high) - 1.0), weight, nodes)
+                yield down, up, cost.shared, cost.error_key
 
 
 def _spread(sources: list[tuple[Value, Value]], gap: Value) -> tuple[Value, Value]:

@@ -56,7 +56,9 @@ def rests_on(result: Mapping[str, Any]) -> str:
 def on_which(on: Mapping[str, Any]) -> str:
     """The machine stated, and what its owner measured, in a phrase."""
     layered = ", ".join(f"{c['family']} of {c['framework'] or 'no library'}" for c in on["calibrations"])
-    return f"rows that name no other device: {on['id']}" + (f" with its own calibration of {layered}" if layered else "")
+    return f"rows that name no other device: {on['id']}" + (
+        f" with its own calibration of {layered}" if layered else ""
+    )
 
 
 def _bars(result: Mapping[str, Any]) -> Any:

@@ -35,9 +35,9 @@ def see(
     if stored not in TABLE_FORMATS or used not in TABLE_FORMATS or np.any(values.dims["qk_dim"] > 512.0):
         return None
     d = values.dims
-    decode = bool(np.all(d["rows"] == d["seqs"]))
-    if not decode and not np.all(d["keys"] <= d["rows"]):  # a prompt on cached tokens, or a mixture of steps
-        return None
+    decode = conditions.step == "decode"
+    if (decode and not np.all(d["rows"] == d["seqs"])) or (not decode and np.any(d["keys"] > d["rows"])):
+        return None  # several new tokens a sequence in decoding; a prompt on cached tokens
     family = attention_decode if decode else attention_prefill
     window = kernel.attrs.get("window")
 
