@@ -84,7 +84,7 @@ def evaluate_step(
     laid: list[tuple[Value, list[tuple[Value, Value]]]] = []
     rows: list[tuple[str, str, tuple[PricedKernel, ...]]] = []
     folding = Folding(env, groups)
-    rigid = not shape_of((machine, point, conditions))
+    rigid = folding.possible and not shape_of((machine, point, conditions))  # a walk through the machine: only if used
     evaluated = plan.program.evaluate(env, groups)
     for block, needs, (count, values) in zip(plan.program.blocks, plan.program.needs, evaluated, strict=True):
         instances = count if block.phase == "optimizer" else count * step.repeats

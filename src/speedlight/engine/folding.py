@@ -34,6 +34,11 @@ class Folding:
         self._folded: dict[frozenset[str], tuple[np.ndarray, np.ndarray] | None] = {}
         self._numbers: dict[int, tuple[np.ndarray, int]] = {}
 
+    @property
+    def possible(self) -> bool:
+        """Whether there are arrays worth looking at."""
+        return bool(self._arrays)
+
     def of(self, names: frozenset[str]) -> tuple[np.ndarray, np.ndarray] | None:
         """(index of one point of each sort, sort of every point) for what depends on ``names``; None to price all."""
         used = frozenset(names & self._arrays.keys())
