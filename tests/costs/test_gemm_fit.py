@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from speedlight.costs.calibration.samples import TABLES, assemble
 from speedlight.costs.calibration.store import shipped
 from speedlight.costs.families.gemm import FORMATS, coords_of, path_of, terms_of
-from speedlight.costs.kernel import ask
+from speedlight.costs.kernel import ask, ask_one
 from speedlight.hardware.catalogue import load_machine
 
 MACHINES = ("h100-sxm-80gb", "b200-sxm-180gb", "a100-sxm-80gb", "rtx-4090", "arc-pro-b60", "mi300x")
@@ -85,6 +85,16 @@ def test_equal_shapes_are_priced_once_and_alike():
     for i in (0, 777, 19_999):
         one = ask("gemm", machine, {"gemm_dtype": "fp8", "framework": "vllm"}, {"m": m[i], "n": n[i], "k": k[i]})
         assert one.seconds[0] == pytest.approx(said.seconds[i], rel=1e-6)
+
+
+def test_one_point_is_what_an_array_of_it_says():
+    machine = load_machine("h100-sxm-80gb")
+    texts = {"gemm_dtype": "fp8_block", "framework": "vllm"}
+    for m in (1, 7, 4096):
+        sizes = {"m": m, "n": 7168, "k": 2048}
+        one, many = ask_one("gemm", machine, texts, sizes), ask("gemm", machine, texts, sizes)
+        assert one.time == pytest.approx(many.seconds[0], rel=1e-9)
+        assert one.depth == many.depth[0]
 
 
 def test_every_format_is_answered_where_it_can_run():

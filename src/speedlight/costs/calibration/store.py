@@ -17,6 +17,7 @@ from ..._foundation.errors import BadFile
 from ..._foundation.files import write_atomically
 from .blocks import Axis, Block
 from .choice import Choice, Tree
+from .header import read_header
 from .model import Fit, Fitted, Part, Spread
 
 
@@ -71,6 +72,7 @@ def load(data: bytes, where: str) -> Fit:
             values = archive["values"].astype(np.float32)
         parts = {tuple(p["partition"]): _part(p, values) for p in header.pop("parts")}
         partition = tuple(header.pop("partition"))
+        read_header(header, where)
         return Fit(header["family"], header, partition, parts)
     except (ValueError, KeyError, OSError, TypeError, EOFError) as error:
         raise BadFile(

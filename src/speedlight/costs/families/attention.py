@@ -30,6 +30,15 @@ from ..price import price
 FORMATS = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32", "fp8": "fp8"}
 NO_WINDOW = 2.0**20  # longer than any context: every key is seen
 
+# What the tables of causal attention share.
+NUMBERS = {
+    "batch_size": 1.0, "isl": 1.0, "num_heads": 1.0, "num_key_value_heads": 0.0, "head_dim": 1.0, "window_size": -1.0,
+    "step": 0.0,
+}  # fmt: skip
+OPTIONAL = {"window_size": -1.0, "num_key_value_heads": 0.0}
+TEXTS = ("framework", "version", "attn_dtype", "kv_cache_dtype", "kernel_source")
+GROUP = ("num_heads", "num_key_value_heads", "head_dim", "window_size")
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:

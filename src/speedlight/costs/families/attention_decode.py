@@ -26,6 +26,7 @@ from ...hardware.machine import Machine, OperatingPoint
 from ..calibration.blocks import Axis, Block
 from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View
 from ..price import peak_for
+from . import attention
 from .attention import NO_WINDOW, Shape, cold_share, cost_of, key, shape_of
 
 DEPENDENT = 10.0  # steps of the shortest kernel: page table, query, keys, values, sum; and again where splits combine
@@ -175,13 +176,10 @@ TABLES.register("attention_decode")(
         name="attention_decode",
         targets=(Target("latency", FAMILY, view_row),),
         measured=("latency",),
-        numbers={
-            "batch_size": 1, "isl": 1, "num_heads": 1, "num_key_value_heads": 0, "head_dim": 1, "window_size": -1,
-            "step": 0,
-        },
-        optional={"window_size": -1.0, "num_key_value_heads": 0.0},
-        texts=("framework", "version", "attn_dtype", "kv_cache_dtype", "kernel_source"),
-        group=("num_heads", "num_key_value_heads", "head_dim", "window_size"),
+        numbers=attention.NUMBERS,
+        optional=attention.OPTIONAL,
+        texts=attention.TEXTS,
+        group=attention.GROUP,
         slices=("device", "kv_cache_dtype", "framework"),
         key=key,
     )
