@@ -64,6 +64,8 @@ class Block:
         per: key fields that each have a table of their own; () for one table shared by all.
         smooth: weight of squared second differences along each axis when fitting.
         ridge: weight of squared values when fitting: how strongly a class must disagree with what is shared.
+        flat: weight of squared first differences beside the second ones: beyond the last measured node a table then
+            goes on level; with 0 it goes on along its last slope.
     """
 
     term: str
@@ -71,6 +73,7 @@ class Block:
     per: tuple[str, ...] = ()
     smooth: tuple[float, ...] = ()
     ridge: float = 1e-2
+    flat: float = 0.0
 
     @cached_property
     def size(self) -> int:

@@ -6,11 +6,12 @@ operands) through main memory; the passes over tokens and rows around the produc
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..._foundation.arrays import Value, ceil, maximum, minimum
+from ..._foundation.arrays import Value, ceil, maximum, minimum, where
 from ..._foundation.formats import bytes_per_element, multiply_format, number_format
 from ...hardware.machine import Machine, OperatingPoint
 from ..calibration.blocks import Axis, Block
@@ -29,52 +30,64 @@ GROUPS = {
     "int4_wo": "weight-only", "w4a16_mxfp4": "weight-only",
 }  # fmt: skip
 
-KERNEL = ("kernel",)
-ARCHITECTURE = ("architecture", "kernel", "format")
+CODE = ("implementation",)
+KIN = ("implementation", "format")
+ARCHITECTURE = ("architecture", "framework", "implementation", "format")
+STACK = ("architecture", "framework", "kernel", "format")
 DEVICE = ("device", "framework", "version", "kernel", "format")
 
-M, M2 = Axis("m", 0, 14), Axis("m", 0, 14, 2)
-T2, T3 = Axis("t", 0, 14, 2), Axis("t", 0, 15, 3)
+FLAT = 0.3
+M, M2, M3 = Axis("m", 0, 14), Axis("m", 0, 14, 2), Axis("m", 0, 15, 3)
+T, T2, T3 = Axis("t", 0, 14), Axis("t", 0, 14, 2), Axis("t", 0, 15, 3)
 H, F2 = Axis("h", 10, 13), Axis("f", 4, 14, 2)
-WIDE, TALL = Axis("wide", -8, 8), Axis("tall", -6, 10, 2)
+WAVES, CACHE = Axis("wide", -8, 8), Axis("cache", -8, 7)
+ROWS = Axis("rows", 0, 20, 2)
+ONE = Axis("one", 0, 1)
+STEP = Axis("step", 0, 10)
+
+
+def surface(per: tuple[str, ...], ridge: float) -> tuple[Block, ...]:
+    """What is particular to a class."""
+    found = (
+        Block("total", (Axis("mean", -8, 12, 0.5), Axis("ep", 0, 8, 2), Axis("even", 0, 1)), per, (0.1, 0.3, 0.3)),
+        Block("total", (Axis("mean", -8, 12, 0.5), F2), per, (0.1, 0.3)),
+        Block("total", (STEP, F2), per, (0.01, 0.3)),
+        Block("total", (Axis("mean", -8, 12, 2), F2, H), per, (0.1, 0.3, 0.3)),
+        Block("total", (Axis("rows", 0, 20), H), per, (0.1, 0.3)),
+        Block("total", (Axis("d", 0, 9), M), per, (0.1, 0.1)),
+        Block("total", (Axis("flops", 20, 44, 2), Axis("bytes", 16, 34, 2)), per, (0.1, 0.1)),
+    )
+    return tuple(dataclasses.replace(block, ridge=ridge, flat=FLAT) for block in found)
+
 
 FAMILY = Family(
     name="moe",
-    parallel=("matmul", "memory"),
-    serial=("launch", "tokens"),
+    parallel=("matmul", "padded", "rounds", "memory", "stream"),
+    serial=("launch", "gather", "middle", "combine"),
     power=2.5,
     shared=(
         Block("matmul", (M, F2), (), (0.3, 0.3)),
-        Block("matmul", (WIDE, H), (), (0.3, 0.3)),
-        Block("memory", (Axis("cache", -8, 7),), (), (0.3,)),
-        Block("memory", (WIDE, H), (), (0.3, 0.3)),
-        Block("memory", (TALL, F2), (), (0.3, 0.3)),
-        Block("launch", (T2, Axis("e", 4, 10, 2)), (), (0.3, 0.3)),
+        Block("matmul", (H,), (), (0.3,)),
+        Block("padded", (STEP, F2), (), (0.01, 0.3)),
+        Block("rounds", (STEP, F2), (), (0.01, 0.3)),
+        Block("stream", (STEP, F2), (), (0.01, 0.3)),
+        Block("stream", (WAVES,), (), (0.3,)),
+        Block("memory", (CACHE,), (), (0.3,)),
+        Block("memory", (STEP,), (), (0.01,)),
+        Block("memory", (WAVES, H), (), (0.3, 0.3)),
+        Block("memory", (Axis("tall", -6, 10, 2), F2), (), (0.3, 0.3)),
+        Block("launch", (Axis("rows", 0, 20, 4), Axis("e", 4, 10, 2)), (), (0.3, 0.3)),
         Block("launch", (H, F2), (), (0.3, 0.3)),
-        Block("tokens", (Axis("cache_a", -10, 6, 2),), (), (0.3,)),
-        Block("matmul", (M2,), KERNEL, (0.1,), 0.03),
-        Block("memory", (Axis("cache", -8, 8, 4),), KERNEL, (0.1,), 0.03),
-        Block("memory", (Axis("m", 0, 15, 3), ), KERNEL, (0.1,), 0.03),
-        Block("launch", (Axis("h", 10, 13, 3),), KERNEL, (0.3,), 0.03),
-        Block("launch", (Axis("f", 4, 14, 5),), KERNEL, (0.3,), 0.03),
-        Block("launch", (T3,), KERNEL, (0.3,), 0.03),
-        Block("tokens", (T3,), KERNEL, (0.3,), 0.03),
-        Block("matmul", (Axis("m", 0, 15, 3),), ARCHITECTURE, (0.3,), 0.03),
-        Block("memory", (Axis("cache", -8, 8, 4),), ARCHITECTURE, (0.3,), 0.03),
-        Block("launch", (Axis("t", 0, 14, 7),), ARCHITECTURE, (0.3,), 0.03),
-        Block("tokens", (Axis("t", 0, 14, 7),), ARCHITECTURE, (0.3,), 0.03),
+        Block("gather", (ROWS,), (), (0.3,)),
+        Block("middle", (ROWS,), (), (0.3,)),
+        Block("combine", (ROWS,), (), (0.3,)),
+        *(Block(term, (axis,), per, (0.01 if axis is STEP else 0.3,), 0.03) for per in (CODE, ARCHITECTURE) for term, axis in (
+            ("matmul", M3), ("padded", STEP), ("rounds", STEP), ("stream", STEP), ("memory", Axis("cache", -8, 8, 4)),
+            ("memory", STEP),
+            ("launch", Axis("rows", 0, 20, 10)), ("launch", Axis("h", 10, 13, 3)), ("launch", Axis("f", 4, 14, 5)),
+            ("gather", ONE), ("middle", ONE), ("combine", ONE))),
     ),
-    local=(
-        (
-            Block(
-                "total", (Axis("t", 0, 14, 0.5), Axis("ep", 0, 8, 2), Axis("even", 0, 1)), DEVICE, (0.1, 0.3, 0.3), 0.03
-            ),
-            Block("total", (Axis("mean", -7, 11, 0.5), F2), DEVICE, (0.1, 0.3), 0.03),
-            Block("total", (T2, F2, H), DEVICE, (0.1, 0.3, 0.3), 0.03),
-            Block("total", (Axis("d", 0, 9), M), DEVICE, (0.1, 0.1), 0.03),
-            Block("total", (Axis("flops", 20, 44, 2), Axis("bytes", 16, 34, 2)), DEVICE, (0.1, 0.1), 0.03),
-        ),
-    ),
+    local=(surface(ARCHITECTURE, 0.03), surface(DEVICE, 0.1)),
     spread=(Block("total", (T2, H), (), (0.3, 0.3), 1e-6),),
     partition=("op",),
     choice=("scale", "gated", "ep", "tp", "k"),
@@ -123,27 +136,43 @@ def view(part: Experts, found: Load, even: float, machine: Machine) -> View:
 
     weights = distinct * weight
     operands = rows * (h * activation + wide * f * 2.0 + f * activation + h * 2.0)
-    passes = 2.0 * t * h * 2.0 + rows * (h * (2.0 + activation) + h * 2.0 + wide * f * 2.0 + f * activation)
     flops = 2.0 * rows * element
+    first, second = ceil(wide * f / 128.0), ceil(h / 128.0)  # tiles along the outputs of the two products
+    mean_all = t * part.picks / part.experts
+    step = np.clip(np.ceil(np.log2(mean_all) - 1e-6), 0.0, 10.0)
+    height = np.clip(np.exp2(step), 8.0, 128.0)
+    tiles, narrow = tiles_of(found, height), tiles_of(found, np.minimum(height, 64.0))
+    side = 128.0 * 128.0 * 2.0 * engine.units / peak
     terms = {
         "matmul": flops / peak,
+        "padded": narrow * np.minimum(height, 64.0) * 2.0 * (h * first + f * second) * 128.0 / peak,
+        "rounds": side * height / 128.0 * (ceil(tiles * first / engine.units) * h + ceil(tiles * second / engine.units) * f),
+        "stream": narrow * weight / bandwidth,
         "memory": (weights + operands) / bandwidth,
         "launch": engine.launch_latency_s or 1e-6,
-        "tokens": passes / bandwidth,
+        "gather": (t * h * (2.0 + activation) + rows * h * 2.0 * activation) / bandwidth,
+        "middle": rows * 2.0 * (wide * f * 2.0 + f * activation) / bandwidth,
+        "combine": (rows * h * 2.0 * 2.0 + t * h * 2.0) * (part.picks > 1.0) / bandwidth,
     }
-    mean_all = t * part.picks / part.experts
     mean = rows / distinct
-    tiles = found.tiles[128]
     coords = {
-        "t": np.log2(t), "m": np.log2(mean), "mean": np.log2(mean_all), "hot": np.log2(found.hottest / mean),
+        "one": 0.0 * t, "step": step, "t": np.log2(t), "m": np.log2(mean), "mean": np.log2(mean_all), "rows": np.log2(rows),
+        "hot": np.log2(found.hottest / mean),
         "h": np.log2(h), "f": np.log2(f), "e": np.log2(part.experts), "k": np.log2(part.picks), "d": np.log2(distinct),
-        "ep": np.log2(part.ep), "tp": np.log2(part.tp), "even": even + 0.0 * t, "gated": part.gated, "scale": scale_bits(part.weights) + 0.0 * t,
-        "wide": np.log2(tiles * ceil(wide * f / 128.0) / engine.units),
-        "tall": np.log2(tiles * ceil(h / 128.0) / engine.units), "cache": np.log2((weights + operands) / capacity),
-        "cache_a": np.log2(passes / capacity),
-        "flops": np.log2(flops), "bytes": np.log2(weights + operands),
+        "ep": np.log2(part.ep), "tp": np.log2(part.tp), "even": even + 0.0 * t, "gated": part.gated,
+        "scale": scale_bits(part.weights) + 0.0 * t,
+        "wide": np.log2(tiles * first / engine.units), "tall": np.log2(tiles * second / engine.units),
+        "cache": np.log2((weights + operands) / capacity), "flops": np.log2(flops), "bytes": np.log2(weights + operands),
     }  # fmt: skip
     return View(terms, coords, limit(part, found, machine, peak, capacity))
+
+
+def tiles_of(found: Load, height: Value) -> Value:
+    """Tiles of a height that the rank's rows take."""
+    result: Value = 0.0
+    for tall, count in found.tiles.items():
+        result = where(height == float(tall), count, result)
+    return result
 
 
 def scale_bits(name: str) -> float:

@@ -20,9 +20,11 @@ import scipy.sparse.linalg as sla
 from ..calibration.blocks import Axis, Block, Places, corners
 from ..calibration.model import Fitted
 
+CLASS_ROWS = 16_000  # rows of a class that its own blocks are fitted to
 STEP = 1.0  # the largest change of a log efficiency in one iteration
 TINY = 1e-12  # seconds; a term without a part
-TOLERANCE = 3e-3  # relative residual at which conjugate gradients stop: errors change by less than 0.01 points below it
+TOLERANCE = 1e-4
+LOOSE = 5e-4
 ITERATIONS = 200
 
 
@@ -92,7 +94,7 @@ def penalty(block: Block, classes: int) -> sp.csr_matrix:
     smooth = block.smooth or (0.1,) * len(shape)
     for d, axis in enumerate(block.axes):
         factors = [sp.identity(s) for s in shape]
-        factors[d] = smooth[d] * _bending(axis)
+        factors[d] = smooth[d] * _bending(axis, block.flat)
         product = factors[0]
         for factor in factors[1:]:
             product = sp.kron(product, factor)
@@ -100,10 +102,14 @@ def penalty(block: Block, classes: int) -> sp.csr_matrix:
     return sp.kron(sp.identity(classes), total).tocsr()
 
 
-def _bending(axis: Axis) -> sp.csr_matrix:
+def _bending(axis: Axis, flat: float) -> sp.csr_matrix:
+    """Squared second differences (first ones where there are two nodes), and ``flat`` times squared first ones."""
     n = axis.count
-    order = np.diff(np.eye(n), n=2 if n > 2 else 1, axis=0) / axis.step ** (1.5 if n > 2 else 0.5)
-    return sp.csr_matrix(order.T @ order)
+    slope = np.diff(np.eye(n), axis=0) / axis.step**0.5
+    if n == 2:
+        return sp.csr_matrix(slope.T @ slope)
+    bend = np.diff(np.eye(n), n=2, axis=0) / axis.step**1.5
+    return sp.csr_matrix(bend.T @ bend + flat * (slope.T @ slope))
 
 
 def gauss_newton(
@@ -140,7 +146,7 @@ def gauss_newton(
         ).tocsr()
         residual = target - predicted
         weights = data.weight * robust(residual)
-        change = solve(jacobian, residual + jacobian @ x, weights, prior, x) - x
+        change = solve(jacobian, residual + jacobian @ x, weights, prior, x, TOLERANCE) - x
         x = x + np.clip(change, -STEP, STEP)
         if np.max(np.abs(change), initial=0.0) < 1e-3:
             break
@@ -158,22 +164,31 @@ def linear(blocks: Sequence[Block], data: Data, residual: np.ndarray, rounds: in
     bounds = np.searchsorted(inverse[order], np.arange(len(classes) + 1))
     found: list[dict[tuple[str, ...], np.ndarray]] = [{} for _ in blocks]
     for number, cls in enumerate(classes):
-        own = data.take(order[bounds[number] : bounds[number + 1]])
-        left_over = residual[order[bounds[number] : bounds[number + 1]]]
+        rows = evenly(order[bounds[number] : bounds[number + 1]], CLASS_ROWS)
+        own, left_over = data.take(rows), residual[rows]
+        share = rows.size / (bounds[number + 1] - bounds[number])
         places = Places(own.coords)
         matrix = sp.hstack([design(b, own, places)[0] for b in blocks]).tocsr()
         prior = sp.block_diag([penalty(b, 1) for b in blocks]).tocsr()
         # Outliers are told by their distance from the typical row before anything is fitted, or they bend the first round.
-        weights = own.weight * robust(left_over - np.median(left_over))
+        weight = own.weight / share
+        weights = weight * robust(left_over - np.median(left_over))
         x = np.zeros(matrix.shape[1])
         for _ in range(rounds):
-            x = solve(matrix, left_over, weights, prior, x)
-            weights = own.weight * robust(left_over - matrix @ x)
+            x = solve(matrix, left_over, weights, prior, x, LOOSE)
+            weights = weight * robust(left_over - matrix @ x)
         offset = 0
         for block, store in zip(blocks, found, strict=True):
             store[cls] = x[offset : offset + block.size]
             offset += block.size
     return tuple(Fitted(b, t) for b, t in zip(blocks, found, strict=True))
+
+
+def evenly(rows: np.ndarray, most: int) -> np.ndarray:
+    """At most so many of some rows, evenly spread."""
+    if rows.size <= most:
+        return rows
+    return rows[np.unique(np.linspace(0, rows.size - 1, most).astype(np.int64))]
 
 
 def forward(
@@ -202,15 +217,16 @@ def forward(
 
 
 def robust(residual: np.ndarray) -> np.ndarray:
-    """Weights that fall beyond about three typical residuals."""
+    """Cauchy's weights, half at two and a half typical residuals: a kernel's slow mode must not bend its usual one."""
     scale = np.median(np.abs(residual)) + 1e-3
-    weights: np.ndarray = 1.0 / np.sqrt(1.0 + (residual / (2.0 * scale)) ** 2)
+    weights: np.ndarray = 1.0 / (1.0 + (residual / (2.5 * scale)) ** 2)
     return weights
 
 
 def solve(
-    matrix: sp.csr_matrix, target: np.ndarray, weights: np.ndarray, prior: sp.csr_matrix, start: np.ndarray
-) -> np.ndarray:
+    matrix: sp.csr_matrix, target: np.ndarray, weights: np.ndarray, prior: sp.csr_matrix, start: np.ndarray,
+    tolerance: float,
+) -> np.ndarray:  # fmt: skip
     """min Σ w (target − A x)² + xᵀ P x by preconditioned conjugate gradients.
 
     AᵀWA is never formed: rows have some fifty entries, so that one product costs more than a hundred iterations.
@@ -226,7 +242,7 @@ def solve(
     operator = sla.LinearOperator(prior.shape, matvec=left, dtype=float)
     right = np.asarray(matrix.T @ (weights * target))
     jacobi = sp.diags(1.0 / np.where(diagonal > 0, diagonal, 1.0))
-    found, _ = sla.cg(operator, right, x0=start, M=jacobi, rtol=TOLERANCE, maxiter=ITERATIONS)
+    found, _ = sla.cg(operator, right, x0=start, M=jacobi, rtol=tolerance, maxiter=ITERATIONS)
     return np.asarray(found)
 
 

@@ -13,8 +13,10 @@ from . import solve
 from .choose import learn_choice
 from .solve import Data
 
-MOST_ROWS = 80_000  # rows of one partition that the shared blocks are fitted to; local ones see all
-FIELDS = ("device", "architecture", "memory", "framework", "version", "format", "path", "kernel", "op")
+MOST_ROWS = 80_000  # rows of one partition that the shared blocks are fitted to
+FIELDS = (
+    "device", "architecture", "memory", "framework", "version", "format", "path", "kernel", "implementation", "op",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -88,10 +90,7 @@ def partitions(family: Family, data: Data) -> list[tuple[tuple[str, ...], Data]]
 
 def thin(data: Data) -> Data:
     """At most :data:`MOST_ROWS` rows, evenly spread (rows lie class by class)."""
-    rows = data.measured.size
-    if rows <= MOST_ROWS:
-        return data
-    return data.take(np.unique(np.linspace(0, rows - 1, MOST_ROWS).astype(np.int64)))
+    return data.take(solve.evenly(np.arange(data.measured.size), MOST_ROWS))
 
 
 def times(part: Part, data: Data) -> np.ndarray:
