@@ -180,7 +180,7 @@ class BlockBuilder:
         m, n, k = as_expr(rows), as_expr(n), as_expr(k)
         stored = weight_format or self.dtype
         used = activation_format or self.dtype
-        source = self._quantize(x, used, m * k) if number_format(used).bits < number_format(self.dtype).bits else x
+        source = self._quantize(x, used, m * k, k) if number_format(used).bits < number_format(self.dtype).bits else x
         tensor = weight or self.weight(f"{name}.weight", n * k, stored)
         whole = m == TOKENS  # other rows (one position a sequence) read only those of x
         reads = [Operand(source) if whole else Operand(source, m * k), Operand(tensor)]
@@ -226,7 +226,7 @@ class BlockBuilder:
         tensor = self.weight(f"{name}.weight", here * n * k, stored)
         held = self.tensors[x].elements  # tokens that chose several experts are stored (and quantised) once
         narrower = number_format(used).bits < number_format(self.dtype).bits
-        source = self._quantize(x, used, held) if narrower else x
+        source = self._quantize(x, used, held, k) if narrower else x
         reads = [Operand(source, rows * k), Operand(tensor, touched * n * k)]
         if bias:
             reads.append(Operand(self.weight(f"{name}.bias", here * n), touched * n))
@@ -234,21 +234,22 @@ class BlockBuilder:
         self.op(
             name, "moe", "grouped_linear", reads=tuple(reads), writes=(Operand(output),),
             work=(Work("matmul", 2 * rows * n * k, multiply_format(stored, used)),),
-            dims={"m": rows / maximum(touched, 1e-9), "n": n, "k": k, "batch": touched},
+            dims={"m": rows / maximum(touched, 1e-9), "n": n, "k": k, "batch": touched, "tokens": TOKENS, "items": here},
             selection=selection,
             exchanges=tuple(Exchange(kind, dims, output) for kind, dims in exchanges),
             attrs={"weights": stored, "activations": used, **fields.pop("attrs", {})}, **fields,
         )  # fmt: skip
         return output
 
-    def _quantize(self, x: str, target: str, elements: Expr) -> str:
+    def _quantize(self, x: str, target: str, elements: Expr, width: Expr) -> str:
         """Dynamic activation quantisation, once for all readers of ``x``."""
         key = (x, target)
         if key not in self._quantized:
             name = f"{x.removesuffix('.out')}.quantize_{target}"
             self._quantized[key] = self.elementwise(
-                name, "quantize", [x], elements, kind="quantize", dtype=target, path=f"{self.path}.{name}"
-            )
+                name, "quantize", [x], elements, kind="quantize", dtype=target, path=f"{self.path}.{name}",
+                dims={"rows": elements / width, "width": width}, attrs={"target": target},
+            )  # fmt: skip
         return self._quantized[key]
 
     def attention(

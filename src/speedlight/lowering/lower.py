@@ -78,23 +78,32 @@ def _merge(block: Block, groups: list[list[Op]]) -> list[list[Op]]:
 
 
 def _fuse(groups: list[list[Op]], stack: Stack) -> list[list[Op]]:
-    """Apply the stack's chains, longest first, to neighbours that feed each other."""
+    """Apply the stack's chains, longest first, to neighbours that feed each other; merged projections count as one."""
     rules = sorted(stack.fuse, key=lambda r: -len(r.pattern))
     result: list[list[Op]] = []
     i = 0
     while i < len(groups):
         for rule in rules:
             span = groups[i : i + len(rule.pattern)]
-            chain = [op for g in span for op in g]
-            if len(span) == len(rule.pattern) == len(chain) and rule.matches(tuple(o.fn for o in chain)):
-                if rule.parallel or all(_feeds(a, b) for a, b in itertools.pairwise(chain)):
-                    result.append(chain)
+            if len(span) == len(rule.pattern) and rule.matches(tuple(_function(g) for g in span)):
+                if rule.parallel or all(_hands_on(a, b) for a, b in itertools.pairwise(span)):
+                    result.append([op for g in span for op in g])
                     i += len(span)
                     break
         else:
             result.append(groups[i])
             i += 1
     return result
+
+
+def _function(group: Sequence[Op]) -> str:
+    """What a group does: its ops' common function (merged projections), or nothing a rule could name."""
+    first = group[0].fn
+    return first if all(op.fn == first for op in group) else ""
+
+
+def _hands_on(before: Sequence[Op], after: Sequence[Op]) -> bool:
+    return any(_feeds(a, b) for a in before for b in after)
 
 
 def _wrap(block: Block, groups: list[list[Op]], joins: Callable[[list[Op], list[Op]], bool]) -> list[list[Op]]:

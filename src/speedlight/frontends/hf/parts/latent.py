@@ -87,7 +87,10 @@ def latent_attention(ctx: Context, b: BlockBuilder, a: Mla, x: str) -> str:
         ),
         dims={"heads": h, "kv_heads": const(1), "qk_dim": const(latent), "v_dim": const(a.kv_rank),
               "seqs": sym("seqs"), "rows": TOKENS, "keys": group_sum(COUNT * (span + NEW))},
-        attrs={"causal": True, "window": a.window, "topk": a.index.topk if a.index else None},
+        attrs={
+            "causal": True, "window": a.window, "topk": a.index.topk if a.index else None, "stored": ctx.formats.cache,
+            "kv_rank": a.kv_rank, "rope_dim": a.rope_dim, "nope_dim": a.nope_dim, "v_head_dim": a.v_dim,
+        },
     )  # fmt: skip
     absorb_v = b.activation("self_attn.absorb_v.out", TOKENS * h * a.v_dim)
     b.op(
