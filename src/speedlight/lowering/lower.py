@@ -7,7 +7,7 @@ Order of decisions, each a pure function over the block's ops:
    kernel before it;
 3. *variant*: the stack's record for the leading function sets launches, extra passes through memory, formats.
 
-A fused group reads what no member wrote and writes what someone outside still needs.
+A fused group reads what no member wrote and writes what someone outside still needs, or a product among its members.
 """
 
 from __future__ import annotations
@@ -163,16 +163,19 @@ def _kernel(
     lead = _lead(group)
     variant = stack.variant(lead.fn)
     written = {w.tensor for op in group for w in op.writes}
+    # What a product inside the group takes from another member passes through memory all the same: products do not fuse.
+    passing = {r.tensor for op in group if op.kind in _FAMILY for r in op.reads if r.tensor in written}
     accesses: dict[tuple[str, bool], Access] = {}
     for op in group:
         for operand in op.reads:
-            if operand.tensor not in written:
+            if operand.tensor not in written or (operand.tensor in passing and op.kind in _FAMILY):
                 _touch(accesses, graph, block, op, operand, write=False)
         for operand in op.writes:
             tensor = graph.tensor(block, operand.tensor)
             if (
                 len(group) == 1
                 or tensor.persistent
+                or operand.tensor in passing
                 or needed.get(operand.tensor, -1) > index
                 or _dangling(tensor.name, needed)
             ):
