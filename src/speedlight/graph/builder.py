@@ -53,6 +53,16 @@ def causal_pairs(window: ExprLike | None = None) -> Expr:
     return growing * CACHED + growing * (growing + 1) / 2 + (NEW - growing) * w
 
 
+def attention_format(queries: str, cached: str) -> str:
+    """The format an attention over a cache is multiplied in: fp8 where the cache is, whatever the queries come in.
+
+    With bf16 queries on an fp8 cache up to 1.3 times the bf16 peak is measured (tables attention_prefill, attention_decode),
+    so that some kernels quantise the queries. Other narrow caches are expanded to the queries' format.
+    """
+    narrower = number_format(cached).bits < number_format(queries).bits
+    return cached if narrower and number_format(cached).compute == "fp8" else queries
+
+
 class BlockBuilder:
     """Collects ops and tensors of one block.
 
@@ -283,6 +293,7 @@ class BlockBuilder:
             kv: the cache; its cached tokens are read (``kv_elements_per_token`` each), new ones come as ``k``, ``v``.
                 An operand says itself how much is read, and how.
             pairs: unmasked query·key pairs of one group; derived from ``causal`` and ``window`` by default.
+            format: of the queries; an fp8 cache is multiplied in fp8 (:func:`attention_format`).
             span: cached tokens of one group that are read; derived from ``window`` by default.
         """
         h, g, dq, dv = as_expr(heads), as_expr(kv_heads), as_expr(qk_dim), as_expr(v_dim)
@@ -310,7 +321,7 @@ class BlockBuilder:
         self.op(
             name, "attention", "sdpa", reads=tuple(reads), writes=(Operand(output),),
             work=(
-                Work("matmul", 2 * h * (dq + dv) * all_pairs, multiply_format(number),
+                Work("matmul", 2 * h * (dq + dv) * all_pairs, multiply_format(attention_format(number, stored)),
                      dense=2 * h * (dq + dv) * group_sum(COUNT * dense)),
                 Work("vector", 4 * h * all_pairs, "fp32"),
                 Work("transcendental", h * all_pairs, "fp32"),
@@ -361,5 +372,5 @@ class BlockBuilder:
 
 __all__ = [
     "CACHED", "CACHING", "COUNT", "LOGITS", "NEW", "ONE", "SEQS", "TOKENS", "TRAINING", "ZERO", "BlockBuilder",
-    "causal_pairs",
+    "attention_format", "causal_pairs",
 ]  # fmt: skip
