@@ -194,6 +194,24 @@ def test_the_most_particular_entry_of_a_library_counts() -> None:
     assert framework_of(load_stack("vllm").library, "mla_decode", "bfloat16") == "trtllm"
 
 
+def test_a_stack_takes_no_kernels_it_does_not_name() -> None:
+    """PyTorch op by op: its messages are NCCL's, not an engine's; experts and latent attention were not measured."""
+    found = kernels_of("torch-eager")
+    assert find(found, "all_reduce").cost.error_key[0] == "nccl"
+    assert find(found, "linear").cost.layer == "calibrated"
+    assert {find(found, fn).cost.layer for fn in ("mla", "bmm", "grouped_linear", "quantize")} == {"analytic"}
+
+
+def test_answers_name_every_fit_and_whose_kernels_it_measured() -> None:
+    p = speedlight.explain("deepseek-v3", "dgx-h200", phase="decode", batch=32, context=4096, tp=8)
+    said = " ".join(str(a.value) for a in p.assumptions if a.what == "calibration")
+    for fit in ("moe@", "gemm@", "mla_decode@", "custom_allreduce@", "quantize_scale_matrix@", "mla_bmm@", "nccl@"):
+        assert fit in said, fit
+    assert "by trtllm" in said
+    alone = speedlight.explain("llama-3.1-8b", "h200-sxm-141gb", phase="decode")
+    assert not any("custom_allreduce" in str(a.value) or "nccl" in str(a.value) for a in alone.assumptions)
+
+
 CASES: dict[str, tuple[str, Mapping[str, Any]]] = {
     "llama-3.1-70b": ("dgx-h100", {"tp": 8}),
     "deepseek-v3": ("dgx-h200", {"tp": 8}),

@@ -45,6 +45,8 @@ def calibrate(
         return cost
     fit = shipped(seen.family)
     framework = seen.key.get("framework") or framework_of(kernel.library, seen.family, seen.key.get("format", ""))
+    if not framework:
+        return cost
     key = {
         "device": machine.device_id, "architecture": architecture_of(machine), "framework": framework,
         **seen.key,
@@ -67,6 +69,8 @@ def calibrate(
         coords = seen.coords(at_points(values, points, size), at_points(conditions, points, size))
         found = at_points(_bends(part, key, coords), sorts, points.size)
     basis = str(fit.header["id"])
+    if framework not in (kernel.library.get("", framework), seen.family):
+        basis = f"{basis} by {framework}"  # the stack takes another's kernels here
     if local is not None:
         found, basis = localised(part, found, local), f"{basis} + local {seen.family}"
     return _bent(cost, seen, bent(part, found, seen.terms, cost.limit), machine, basis)
