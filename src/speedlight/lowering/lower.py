@@ -184,9 +184,15 @@ def _kernel(
     found = list(accesses.values())
     if variant.traffic.constant != 1:
         found = [_more_traffic(a, variant, dims) for a in found]
+    if passing:  # several products: a module of its own
+        path = lead.path.rpartition(".")[0]
+        name = path.rpartition(".")[2]
+    else:
+        name = "+".join(o.name.rsplit(".", 1)[-1] for o in group) if len(group) > 1 else lead.name
+        path = lead.path if len(group) == 1 else _common_path(group)
     return Kernel(
-        name="+".join(o.name.rsplit(".", 1)[-1] for o in group) if len(group) > 1 else lead.name,
-        path=lead.path if len(group) == 1 else _common_path(group),
+        name=name,
+        path=path,
         kind=lead.kind,
         fn=lead.fn,
         family=_FAMILY.get(lead.kind, "stream"),
