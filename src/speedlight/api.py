@@ -28,6 +28,7 @@ def make_scenario(
     weights: str | None = None,
     activations: str | None = None,
     kv: str | None = None,
+    mtp: int = 0,
     tp: Any = 1,
     pp: Any = 1,
     dp: Any = 1,
@@ -55,6 +56,7 @@ def make_scenario(
         batch: sequences (or images) per replica; the global batch when training.
         isl, osl, context: prompt, output and cached tokens per sequence.
         dtype, weights, activations, kv: number formats.
+        mtp: draft passes of the model's multi-token prediction modules that a step runs.
         tp, pp, dp, ep, cp, zero: degrees of the mesh axes.
         power: power limit in watts per device.
         overrides: machine figures by dotted path, e.g. ``{"tiers.hbm.bandwidth": 4e12}``.
@@ -63,11 +65,11 @@ def make_scenario(
     """
     if models_dir is None and DEFAULT_MODELS_DIR.is_dir():
         models_dir = str(DEFAULT_MODELS_DIR)
-    ref = ModelRef(model, tuple(inputs), dtype, weights, activations, kv, models_dir)
+    ref = ModelRef(model, tuple(inputs), dtype, weights, activations, kv, models_dir, mtp=mtp)
     if phase is None or isl is None or inputs:
         from .frontends.source import load_graph
 
-        graph = load_graph(model, ref.inputs, dtype, weights, activations, kv, models_dir)
+        graph = load_graph(model, ref.inputs, dtype, weights, activations, kv, models_dir, mtp)
         if phase is None:
             phase = "generate" if graph.attrs.get("causal") and graph.attrs.get("kind") == "transformer" else "forward"
         if isl is None:

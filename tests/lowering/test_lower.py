@@ -129,3 +129,15 @@ def test_bad_stack_files_are_named(change: dict[str, Any], message: str) -> None
 
     with pytest.raises(SpeedlightError, match=message):
         parse_stack({**good, **change}, "mine")
+
+
+def test_what_passes_between_products_of_a_fused_kernel_still_moves() -> None:
+    """One kernel name for the whole expert MLP makes no byte of it vanish."""
+    graph = load_graph("deepseek-v3")
+    fused = [k for block in lower(graph, load_stack("vllm")).blocks for k in block.kernels if len(k.members) > 6]
+    assert fused
+    for kernel in fused:
+        assert (kernel.name, kernel.path) == ("experts", "model.layers.*.mlp.experts")
+        moved = {(a.tensor, a.write) for a in kernel.accesses if a.cls == "activation"}
+        assert {("mlp.experts.mul.quantize_fp8.out", w) for w in (True, False)} <= moved
+        assert not any("act_fn" in tensor or "up_proj" in tensor for tensor, _ in moved)

@@ -39,6 +39,9 @@ formats = _group(
     click.option("--weights", help="Format of linear layers' weights (fp8, int4, nvfp4 …)."),
     click.option("--activations", help="Format linear layers multiply in."),
     click.option("--kv", help="Format of the KV cache."),
+    click.option(
+        "--mtp", type=int, default=0, help="Draft passes of the model's multi-token prediction modules a step."
+    ),
 )
 
 layout = _group(
@@ -79,5 +82,5 @@ later = _group(
 # What an option has when nobody gave it; a saved scenario refuses anything else beside it.
 NEUTRAL = {
     "tp": 1, "pp": 1, "dp": 1, "ep": 1, "cp": 1, "zero": 0, "optimizer": "adamw", "recompute": "none",
-    "moe_load": "balanced", "inputs": (), "offload": (), "technique": (),
+    "moe_load": "balanced", "mtp": 0, "inputs": (), "offload": (), "technique": (),
 }  # fmt: skip

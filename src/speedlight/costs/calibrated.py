@@ -1,6 +1,6 @@
 """The calibrated layer: a kernel's analytic cost bent by its family's fit, where one applies.
 
-Families register how they see a lowered kernel (``SEERS``); what they see is what their fit was fitted on, so a kernel in
+Families register how they see a lowered kernel (``SEERS``, by its function or else by its cost family); what they see is what their fit was fitted on, so a kernel in
 a model and a row of a table are one thing. Where no family sees a kernel, or no fit is shipped, the analytic cost stands.
 
 A machine that carries its owner's own measurements (``Machine.calibrations``) has them layered over the fit, or over the
@@ -23,7 +23,7 @@ from . import families  # noqa: F401  registers what each family sees
 from .calibration.local import bare, family_of, local_of, localised, unbent
 from .calibration.model import Bends, Estimate, Part, bends, bent
 from .calibration.samples import architecture_of
-from .calibration.seen import SEERS, Seen
+from .calibration.seen import SEERS, Seen, framework_of
 from .calibration.store import shipped
 from .cost import Conditions, Cost, bound_of
 
@@ -37,14 +37,16 @@ def calibrate(
     Args:
         folded: points whose sizes are equal although their rates differ; their coordinates are looked at once.
     """
-    seer = SEERS.find(kernel.family)
+    seer = SEERS.find(kernel.fn) or SEERS.find(kernel.family)
     if seer is None or not kernel.library or kernel.efficiency is not None:
         return cost
     seen = seer(kernel, values, machine, point, conditions, cost)
     if seen is None:
         return cost
     fit = shipped(seen.family)
-    framework = kernel.library.get(seen.key.get("format", ""), kernel.library.get("", ""))
+    framework = seen.key.get("framework") or framework_of(kernel.library, seen.family, seen.key.get("format", ""))
+    if not framework:
+        return cost
     key = {
         "device": machine.device_id, "architecture": architecture_of(machine), "framework": framework,
         **seen.key,
@@ -67,6 +69,8 @@ def calibrate(
         coords = seen.coords(at_points(values, points, size), at_points(conditions, points, size))
         found = at_points(_bends(part, key, coords), sorts, points.size)
     basis = str(fit.header["id"])
+    if framework not in (kernel.library.get("", framework), seen.family):
+        basis = f"{basis} by {framework}"  # the stack takes another's kernels here
     if local is not None:
         found, basis = localised(part, found, local), f"{basis} + local {seen.family}"
     return _bent(cost, seen, bent(part, found, seen.terms, cost.limit), machine, basis)
@@ -92,14 +96,15 @@ def _bends(part: Part, key: Mapping[str, str], coords: Mapping[str, Value]) -> B
 
 def _bent(cost: Cost, seen: Seen, said: Estimate, machine: Machine, fit_id: str) -> Cost:
     """Busy seconds follow the fit where a term is a resource; other resources stay as analysed, within the time."""
-    busy = dict(cost.busy)
+    fitted: dict[str, Value] = {}
     latency: Value = 0.0
     for term, seconds in said.busy.items():
-        if term in seen.resources:
-            busy[seen.resources[term]] = maximum(seconds, cost.least.get(seen.resources[term], 0.0))
+        resource = seen.resources.get(term)
+        if resource is not None:
+            fitted[resource] = maximum(seconds, fitted.get(resource, cost.least.get(resource, 0.0)))
         else:
             latency = latency + seconds
-    busy = {resource: minimum(seconds, said.time) for resource, seconds in busy.items()}
+    busy = {resource: minimum(seconds, said.time) for resource, seconds in {**cost.busy, **fitted}.items()}
     return dataclasses.replace(
         cost, busy=busy, latency=minimum(latency, said.time), time=maximum(said.time, cost.limit),
         bound=bound_of(machine, busy, cost.least, latency), layer="calibrated", basis=fit_id,

@@ -93,7 +93,7 @@ def _rests_on(parts: Parts) -> list[Assumption]:
     found = [
         Assumption("calibration", f"{basis}: {share / whole:.0%} of kernel time", "fitted", _DEPTHS[depth])
         for (basis, depth), share in sorted(shares.items(), key=lambda item: -item[1])
-        if basis
+        if basis and share > 0
     ]
     bare = sum(share for (basis, _), share in shares.items() if not basis)
     if bare > 0:

@@ -53,6 +53,8 @@ def _predict(resolved: Resolved, *, details: bool) -> Prediction:
     workload = program.workload
     if workload.phase == "train" and np.any(np.asarray(program.parallel.dp) > 1):
         raise Unsupported("data-parallel training is not executed by this version", expected="--dp 1")
+    if workload.phase == "train" and program.model.mtp:
+        raise Unsupported("multi-token prediction is not trained by this version", expected="--mtp 0")
     made, dims = planned(resolved)
     parts = run_phase(resolved, made, dims)
     time = total(parts, "time")

@@ -79,7 +79,7 @@ def resolve(scenario: Scenario) -> Resolved:
 def model_graph(program: Program) -> Graph:
     """The forward graph of a program's model in its formats."""
     ref = program.model
-    return load_graph(ref.source, ref.inputs, ref.dtype, ref.weights, ref.activations, ref.kv, ref.models_dir)
+    return load_graph(ref.source, ref.inputs, ref.dtype, ref.weights, ref.activations, ref.kv, ref.models_dir, ref.mtp)
 
 
 def default_stack(graph: Graph, machine: Machine, phase: str) -> str:

@@ -101,10 +101,11 @@ def peak_used(parts: Parts, machine: Machine, scenario: Scenario) -> PeakFact | 
 
 
 def layer(parts: Parts, stack: Stack) -> str:
-    """What the times rest on: ``mixed`` where some kernels are calibrated and others analytic."""
+    """What the times rest on: ``mixed`` where some of the kernels that run are calibrated and others analytic."""
     if stack.name == "ideal":
         return "limit"
-    found = {p.cost.layer for step, _, _ in parts.results for _, _, kernels in step.blocks for p in kernels}
+    ran = [p for step, _, _ in parts.results for _, _, kernels in step.blocks for p in kernels if np.any(p.count)]
+    found = {p.cost.layer for p in ran}
     return "mixed" if len(found) > 1 else next(iter(found), "analytic")
 
 

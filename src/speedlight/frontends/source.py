@@ -30,6 +30,7 @@ def load_graph(
     activations: str | None = None,
     kv: str | None = None,
     models_dir: str | None = None,
+    mtp: int = 0,
 ) -> Graph:
     """The graph of a model source.
 
@@ -38,6 +39,7 @@ def load_graph(
         inputs: input shapes of a captured module (``1x3x224x224[:dtype]``).
         dtype, weights, activations, kv: formats that override the configuration's.
         models_dir: folder of configuration files (``name.json``), searched after the bundled names.
+        mtp: draft passes of multi-token prediction that a step runs.
 
     Raises:
         UnknownName: suggesting the nearest bundled names.
@@ -49,7 +51,7 @@ def load_graph(
     if match and not Path(source).exists():
         from .torch_export import capture
 
-        if weights or activations or kv:
+        if weights or activations or kv or mtp:
             raise Unsupported("a captured module keeps its own formats", hint="use --dtype, or build it quantised")
         return capture(source, inputs, dtype=dtype)
     if inputs:
@@ -57,7 +59,7 @@ def load_graph(
     from .hf.load import load_hf
 
     found = _configuration(source, models_dir)
-    graph = load_hf(found, dtype, weights, activations, kv)[2]
+    graph = load_hf(found, dtype, weights, activations, kv, mtp)[2]
     return graph.replace(name=_label(str(found if isinstance(found, Path) else found.where)))
 
 

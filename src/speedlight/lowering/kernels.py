@@ -54,7 +54,8 @@ class Kernel:
         launches: kernel starts per instance (0 count launches nothing).
         serial: parts that do not overlap inside it.
         efficiency: share of the analytic rate a published kernel reaches; None for 1.
-        library: by number format ("" for any) the framework whose measured kernels run; empty where none is meant.
+        library: by number format, cost family or both ("" for any) the framework whose measured kernels run; empty where
+            none is meant.
     """
 
     name: str

@@ -7,7 +7,7 @@ Order of decisions, each a pure function over the block's ops:
    kernel before it;
 3. *variant*: the stack's record for the leading function sets launches, extra passes through memory, formats.
 
-A fused group reads what no member wrote and writes what someone outside still needs.
+A fused group reads what no member wrote and writes what someone outside still needs, or a product among its members.
 """
 
 from __future__ import annotations
@@ -78,23 +78,32 @@ def _merge(block: Block, groups: list[list[Op]]) -> list[list[Op]]:
 
 
 def _fuse(groups: list[list[Op]], stack: Stack) -> list[list[Op]]:
-    """Apply the stack's chains, longest first, to neighbours that feed each other."""
+    """Apply the stack's chains, longest first, to neighbours that feed each other; merged projections count as one."""
     rules = sorted(stack.fuse, key=lambda r: -len(r.pattern))
     result: list[list[Op]] = []
     i = 0
     while i < len(groups):
         for rule in rules:
             span = groups[i : i + len(rule.pattern)]
-            chain = [op for g in span for op in g]
-            if len(span) == len(rule.pattern) == len(chain) and rule.matches(tuple(o.fn for o in chain)):
-                if rule.parallel or all(_feeds(a, b) for a, b in itertools.pairwise(chain)):
-                    result.append(chain)
+            if len(span) == len(rule.pattern) and rule.matches(tuple(_function(g) for g in span)):
+                if rule.parallel or all(_hands_on(a, b) for a, b in itertools.pairwise(span)):
+                    result.append([op for g in span for op in g])
                     i += len(span)
                     break
         else:
             result.append(groups[i])
             i += 1
     return result
+
+
+def _function(group: Sequence[Op]) -> str:
+    """What a group does: its ops' common function (merged projections), or nothing a rule could name."""
+    first = group[0].fn
+    return first if all(op.fn == first for op in group) else ""
+
+
+def _hands_on(before: Sequence[Op], after: Sequence[Op]) -> bool:
+    return any(_feeds(a, b) for a in before for b in after)
 
 
 def _wrap(block: Block, groups: list[list[Op]], joins: Callable[[list[Op], list[Op]], bool]) -> list[list[Op]]:
@@ -154,16 +163,19 @@ def _kernel(
     lead = _lead(group)
     variant = stack.variant(lead.fn)
     written = {w.tensor for op in group for w in op.writes}
+    # What a product inside the group takes from another member passes through memory all the same: products do not fuse.
+    passing = {r.tensor for op in group if op.kind in _FAMILY for r in op.reads if r.tensor in written}
     accesses: dict[tuple[str, bool], Access] = {}
     for op in group:
         for operand in op.reads:
-            if operand.tensor not in written:
+            if operand.tensor not in written or (operand.tensor in passing and op.kind in _FAMILY):
                 _touch(accesses, graph, block, op, operand, write=False)
         for operand in op.writes:
             tensor = graph.tensor(block, operand.tensor)
             if (
                 len(group) == 1
                 or tensor.persistent
+                or operand.tensor in passing
                 or needed.get(operand.tensor, -1) > index
                 or _dangling(tensor.name, needed)
             ):
@@ -172,9 +184,15 @@ def _kernel(
     found = list(accesses.values())
     if variant.traffic.constant != 1:
         found = [_more_traffic(a, variant, dims) for a in found]
+    if passing:  # several products: a module of its own
+        path = lead.path.rpartition(".")[0]
+        name = path.rpartition(".")[2]
+    else:
+        name = "+".join(o.name.rsplit(".", 1)[-1] for o in group) if len(group) > 1 else lead.name
+        path = lead.path if len(group) == 1 else _common_path(group)
     return Kernel(
-        name="+".join(o.name.rsplit(".", 1)[-1] for o in group) if len(group) > 1 else lead.name,
-        path=lead.path if len(group) == 1 else _common_path(group),
+        name=name,
+        path=path,
         kind=lead.kind,
         fn=lead.fn,
         family=_FAMILY.get(lead.kind, "stream"),

@@ -126,6 +126,8 @@ def how(prediction: Prediction) -> str:
     model, parallel, point = program.model, program.parallel, scenario.point
     formats = [f"{n} {clean(v, 40)}" for n in ("dtype", "weights", "activations", "kv") if (v := getattr(model, n))]
     parts = [clean(prediction.stack), *(formats or ["formats as configured"])]
+    if model.mtp:
+        parts.append(f"{model.mtp} draft passes")
     for axis, usual in (("tp", 1), ("pp", 1), ("dp", 1), ("ep", 1), ("cp", 1), ("zero", 0)):
         degree = getattr(parallel, axis)
         if number(degree) != usual:

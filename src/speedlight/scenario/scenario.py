@@ -54,6 +54,7 @@ class ModelRef:
         inputs: input shapes of a captured module (``1x3x224x224:fp32``).
         dtype: everything in this format; ``weights``, ``activations``, ``kv`` change one part. None: as configured.
         models_dir: a folder of further configurations.
+        mtp: draft passes of the model's multi-token prediction modules that a step runs after the main model; 0 for none.
     """
 
     source: str
@@ -64,6 +65,7 @@ class ModelRef:
     kv: str | None = None
     models_dir: str | None = None
     rewrites: tuple[Rewrite, ...] = ()
+    mtp: int = 0
 
 
 @dataclass(frozen=True, slots=True)

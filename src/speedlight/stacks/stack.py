@@ -100,7 +100,8 @@ class Reserve:
 class Stack:
     """See the module docstring; compared by identity. ``device_latency`` False drops the launch floor (the ideal stack).
 
-    ``library`` names, by number format as measurements call it ("" for any), the framework whose measured kernels it runs.
+    ``library`` names the framework whose measured kernels it runs, by number format as measurements call it ("" for any), by
+    cost family (``mla_decode``), or by both (``moe/fp8``); the most particular entry counts.
     """
 
     name: str

@@ -21,8 +21,8 @@ class Seen:
         terms: seconds by term at the machine's rates.
         coords: (values, conditions) → coordinates. Coordinates hold no rate, so that points of a sweep that differ in
             rates alone share them.
-        key: key fields beside device, architecture and library (``format`` …).
-        resources: term → resource whose busy time it is; a term without one is latency.
+        key: key fields beside device and architecture (``format`` …); ``framework`` where it is not the stack's library.
+        resources: term → resource whose busy time it is (of several terms the longest); a term without one is latency.
     """
 
     family: str
@@ -30,6 +30,14 @@ class Seen:
     coords: Callable[[KernelValues, Conditions], Mapping[str, Value]]
     key: Mapping[str, str]
     resources: Mapping[str, str]
+
+
+def framework_of(library: Mapping[str, str], family: str, number_format: str = "") -> str:
+    """The framework whose measured kernels a stack's ``library`` names: ``family/format``, else family, format, any."""
+    for name in (f"{family}/{number_format}", family, number_format):
+        if name in library:
+            return library[name]
+    return library.get("", "")
 
 
 Seer = Callable[[Kernel, KernelValues, Machine, OperatingPoint, Conditions, Cost], "Seen | None"]

@@ -3,18 +3,24 @@
 from . import (
     attention,
     collectives,
+    collectives_in_models,
     expert_exchange,
+    experts_in_models,
     gemm,
     latent,
+    latent_in_models,
     layer_modules,
     modules,
     moe,
     quantize,
+    quantize_in_models,
     recurrent,
+    recurrent_in_models,
     torch_ops,
 )
 
 __all__ = [
-    "attention", "collectives", "expert_exchange", "gemm", "latent", "layer_modules", "modules", "moe", "quantize",
-    "recurrent", "torch_ops",
+    "attention", "collectives", "collectives_in_models", "expert_exchange", "experts_in_models", "gemm", "latent",
+    "latent_in_models", "layer_modules", "modules", "moe", "quantize", "quantize_in_models", "recurrent",
+    "recurrent_in_models", "torch_ops",
 ]  # fmt: skip

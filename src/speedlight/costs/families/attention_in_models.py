@@ -1,7 +1,9 @@
 """Attention kernels of a model as the attention fits see them: one decode step, or a whole prompt.
 
 Left to the analytic cost: mixtures of both in one kernel, prompts on top of cached tokens, latent attention (its own
-tables), backward passes. Keys and values of a model come cold from main memory.
+tables), backward passes. Keys and values of a model come cold from main memory: the memory term counts all bytes that price
+finds cold, where a table's row counts the share that a repeated benchmark misses. Coordinates stay near the shape's own, because
+the fit has tables of the whole time over the cache's, which mean little away from shapes that have it (studies/2026-11-kernels-in-models.md).
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ from ..cost import Conditions, Cost
 from . import attention_decode, attention_prefill
 from .attention import NO_WINDOW, Shape
 
-COLD = 4.0  # doublings above the last cache from which all bytes come from main memory
+# log2 of bytes over the last cache from which a benchmark's loop misses nearly all of them: below it, the table's bend of the
+# memory term makes up for bytes that are not read at all.
+FULL = 0.0
 TABLE_FORMATS = {"bf16": "bfloat16", "fp16": "bfloat16", "fp8": "fp8"}
 
 
@@ -52,8 +56,8 @@ def see(
         )  # fmt: skip
 
     def coords(at: KernelValues, under: Conditions) -> Mapping[str, Value]:
-        found = family.coords_of(shape(at), machine)
-        return {**found, "cache": maximum(found["cache"], COLD)}
+        found: Mapping[str, Value] = family.coords_of(shape(at), machine)
+        return {**found, "cache": maximum(found["cache"], FULL)} if decode else found
 
     terms = {name: seconds / conditions.throttle for name, seconds in family.terms_of(shape(values), machine).items()}
     terms["memory"] = cost.bytes / (machine.main.bandwidth * point.memory_clock)

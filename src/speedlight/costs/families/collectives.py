@@ -16,9 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
-from ..._foundation.arrays import Value, where
+from ..._foundation.arrays import Value, log2, where
 from ..._foundation.errors import BadInput
 from ...hardware.machine import Machine
 from ..calibration.blocks import Axis, Block
@@ -122,8 +120,8 @@ def view(collective: str, size: Value, group: Fabric, machine: Machine) -> View:
         "network": group.network(collective, size),
     }
     coords = {
-        "bytes": np.log2(size), "chunk": np.log2(size / n), "ranks": np.log2(n), "bus": group.bus,
-        "per_node": np.log2(here), "nodes": np.log2(nodes),
+        "bytes": log2(size), "chunk": log2(size / n), "ranks": log2(n), "bus": group.bus,
+        "per_node": log2(here), "nodes": log2(nodes),
     }  # fmt: skip
     return View(terms, coords, group.least(collective, size))
 

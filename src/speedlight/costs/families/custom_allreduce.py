@@ -19,9 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
-from ..._foundation.arrays import Value, maximum, where
+from ..._foundation.arrays import Value, log2, maximum, where
 from ..._foundation.errors import BadInput
 from ...hardware.machine import Machine
 from ..calibration.blocks import Axis, Block
@@ -95,9 +93,9 @@ def view(size: Value, ranks: Value, eager: bool, engine: str, machine: Machine) 
         "wire": where(own, group.passing(amount), group.wire("all_reduce", size)),
         "copy": 2.0 * size / machine.main.bandwidth if eager else 0.0,
     }
-    reached = np.log2(n)
+    reached = log2(n)
     coords = {
-        "bytes": np.log2(size), "ranks": reached, "bus": group.bus, "kind": kind,
+        "bytes": log2(size), "ranks": reached, "bus": group.bus, "kind": kind,
         "span": where((size < HIDDEN) & (n > 1), 2.0, reached) if eager else reached,
     }  # fmt: skip
     return View(terms, coords, group.least("all_reduce", size))

@@ -22,6 +22,7 @@ from ...hardware.machine import Machine, OperatingPoint
 from ..calibration.blocks import Axis, Block
 from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View, architecture_of
 from ..price import peak_for
+from .in_models import launch_seconds as launch_seconds  # its modules' views use it too
 
 KV_RANK, ROPE, NOPE, V_DIM = 512.0, 64.0, 128.0, 128.0
 LATENT = KV_RANK + ROPE
@@ -143,10 +144,6 @@ def warm_limit(machine: Machine, total: Value) -> Value:
 def over_cache(machine: Machine, total: Value) -> Value:
     cache = machine.last_cache
     return np.log2(maximum(total, 1.0) / (cache.capacity_bytes if cache is not None else 1.0))
-
-
-def launch_seconds(machine: Machine) -> float:
-    return float(machine.engine.launch_latency_s or 1e-6)
 
 
 def decode_view(batch: Value, heads: Value, cached: Value, cache_format: str, machine: Machine) -> View:

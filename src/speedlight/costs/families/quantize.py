@@ -16,6 +16,7 @@ from ..._foundation.formats import bytes_per_element
 from ...hardware.machine import Machine
 from ..calibration.blocks import Axis, Block
 from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View, architecture_of
+from .in_models import launch_seconds
 
 READ = 2.0  # bytes of an element before
 ISSUE = 16.0  # bytes a unit handles in a clock; the fit bends it
@@ -69,7 +70,7 @@ def quantize_view(m: Value, k: Value, written: float, machine: Machine) -> View:
     bandwidth = machine.main.bandwidth
     terms = {
         "memory": total / bandwidth, "issue": total / (engine.units * engine.clock_hz * ISSUE),
-        "launch": engine.launch_latency_s or 1e-6,
+        "launch": launch_seconds(machine),
     }  # fmt: skip
     coords = {
         "one": 0.0, "m": np.log2(m), "k": np.log2(k), "cache": np.log2(total / capacity),

@@ -19,6 +19,7 @@ from ...hardware.machine import Machine, OperatingPoint
 from ..calibration.blocks import Axis, Block
 from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View, architecture_of
 from ..price import peak_for
+from .in_models import launch_seconds
 
 CHUNK = 64.0  # tokens handled as one matrix product
 STEP = 1e-6  # seconds of one dependent step (a chunk, or a token) of a sequence; the fit bends it
@@ -134,7 +135,7 @@ def _finish(batch: Value, seq: Value, heads: Value, work: _Work, machine: Machin
         "matmul": work.products / peak_for(machine, "matmul", "bf16", None, point).flops + work.vector / vector,
         "memory": work.moved / bandwidth, "chain": work.steps * STEP,
         "issue": work.moved / (engine.units * engine.clock_hz * ISSUE),
-        "launch": engine.launch_latency_s or 1e-6,
+        "launch": launch_seconds(machine),
     }  # fmt: skip
     coords = {
         "one": 0.0, "seq": np.log2(seq), "batch": np.log2(batch), "heads": np.log2(heads),

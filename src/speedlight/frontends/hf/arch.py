@@ -330,6 +330,13 @@ class Diffusion(Struct, frozen=True):
     facts: tuple[tuple[str, Any], ...] = ()
 
 
+class Mtp(Struct, frozen=True):
+    """Multi-token prediction: so many modules in the checkpoint, each with one such layer."""
+
+    modules: int
+    layer: Layer
+
+
 class Arch(Struct, frozen=True):
     """A whole model.
 
@@ -356,6 +363,7 @@ class Arch(Struct, frozen=True):
         layer_prefix: module path of the layer list.
         tokens_per_sequence: fixed length of a sequence (image models), None where free.
         assumptions: what the family assumed because the configuration did not say.
+        mtp: multi-token prediction modules behind the last layer, None where there are none.
         extra: named weight counts that belong to no layer (kept, never read in a text step: vision towers, …).
     """
 
@@ -390,3 +398,4 @@ class Arch(Struct, frozen=True):
     tokens_per_sequence: int | None = None
     assumptions: tuple[tuple[str, Any], ...] = ()
     extra: tuple[tuple[str, int], ...] = ()
+    mtp: Mtp | None = None

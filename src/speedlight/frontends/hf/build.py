@@ -12,8 +12,15 @@ from .ends import SIDE, embed, head
 from .parts import Context, build_part, linear
 
 
-def build_graph(arch: Arch, formats: Formats) -> Graph:
-    """The forward step of the architecture, over sequence groups, in these formats."""
+def build_graph(arch: Arch, formats: Formats, mtp: int = 0) -> Graph:
+    """The forward step of the architecture, over sequence groups, in these formats.
+
+    Args:
+        mtp: draft passes of multi-token prediction modules that the step runs after the main model.
+
+    Raises:
+        BadInput: for draft passes of a model without such modules.
+    """
     ctx = Context(arch.hidden, formats)
     shared: dict[str, Tensor] = {}
     notes = (*arch.assumptions, *formats.notes)
@@ -25,7 +32,17 @@ def build_graph(arch: Arch, formats: Formats) -> Graph:
         notes, facts = (*notes, *more), {"diffusion": arch.diffusion.facts}
     else:
         tower = _text_tower(arch.tower, ctx, shared) if arch.tower is not None else []
-        blocks = [*tower, embed(arch, ctx, shared), *layer_blocks(arch, ctx), head(arch, ctx, shared)]
+        blocks = [*tower, embed(arch, ctx, shared), *layer_blocks(arch, ctx)]
+        if mtp:
+            from .multi_token import draft_block, share_head
+
+            share_head(arch, ctx, shared)
+        blocks.append(head(arch, ctx, shared))
+        if mtp:
+            blocks.append(draft_block(arch, ctx, mtp))
+            said = ("multi-token prediction", f"{mtp} draft passes a step, by a layer like the model's last")
+            notes = (*[n for n in notes if n[0] != said[0]], said)
+            facts["mtp"] = mtp
     graph = Graph(
         name=arch.name,
         blocks=tuple(blocks),
@@ -52,7 +69,7 @@ def layer_blocks(arch: Arch, ctx: Context, prefix: str = "") -> list[Block]:
         name = "layers" if len(where) == 1 else f"layers.{number}.{_label(layer)}"
         b = BlockBuilder(prefix + name, arch.layer_prefix, formats.dtype, len(indices), indices)
         x = b.input("x", TOKENS * arch.hidden * layer.streams)
-        blocks.append(b.build([_layer(ctx.within(formats), b, layer, x)]))
+        blocks.append(b.build([build_layer(ctx.within(formats), b, layer, x)]))
     return blocks
 
 
@@ -63,7 +80,9 @@ def _label(layer: Layer) -> str:
     return "+".join(names) or "empty"
 
 
-def _layer(ctx: Context, b: BlockBuilder, layer: Layer, x: str) -> str:
+def build_layer(ctx: Context, b: BlockBuilder, layer: Layer, x: str) -> str:
+    """Append the ops of one layer; returns the name of its output."""
+
     def norm(name: str, source: str) -> str:
         return b.norm(name, layer.norm, source, TOKENS, ctx.hidden, bias=layer.norm_bias, weight=layer.norm_weight)
 

@@ -10,6 +10,7 @@ from .parts import Context, linear
 
 SIDE = "per_layer_inputs"  # Gemma 4's second embedding, shared by all layers
 TEXT_EMBEDS = "text_embeds"
+HEAD = "lm_head.weight"
 
 
 def shared_weight(shared: dict[str, Tensor], name: str, elements: ExprLike, dtype: str) -> str:
@@ -123,7 +124,7 @@ def head(arch: Arch, ctx: Context, shared: dict[str, Tensor], prefix: str = "") 
         x = b.elementwise("model.norm", arch.norm, [source], rows * arch.hidden, kind="norm", weights=learned,
                           dims={"rows": rows, "width": const(arch.hidden)})  # fmt: skip
     if arch.head in ("lm", "mlm"):
-        return b.build([_language(arch, ctx, b, x)])
+        return b.build([_language(arch, ctx, b, x, shared)])
     if arch.head in ("pooler", "classes", "projection"):
         first = Operand(x, SEQS * arch.hidden)
         x = b.elementwise("pool", "copy", [first], SEQS * arch.hidden, kind="gather")
@@ -160,7 +161,7 @@ def _similarity(arch: Arch, b: BlockBuilder, x: str) -> str:
     return out
 
 
-def _language(arch: Arch, ctx: Context, b: BlockBuilder, x: str) -> str:
+def _language(arch: Arch, ctx: Context, b: BlockBuilder, x: str, shared: dict[str, Tensor]) -> str:
     """The decoder over the vocabulary, at the positions whose logits are asked for (masked models: at all)."""
     rows = TOKENS if arch.head == "mlm" else LOGITS
     width = arch.embed_width or arch.hidden
@@ -173,8 +174,9 @@ def _language(arch: Arch, ctx: Context, b: BlockBuilder, x: str) -> str:
     vocab, vocab_name = ctx.dim("vocab", arch.vocab, "vocab")
     kept = ctx.formats.dtype
     stored = kept if arch.tied else ctx.formats.head
+    own = HEAD if HEAD in shared else None  # shared with draft modules
     logits = b.linear(
-        "lm_head", x, vocab, width, rows=rows, weight="embed_tokens.weight" if arch.tied else None,
+        "lm_head", x, vocab, width, rows=rows, weight="embed_tokens.weight" if arch.tied else own,
         weight_format=stored, activation_format=kept, bias=arch.head_bias, exchanges=[("gather", (vocab_name,))],
     )  # fmt: skip
     whole = rows * arch.vocab

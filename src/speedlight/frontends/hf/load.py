@@ -25,6 +25,7 @@ def load_hf(
     weights: str | None = None,
     activations: str | None = None,
     kv: str | None = None,
+    mtp: int = 0,
 ) -> tuple[Arch, Formats, Graph]:
     """Everything about one model.
 
@@ -35,6 +36,7 @@ def load_hf(
     Args:
         source: a ``config.json`` or a folder with one, a configuration, or an entry of the zoo.
         dtype, weights, activations, kv: see :func:`~speedlight.frontends.formats.override`.
+        mtp: draft passes of multi-token prediction, see :mod:`.multi_token`.
 
     Raises:
         BadInput, BadFile: naming the field or file that cannot be used.
@@ -59,7 +61,7 @@ def load_hf(
         stated = dataclasses.replace(stated, dtype=facts.main_format)
     formats = override(stated, dtype, weights, activations, kv)
     arch = architecture(config)
-    graph = build_graph(arch, formats)
+    graph = build_graph(arch, formats, mtp)
     if facts is None:
         return arch, formats, graph
     counted = parameters(graph)

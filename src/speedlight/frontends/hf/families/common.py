@@ -154,11 +154,19 @@ def first_dense(c: Config, count: int, default: int = 0) -> list[bool]:
     return [i >= dense and i % step == 0 for i in range(count)]
 
 
-def mtp_note(c: Config, *names: str) -> tuple[tuple[str, str], ...]:
-    """An assumption where multi-token-prediction layers exist: they are not part of a plain step."""
-    names = names or ("num_nextn_predict_layers", "num_mtp_modules", "mtp_num_hidden_layers", "num_mtp_layers")
-    name = c.stated(*names)
-    count = c.integer(name, least=0) if name else 0
+_MTP = ("num_nextn_predict_layers", "num_mtp_modules", "mtp_num_hidden_layers", "num_mtp_layers")
+
+
+def mtp_modules(c: Config) -> int:
+    """How many multi-token prediction modules a checkpoint has."""
+    name = c.stated(*_MTP)
+    return c.integer(name, least=0, most=64) if name else 0
+
+
+def mtp_note(c: Config) -> tuple[tuple[str, str], ...]:
+    """An assumption where multi-token prediction modules exist: they are not part of a plain step."""
+    count = mtp_modules(c)
     if not count:
         return ()
-    return (("multi-token prediction", f"{count} layers ({name}) are left out: a plain step does not run them"),)
+    said = f"{count} layers ({c.stated(*_MTP)}) are left out: a plain step does not run them; --mtp {count} does"
+    return (("multi-token prediction", said),)

@@ -7,7 +7,7 @@ from typing import Any
 from ...._foundation.errors import BadInput
 from ..arch import Arch, Attention, DeltaNet, Layer, Moe
 from ..config import Config
-from .common import activation, expert_counts, first_dense, head_sizes, layer_kinds, registry, rotary_share
+from .common import activation, expert_counts, first_dense, head_sizes, layer_kinds, mtp_modules, registry, rotary_share
 from .latent import latent
 from .llama_like import decoder, gated
 
@@ -50,7 +50,9 @@ def qwen3_next(c: Config) -> Arch:
         if not routed and dense is None:
             dense = gated(c, bias=False)
         layers.append(Layer(delta if kind == "linear_attention" else attention, moe if routed else dense))
-    return decoder(c, "qwen3_next", tuple(layers))
+    # Qwen3-Next's configuration does not state its one module; its checkpoint and model card do. Qwen3.5's does.
+    modules = mtp_modules(c) or int(c.model_type == "qwen3_next")
+    return decoder(c, "qwen3_next", tuple(layers), mtp=modules)
 
 
 @family("kimi_linear", "kimi_k3")

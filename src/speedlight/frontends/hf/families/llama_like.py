@@ -6,9 +6,19 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from ..arch import Arch, Attention, Layer, Mlp
+from ..arch import Arch, Attention, Layer, Mlp, Mtp
 from ..config import Config
-from .common import activation, head_sizes, hidden_size, layer_kinds, mtp_note, registry, rotary_share, window_of
+from .common import (
+    activation,
+    head_sizes,
+    hidden_size,
+    layer_kinds,
+    mtp_modules,
+    mtp_note,
+    registry,
+    rotary_share,
+    window_of,
+)
 
 FAMILIES, family = registry()
 _KINDS = ("full_attention", "sliding_attention")
@@ -16,7 +26,11 @@ _KINDS = ("full_attention", "sliding_attention")
 
 def decoder(c: Config, name: str, layers: tuple[Layer, ...], **fields: Any) -> Arch:
     """A causal decoder with the usual outer fields."""
+    modules = fields.pop("mtp", None) or mtp_modules(c)
+    last = layers[-1] if layers else None
+    whole = modules and last is not None and last.mixer is not None and last.ffn is not None and not last.side_input
     return Arch(
+        mtp=Mtp(modules, fields.pop("mtp_layer", last)) if whole else None,
         name=c.model_type, family=name, vocab=c.integer("vocab_size"), hidden=hidden_size(c), layers=layers,
         tied=fields.pop("tied", c.flag("tie_word_embeddings")),
         max_context=c.integer("max_position_embeddings", "max_sequence_length", "n_positions", "model_max_length",

@@ -6,7 +6,7 @@ Legend: H value heads, K key heads, d_k and d_v their widths, C chunk, T tokens.
 from __future__ import annotations
 
 from ...._foundation.expr import Expr, const, group_sum, minimum
-from ....graph.builder import COUNT, NEW, TOKENS, BlockBuilder
+from ....graph.builder import COUNT, NEW, SEQS, TOKENS, BlockBuilder
 from ....graph.ir import Operand, Work
 from ..arch import DeltaNet
 from . import Context, linear, part, plain_linear
@@ -27,7 +27,7 @@ def delta_net(ctx: Context, b: BlockBuilder, m: DeltaNet, x: str) -> str:
     normed = b.elementwise(
         "linear_attn.qk_norm", "l2_norm", [Operand(mixed, TOKENS * 2 * keys)], TOKENS * 2 * keys, kind="norm"
     )
-    out = _scan(b, m, [Operand(normed), Operand(mixed, TOKENS * values), *gates, *[Operand(w) for w in weights]], h)
+    out = _scan(b, m, [Operand(normed), Operand(mixed, TOKENS * values), *gates, *[Operand(w) for w in weights]], h, k)
     z = _output_gate(ctx, b, m, x, values)
     out = b.norm("linear_attn.norm", "rms_norm", out, TOKENS * h, dv)
     out = b.elementwise("linear_attn.gate", "sigmoid" if m.channel_gate else "silu", [out, z], TOKENS * values)
@@ -51,7 +51,7 @@ def _output_gate(ctx: Context, b: BlockBuilder, m: DeltaNet, x: str, values: Exp
     return plain_linear(ctx, b, "linear_attn.g_b_proj", low, values, m.out_gate_rank)
 
 
-def _scan(b: BlockBuilder, m: DeltaNet, reads: list[Operand], h: Expr) -> str:
+def _scan(b: BlockBuilder, m: DeltaNet, reads: list[Operand], h: Expr, k: Expr) -> str:
     """The recurrence itself.
 
     Chunk-wise (arXiv 2412.06464 §3.3 eq. 15–17, the WY form), per token and head with c = min(C, new), triangular halves
@@ -74,6 +74,9 @@ def _scan(b: BlockBuilder, m: DeltaNet, reads: list[Operand], h: Expr) -> str:
         work=(Work("matmul", blocks, b.dtype, dense=dense), Work("vector", vector, "fp32"),
               Work("transcendental", group_sum(tokens * h * (decays + 2)), "fp32")),
         span=chunk_steps(m.chunk),
-        dims={"rows": TOKENS, "heads": h, "head_dim": const(dv), "state": const(dk)}, attrs={"chunk": m.chunk},
+        dims={
+            "rows": TOKENS, "seqs": SEQS, "heads": h, "key_heads": k, "head_dim": const(dv), "state": const(dk),
+        },
+        attrs={"chunk": m.chunk},
     )  # fmt: skip
     return out

@@ -40,7 +40,10 @@ def experts(ctx: Context, b: BlockBuilder, m: Moe, x: str, *, name: str = "mlp",
         "weight_format": ctx.formats.weight(f"{path}.experts", expert=True),
         "activation_format": ctx.formats.activation(f"{path}.experts"),
     }
-    common: dict[str, Any] = {"items": e, "all_items": m.experts, "selection": chosen, "bias": m.bias, **formats}
+    facts = {"experts": m.experts, "picks": m.picks, "width": m.width, "gated": m.gated}
+    common: dict[str, Any] = {
+        "items": e, "all_items": m.experts, "selection": chosen, "bias": m.bias, "attrs": facts, **formats
+    }  # fmt: skip
     rows = TOKENS * m.picks * e / m.experts
     up = b.grouped_linear(f"{name}.experts.up_proj", entry, f, width, **common)
     if m.gated:

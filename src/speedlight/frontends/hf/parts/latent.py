@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...._foundation.expr import const, ge, group_sum, minimum, sym, where
 from ...._foundation.formats import multiply_format
-from ....graph.builder import CACHED, CACHING, COUNT, NEW, TOKENS, BlockBuilder
+from ....graph.builder import CACHED, CACHING, COUNT, NEW, TOKENS, BlockBuilder, attention_format
 from ....graph.ir import Operand, Work
 from ..arch import Mla
 from . import Context, linear, part
@@ -82,12 +82,15 @@ def latent_attention(ctx: Context, b: BlockBuilder, a: Mla, x: str) -> str:
                *chosen, Operand(kv, group_sum(COUNT * span * (1 - expand)) * latent, *access)),
         writes=(Operand(out),),
         work=(
-            Work("matmul", 2 * h * number_of_pairs, b.dtype, dense=2 * h * dense),
+            Work("matmul", 2 * h * number_of_pairs, attention_format(b.dtype, ctx.formats.cache), dense=2 * h * dense),
             Work("vector", 4 * h * plain, "fp32"), Work("transcendental", h * plain, "fp32"),
         ),
         dims={"heads": h, "kv_heads": const(1), "qk_dim": const(latent), "v_dim": const(a.kv_rank),
               "seqs": sym("seqs"), "rows": TOKENS, "keys": group_sum(COUNT * (span + NEW))},
-        attrs={"causal": True, "window": a.window, "topk": a.index.topk if a.index else None},
+        attrs={
+            "causal": True, "window": a.window, "topk": a.index.topk if a.index else None, "stored": ctx.formats.cache,
+            "kv_rank": a.kv_rank, "rope_dim": a.rope_dim, "nope_dim": a.nope_dim, "v_head_dim": a.v_dim,
+        },
     )  # fmt: skip
     absorb_v = b.activation("self_attn.absorb_v.out", TOKENS * h * a.v_dim)
     b.op(

@@ -38,7 +38,7 @@ def short_conv(
     b.op(
         name, "conv", "conv1d_depthwise", reads=(*reads, *[Operand(w) for w in weights], read),
         writes=(Operand(out), write), work=tuple(work),
-        attrs={"kernel": taps, "causal": True}, dims={"rows": TOKENS, "width": channels},
+        attrs={"kernel": taps, "causal": True}, dims={"rows": TOKENS, "width": channels, "seqs": SEQS},
     )  # fmt: skip
     return out
 

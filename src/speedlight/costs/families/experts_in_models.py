@@ -1,0 +1,93 @@
+"""The fused expert MLP of a model as the moe fit sees it: one kernel from routed tokens to their weighted sum.
+
+Only where the stack runs it as one (``fused_moe`` in its file): the rows measure the whole, so that nothing inside is
+priced apart. The load is the graph's: rows and distinct experts expected of the selection, spread evenly over them; the
+weights come cold.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..._foundation.arrays import Value, ceil, maximum, minimum, where
+from ..._foundation.formats import number_format
+from ...hardware.machine import Machine, OperatingPoint
+from ...lowering.kernels import Kernel, KernelValues
+from ..calibration.samples import View
+from ..calibration.seen import SEERS, Seen
+from ..cost import Conditions, Cost
+from .expert_load import TILES, Load
+from .expert_mlp import FAMILY, FORMATS, GROUPS, Experts, view
+from .in_models import at_point, cold, launch_seconds, once
+
+
+def format_of(kernel: Kernel) -> str | None:
+    """The table's name of the experts' formats, or None where it has none."""
+    weights, activations = (number_format(str(kernel.attrs[n])).name for n in ("weights", "activations"))
+    stored = "int4" if weights.startswith("int4") else "bf16" if weights == "fp16" else weights
+    used = "bf16" if activations == "fp16" else activations
+    return next((name for name, pair in FORMATS.items() if pair == (stored, used)), None)
+
+
+@SEERS.register("grouped_linear")
+def see(
+    kernel: Kernel, values: KernelValues, machine: Machine, point: OperatingPoint, conditions: Conditions, cost: Cost
+) -> Seen | None:
+    """The view of the whole expert MLP, or None for grouped products that run one by one."""
+    facts = kernel.attrs
+    if kernel.phase != "forward" or "experts" not in facts or not _whole(kernel):
+        return None
+    named = format_of(kernel)
+    if named is None:
+        return None
+    weights, activations = FORMATS[named]
+    gated = 1.0 if facts["gated"] else 0.0
+    experts, width = float(facts["experts"]), float(facts["width"])
+
+    still, launch = _without_launch(machine)
+
+    def look(at: KernelValues) -> View:
+        d = at.dims
+        part = Experts(
+            maximum(d["tokens"], 1.0), d["k"], d["n"], float(facts["picks"]), experts, width / d["n"],
+            experts / d["items"], gated, weights, activations,
+        )  # fmt: skip
+        return view(part, load_of(d), 1.0, still)
+
+    def coords(at: KernelValues, under: Conditions) -> Mapping[str, Value]:
+        found = again(at).coords
+        cache = machine.last_cache
+        fits = under.weights_bytes <= (cache.capacity_bytes if cache is not None else 0.0)
+        return {**found, "cache": where(fits, found["cache"], cold(found)["cache"])}
+
+    first, again = once(look, values)
+    terms = at_point({**first.terms, "launch": launch}, point, conditions, ("memory", "tokens"))
+    resources = {"matmul": "matmul", "memory": machine.main.resource, "tokens": "cache"}
+    return Seen(FAMILY.name, terms, coords, {"format": named, "op": GROUPS[named]}, resources)
+
+
+def _without_launch(machine: Machine) -> tuple[Machine, Value]:
+    """The machine with a launch floor that is a plain number, and the floor itself, which a sweep may make an array."""
+    floor = launch_seconds(machine)
+    if not isinstance(floor, np.ndarray):
+        return machine, floor
+    first = dataclasses.replace(machine.engine, launch_latency_s=1e-6)
+    return dataclasses.replace(machine, engines=(first, *machine.engines[1:])), floor
+
+
+def load_of(d: Mapping[str, Value]) -> Load:
+    """What falls on a rank, from the grouped product's sizes: rows over the experts that have any, evenly."""
+    distinct = maximum(d["batch"], 1e-9)
+    rows = maximum(d["m"] * distinct, 1e-9)
+    distinct = minimum(maximum(distinct, minimum(rows, 1.0)), rows)
+    mean = rows / distinct
+    return Load(distinct, rows, mean, {t: distinct * ceil(mean / t) for t in TILES}, distinct, rows)
+
+
+def _whole(kernel: Kernel) -> bool:
+    """Whether the kernel runs every product of the experts, and the sum over a token's picks."""
+    products = [name for name in kernel.members if ".experts." in name and name.endswith("_proj")]
+    return len(products) == (3 if kernel.attrs["gated"] else 2) and any(n.endswith(".combine") for n in kernel.members)
