@@ -14,6 +14,10 @@ Folded = tuple[np.ndarray, np.ndarray]
 
 SPAN = 1 << 18  # whole numbers within this range are told apart by a table; more sorts than this by sorting
 
+SURE = 1 << 14  # points from which a few sorts tell how many there are
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio, odd
+LIMIT = np.uint64(1 << 59)
+
 
 def numbered(values: np.ndarray) -> tuple[np.ndarray, int]:
     """Equal values get equal numbers 0 … n − 1; (number of each point, n)."""
@@ -43,6 +47,8 @@ def fold(
         worth: share of distinct points from which it is not worth it.
         number: numbers one array's values; a caller may remember what it said.
     """
+    if _mostly_different(arrays, worth):
+        return None
     code, sorts = number(arrays[0])
     for array in arrays[1:]:
         other, more = number(array)
@@ -56,6 +62,20 @@ def fold(
     first = np.empty(sorts, dtype=np.intp)
     first[code[::-1]] = np.arange(code.size - 1, -1, -1)
     return first, code
+
+
+def _mostly_different(arrays: Sequence[np.ndarray], worth: float) -> bool:
+    """Whether more points than that are of a sort of their own, by all points of a few sorts: sorting those is cheap.
+
+    The sorts are drawn by the first bits of a product of their numbers' bits (Fibonacci hashing), one in 32.
+    """
+    if arrays[0].size < SURE:
+        return False
+    mixed = np.zeros(arrays[0].size, dtype=np.uint64)
+    for array in arrays:
+        mixed = (mixed ^ np.asarray(array, dtype=float).view(np.uint64)) * GOLDEN
+    few = mixed[mixed < LIMIT]
+    return np.unique(few).size > worth * few.size
 
 
 def at_points(record: Any, points: np.ndarray, size: int) -> Any:

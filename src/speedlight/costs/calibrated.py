@@ -13,7 +13,9 @@ coordinates (operands larger than the cache), not through another fit.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+
+import numpy as np
 
 from .._foundation.arrays import Value, maximum, minimum, where
 from .._foundation.folding import Folded, at_points
@@ -60,28 +62,29 @@ def calibrate(
         return _bent(cost, seen, bent(part, found, seen.terms, cost.limit), machine, f"local {seen.family}")
     key["version"] = part.version(key)
     if folded is None:
-        found = _bends(part, key, seen.coords(values, conditions))
+        found = _bends(part, key, seen.coords(values, conditions), seen.terms)
     else:
         points, sorts = folded
         size = sorts.size
         coords = seen.coords(at_points(values, points, size), at_points(conditions, points, size))
-        found = at_points(_bends(part, key, coords), sorts, points.size)
+        found = at_points(_bends(part, key, coords, seen.terms), sorts, points.size)
     basis = str(fit.header["id"])
     if local is not None:
         found, basis = localised(part, found, local), f"{basis} + local {seen.family}"
     return _bent(cost, seen, bent(part, found, seen.terms, cost.limit), machine, basis)
 
 
-def _bends(part: Part, key: Mapping[str, str], coords: Mapping[str, Value]) -> Bends:
+def _bends(part: Part, key: Mapping[str, str], coords: Mapping[str, Value], names: Iterable[str]) -> Bends:
     """By the kernel the stack chooses; where that differs from point to point, each point by its own."""
-    chosen = part.choice.kernels(key, coords) if part.choice is not None else ""
+    chosen = part.choice.codes(key, coords) if part.choice is not None else ""
     if isinstance(chosen, str):
-        return bends(part, {**key, "kernel": chosen}, coords)
-    names = sorted(set(chosen.ravel().tolist()))
-    found = [bends(part, {**key, "kernel": name}, coords) for name in names]
+        return bends(part, {**key, "kernel": chosen}, coords, names)
+    kernels, codes = chosen
+    present = np.flatnonzero(np.bincount(codes.reshape(-1)))
+    found = [bends(part, {**key, "kernel": kernels[number]}, coords, names) for number in present.tolist()]
     result = found[0]
-    for name, other in zip(names[1:], found[1:], strict=True):
-        here = chosen == name
+    for number, other in zip(present[1:], found[1:], strict=True):
+        here = codes == number
         terms = {*result.factor, *other.factor}
         result = dataclasses.replace(
             result, low=where(here, other.low, result.low), high=where(here, other.high, result.high),

@@ -61,7 +61,12 @@ def price(
         latency = _message(kernel, values, machine, point, busy, least)
         main: Value = 0.0
     else:
-        flops, dense = _compute(kernel, values, machine, point, busy, least, folded)
+        if folded is None:
+            ratio = _waste(kernel, values, engine)
+        else:
+            points, sorts = folded
+            ratio = at_points(_waste(kernel, at_points(values, points, sorts.size), engine), sorts, points.size)
+        flops, dense = _compute(kernel, values, machine, point, busy, least, ratio)
         busy = {resource: seconds / conditions.throttle for resource, seconds in busy.items()}
         main = _memory(kernel, values, machine, point, conditions, busy, least)
         latency = engine.launch_latency_s * maximum(values.launches, 0.0) if conditions.device_latency else 0.0
@@ -79,18 +84,28 @@ def price(
     )  # fmt: skip
 
 
+def least_of(
+    kernel: Kernel, values: KernelValues, machine: Machine, point: OperatingPoint = OperatingPoint(),
+    conditions: Conditions = Conditions(),
+) -> dict[str, Value]:  # fmt: skip
+    """The least seconds of every resource that :func:`price` finds, for who needs no other: tiles are not looked at."""
+    busy: dict[str, Value] = {}
+    least: dict[str, Value] = {}
+    if kernel.message is not None and values.message is not None:
+        _message(kernel, values, machine, point, busy, least)
+    else:
+        _compute(kernel, values, machine, point, busy, least, 1.0)
+        _memory(kernel, values, machine, point, conditions, busy, least)
+    return least
+
+
 def _compute(
     kernel: Kernel, values: KernelValues, machine: Machine, point: OperatingPoint, busy: dict[str, Value],
-    least: dict[str, Value], folded: Folded | None,
+    least: dict[str, Value], ratio: Value,
 ) -> tuple[Value, Value]:  # fmt: skip
     engine = machine.engine
     flops: Value = 0.0
     dense: Value = 0.0
-    if folded is None:
-        ratio = _waste(kernel, values, engine)
-    else:
-        points, sorts = folded
-        ratio = at_points(_waste(kernel, at_points(values, points, sorts.size), engine), sorts, points.size)
     vector = peak_for(machine, "vector", "fp32", None, point).flops
     for work, amount, unmasked in zip(kernel.work, values.flops, values.dense, strict=True):
         if work.unit == "matmul":
