@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from speedlight.costs.calibration.blocks import Axis
 from speedlight.costs.calibration.choice import Choice, Tree
 from speedlight.costs.calibration.merging import MOST, Plane, merged
-from speedlight.costs.calibration.reading import Reader
+from speedlight.costs.calibration.reading import MANY, Reader
 from speedlight.costs.families.gemm import alignment
 
 AXES = (
@@ -96,3 +96,13 @@ def test_alignment_is_the_power_of_two_that_divides() -> None:
     wanted = [sum(size % power == 0 for power in (2.0, 4.0, 8.0, 16.0)) for size in sizes]
     assert alignment(sizes).tolist() == wanted
     assert [alignment(float(size)) for size in sizes] == wanted
+
+
+def test_coordinates_that_are_one_number_are_taken_out() -> None:
+    rng = np.random.default_rng(3)
+    tables = [("total", AXES[:1] + AXES[4:5] + AXES[6:7], rng.normal(size=5 * 5 * 69)), ("total", AXES[4:5], np.ones(5))]
+    reader = Reader(merged(tables))
+    a = rng.uniform(0, 4, MANY)
+    fixed = reader.read({"a": a, "b": np.full(MANY, 8.5), "c": 0.3})
+    for i in (0, 5, MANY - 1):
+        assert fixed["total"][i] == pytest.approx(reader.read({"a": float(a[i]), "b": 8.5, "c": 0.3})["total"], rel=1e-12)

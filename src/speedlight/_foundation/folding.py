@@ -47,21 +47,28 @@ def fold(
         worth: share of distinct points from which it is not worth it.
         number: numbers one array's values; a caller may remember what it said.
     """
-    if _mostly_different(arrays, worth):
-        return None
     code, sorts = number(arrays[0])
+    first = _firsts(code, sorts)
     for array in arrays[1:]:
+        if sorts > worth * code.size:
+            return None
+        if np.array_equal(array[first][code], array):
+            continue  # says nothing new: sizes of a shard follow from the degree
         other, more = number(array)
+        if sorts * more > worth * code.size and _mostly_different(arrays, worth):
+            return None
         if sorts * more > 64 * SPAN:
             code, sorts = numbered(code)
         code, sorts = numbered(code * more + other)
-        if sorts > worth * code.size:
-            return None
-    if sorts > worth * code.size:
-        return None
+        first = _firsts(code, sorts)
+    return None if sorts > worth * code.size else (first, code)
+
+
+def _firsts(code: np.ndarray, sorts: int) -> np.ndarray:
+    """Index of the first point of each sort."""
     first = np.empty(sorts, dtype=np.intp)
     first[code[::-1]] = np.arange(code.size - 1, -1, -1)
-    return first, code
+    return first
 
 
 def _mostly_different(arrays: Sequence[np.ndarray], worth: float) -> bool:

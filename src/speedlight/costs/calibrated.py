@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from .._foundation.arrays import Value, maximum, minimum, where
+from .._foundation.arrays import Value, maximum, minimum
 from .._foundation.folding import Folded, at_points
 from ..hardware.machine import Machine, OperatingPoint
 from ..lowering.kernels import Kernel, KernelValues
@@ -80,17 +80,24 @@ def _bends(part: Part, key: Mapping[str, str], coords: Mapping[str, Value], name
     if isinstance(chosen, str):
         return bends(part, {**key, "kernel": chosen}, coords, names)
     kernels, codes = chosen
-    present = np.flatnonzero(np.bincount(codes.reshape(-1)))
-    found = [bends(part, {**key, "kernel": kernels[number]}, coords, names) for number in present.tolist()]
-    result = found[0]
-    for number, other in zip(present[1:], found[1:], strict=True):
-        here = codes == number
-        terms = {*result.factor, *other.factor}
-        result = dataclasses.replace(
-            result, low=where(here, other.low, result.low), high=where(here, other.high, result.high),
-            factor={t: where(here, other.factor.get(t, 1.0), result.factor.get(t, 1.0)) for t in terms},
-        )  # fmt: skip
-    return result
+    shape = np.broadcast_shapes(codes.shape, *(np.shape(v) for v in coords.values()))
+    flat = np.broadcast_to(codes, shape).reshape(-1)
+    low, high = np.empty(flat.size), np.empty(flat.size)
+    factor: dict[str, np.ndarray] = {}
+    for number in np.flatnonzero(np.bincount(flat)).tolist():
+        rows = np.flatnonzero(flat == number)
+        own = {n: _at_rows(value, shape, rows) for n, value in coords.items()}
+        found = bends(part, {**key, "kernel": kernels[number]}, own, names)
+        low[rows], high[rows] = found.low, found.high
+        for term, value in found.factor.items():
+            factor.setdefault(term, np.ones(flat.size))[rows] = value
+    shaped = {term: value.reshape(shape) for term, value in factor.items()}
+    return dataclasses.replace(found, factor=shaped, low=low.reshape(shape), high=high.reshape(shape))
+
+
+def _at_rows(value: Value, shape: tuple[int, ...], rows: np.ndarray) -> Value:
+    """Some of a coordinate's values, counted over the whole shape; a number is that of every point."""
+    return np.broadcast_to(value, shape).reshape(-1)[rows] if isinstance(value, np.ndarray) else value
 
 
 def _bent(cost: Cost, seen: Seen, said: Estimate, machine: Machine, fit_id: str) -> Cost:

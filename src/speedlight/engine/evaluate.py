@@ -85,13 +85,14 @@ def evaluate_step(
     rows: list[tuple[str, str, tuple[PricedKernel, ...]]] = []
     folding = Folding(env, groups)
     rigid = folding.possible and not shape_of((machine, point, conditions))  # a walk through the machine: only if used
+    sized = folding.possible and not shape_of(_sizes(machine))  # what depends on sizes is the same at equal points
     evaluated = plan.program.evaluate(env, groups)
     for block, needs, (count, values) in zip(plan.program.blocks, plan.program.needs, evaluated, strict=True):
         instances = count if block.phase == "optimizer" else count * step.repeats
         line: list[tuple[Value, Value]] = []
         priced: list[PricedKernel] = []
         for kernel, names, numbers in zip(block.kernels, needs, values, strict=True):
-            folded = folding.of(names | dims.keys())
+            folded = folding.of(names | dims.keys()) if sized else None
             cost = _cost(kernel, numbers, machine, point, conditions, fitted, rigid, folded)
             times = instances * numbers.count
             for resource, seconds in cost.least.items():
@@ -105,6 +106,12 @@ def evaluate_step(
         rows.append((block.name, block.phase, tuple(priced)))
     timeline = serial(laid, stack.host.step_s)
     return StepResult(step, timeline.time, largest(least), least, flops, dense, moved, tuple(rows), timeline, ledger)
+
+
+def _sizes(machine: Machine) -> tuple[Value, ...]:
+    """The machine's figures that are no rates."""
+    tiers = [x for t in machine.tiers for x in (t.capacity_bytes, t.granule_bytes)]
+    return (*tiers, *(engine.units for engine in machine.engines))
 
 
 def _cost(

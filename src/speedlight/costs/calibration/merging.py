@@ -7,7 +7,7 @@ what a product looks up halves, and nothing but rounding changes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -30,6 +30,18 @@ def merged(planes: Iterable[Plane]) -> list[Plane]:
         else:
             result.append((term, axes, np.asarray(table, dtype=float)))
     return _aligned(result)
+
+
+def sliced(plane: Plane, at: Mapping[str, float]) -> Plane:
+    """What a table says where some coordinates are given: a table over the others."""
+    term, axes, table = plane
+    values = table.reshape([axis.count for axis in axes])
+    for dim in reversed(range(len(axes))):
+        if axes[dim].coord in at:
+            index, share = axes[dim].locate(at[axes[dim].coord])
+            low, high = values.take(index, dim), values.take(index + 1, dim)
+            values = low + (high - low) * share
+    return term, tuple(axis for axis in axes if axis.coord not in at), np.asarray(values, dtype=float).reshape(-1)
 
 
 def _aligned(planes: list[Plane]) -> list[Plane]:
