@@ -100,9 +100,14 @@ def test_alignment_is_the_power_of_two_that_divides() -> None:
 
 def test_coordinates_that_are_one_number_are_taken_out() -> None:
     rng = np.random.default_rng(3)
-    tables = [("total", AXES[:1] + AXES[4:5] + AXES[6:7], rng.normal(size=5 * 5 * 69)), ("total", AXES[4:5], np.ones(5))]
+    tables = [
+        ("total", AXES[:1] + AXES[4:5] + AXES[6:7], rng.normal(size=5 * 5 * 69)),
+        ("total", AXES[4:5], np.ones(5)),
+    ]
     reader = Reader(merged(tables))
     a = rng.uniform(0, 4, MANY)
     fixed = reader.read({"a": a, "b": np.full(MANY, 8.5), "c": 0.3})
     for i in (0, 5, MANY - 1):
-        assert fixed["total"][i] == pytest.approx(reader.read({"a": float(a[i]), "b": 8.5, "c": 0.3})["total"], rel=1e-12)
+        assert fixed["total"][i] == pytest.approx(
+            reader.read({"a": float(a[i]), "b": 8.5, "c": 0.3})["total"], rel=1e-12
+        )

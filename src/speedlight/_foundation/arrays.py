@@ -14,12 +14,16 @@ Value = Any  # float or numpy array
 
 def maximum(a: Value, b: Value) -> Value:
     """The larger of two; scalars stay Python floats (five times faster than 0-d arrays)."""
+    if type(a) is float and type(b) is float:  # most calls of one question, told in half the time
+        return a if a >= b else b
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
         return np.maximum(a, b)
     return a if a >= b else b
 
 
 def minimum(a: Value, b: Value) -> Value:
+    if type(a) is float and type(b) is float:
+        return a if a <= b else b
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
         return np.minimum(a, b)
     return a if a <= b else b
