@@ -14,6 +14,7 @@ Folded = tuple[np.ndarray, np.ndarray]
 
 SPAN = 1 << 18  # whole numbers within this range are told apart by a table; more sorts than this by sorting
 
+PROBE = 4096  # points at which it mostly shows that an array says something new
 SURE = 1 << 14  # points from which a few sorts tell how many there are
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio, odd
 LIMIT = np.uint64(1 << 59)
@@ -48,27 +49,32 @@ def fold(
         number: numbers one array's values; a caller may remember what it said.
     """
     code, sorts = number(arrays[0])
-    first = _firsts(code, sorts)
     for array in arrays[1:]:
         if sorts > worth * code.size:
             return None
-        if np.array_equal(array[first][code], array):
-            continue  # says nothing new: sizes of a shard follow from the degree
+        if _follows(array, code, sorts):
+            continue
         other, more = number(array)
         if sorts * more > worth * code.size and _mostly_different(arrays, worth):
             return None
         if sorts * more > 64 * SPAN:
             code, sorts = numbered(code)
         code, sorts = numbered(code * more + other)
-        first = _firsts(code, sorts)
-    return None if sorts > worth * code.size else (first, code)
-
-
-def _firsts(code: np.ndarray, sorts: int) -> np.ndarray:
-    """Index of the first point of each sort."""
+    if sorts > worth * code.size:
+        return None
     first = np.empty(sorts, dtype=np.intp)
     first[code[::-1]] = np.arange(code.size - 1, -1, -1)
-    return first
+    return first, code
+
+
+def _follows(array: np.ndarray, code: np.ndarray, sorts: int) -> bool:
+    """Whether points of one sort hold one number, as a shard's sizes follow from the degree; the first points tell most."""
+    for some in (slice(0, PROBE), slice(None)):
+        told = np.empty(sorts)
+        told[code[some]] = array[some]
+        if not np.array_equal(told[code[some]], array[some]):
+            return False
+    return True
 
 
 def _mostly_different(arrays: Sequence[np.ndarray], worth: float) -> bool:

@@ -50,15 +50,15 @@ def ask(table: str, machine: Machine, texts: Mapping[str, str], sizes: Mapping[s
         ) from None
     columns = {name: np.ascontiguousarray(values.reshape(-1)) for name, values in columns.items()}
     rows = len(next(iter(columns.values())))
-    numbers, faults = numbers_of(rules, columns, rows)
-    for name, bad in faults.items():
-        raise BadInput(f"{table}: invalid:{name} at point {np.flatnonzero(bad)[0]}", expected="whole sizes")
     folded = fold(list(columns.values())) if rows >= FOLD_FROM else None
-    if folded is None:
-        return _answer(rules, machine, texts, numbers, rows)
-    first, sort = folded
-    few = _answer(rules, machine, texts, at(numbers, first), first.size)
-    return Forecast(*(getattr(few, n).take(sort) for n in ("seconds", "low", "high", "limit", "kernel", "depth")))
+    first, sort = folded if folded is not None else (np.arange(rows), None)
+    numbers, faults = numbers_of(rules, at(columns, first) if folded is not None else columns, first.size)
+    for name, bad in faults.items():
+        raise BadInput(f"{table}: invalid:{name} at point {first[bad.argmax()]}", expected="whole sizes")
+    said = _answer(rules, machine, texts, numbers, first.size)
+    if sort is None:
+        return said
+    return Forecast(*(getattr(said, n).take(sort) for n in ("seconds", "low", "high", "limit", "kernel", "depth")))
 
 
 def ask_one(table: str, machine: Machine, texts: Mapping[str, str], sizes: Mapping[str, float]) -> Estimate:
