@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from speedlight._foundation.errors import BadFile
 from speedlight.costs.calibration.header import FitHeader, read_header
+from speedlight.costs.calibration.store import load, save
 
 GOOD: dict[str, Any] = {
     "schema": 1, "id": "gemm-2026-12", "family": "gemm", "date": "2026-12-01", "procedure": "python -m speedlight.costs.refit",
@@ -35,3 +39,30 @@ def test_other_schemas_and_fields_are_refused() -> None:
         read_header({**GOOD, "schema": 2}, "gemm.json")
     with pytest.raises(BadFile, match="colour"):
         read_header({**GOOD, "colour": 1}, "gemm.json")
+
+
+@pytest.fixture(scope="module")
+def gemm() -> bytes:
+    """The shipped fit of products as bytes."""
+    return (files("speedlight.costs") / "fits" / "gemm.npz").read_bytes()
+
+
+def test_a_fit_survives_writing_and_reading(gemm: bytes, tmp_path: Path) -> None:
+    fit = load(gemm, "gemm.npz")
+    save(fit, tmp_path / "once.npz")
+    again = load((tmp_path / "once.npz").read_bytes(), "once.npz")
+    save(again, tmp_path / "twice.npz")
+    assert (tmp_path / "once.npz").read_bytes() == (tmp_path / "twice.npz").read_bytes()
+    assert again.header == fit.header
+    for cls, part in fit.parts.items():
+        for one, other in zip(part.blocks, again.parts[cls].blocks, strict=True):
+            assert one.block == other.block
+            assert all(np.array_equal(table, other.tables[key]) for key, table in one.tables.items())
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.5, 0.999])
+def test_files_that_are_no_fit_are_refused(kept: float, gemm: bytes) -> None:
+    with pytest.raises(BadFile, match=r"half\.npz"):
+        load(gemm[: int(kept * len(gemm))], "half.npz")
+    with pytest.raises(BadFile, match=r"half\.npz"):
+        load(b"no archive at all", "half.npz")

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from speedlight._foundation.errors import BadInput
 from speedlight.costs.calibration.samples import TABLES, assemble
 from speedlight.costs.calibration.store import shipped
 from speedlight.costs.families.gemm import FORMATS, coords_of, path_of, terms_of
@@ -126,3 +127,12 @@ def test_rows_that_cannot_be_predicted_say_why():
     assert status[0] == "invalid:m"
     assert status[1] == "unknown-device"
     assert str(status[2]).startswith("unsupported:")
+
+
+def test_sizes_that_are_none_are_named() -> None:
+    machine = load_machine("h100-sxm-80gb")
+    for rows in (3, 20_000):
+        m = np.ones(rows)
+        m[2] = 0.5
+        with pytest.raises(BadInput, match="invalid:m at point 2"):
+            ask("gemm", machine, {"gemm_dtype": "bfloat16", "framework": "vllm"}, {"m": m, "n": 4096, "k": 4096})

@@ -14,12 +14,16 @@ Value = Any  # float or numpy array
 
 def maximum(a: Value, b: Value) -> Value:
     """The larger of two; scalars stay Python floats (five times faster than 0-d arrays)."""
+    if type(a) is float and type(b) is float:  # most calls of one question, told in half the time
+        return a if a >= b else b
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
         return np.maximum(a, b)
     return a if a >= b else b
 
 
 def minimum(a: Value, b: Value) -> Value:
+    if type(a) is float and type(b) is float:
+        return a if a <= b else b
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
         return np.minimum(a, b)
     return a if a <= b else b
@@ -62,20 +66,38 @@ def shape_of(record: Any) -> tuple[int, ...]:
 
 def map_arrays(record: Any, function: Callable[[np.ndarray], Any]) -> Any:
     """A copy of a frozen record with ``function`` applied to every array in it; records without arrays come back as is."""
+    kind = type(record)
+    if kind in _LEAVES:
+        return record
     if isinstance(record, np.ndarray):
         return function(record) if record.ndim else record.item()
-    if dataclasses.is_dataclass(record) and not isinstance(record, type):
+    names = _FIELDS.get(kind)
+    if names is None and kind not in _FIELDS:
+        names = _FIELDS[kind] = _fields(kind)
+    if names is not None:
         changes = {}
-        for field in dataclasses.fields(record):
-            old = getattr(record, field.name)
-            new = map_arrays(old, function)
-            if new is not old:
-                changes[field.name] = new
+        for name in names:
+            old = getattr(record, name)
+            if type(old) not in _LEAVES:
+                new = map_arrays(old, function)
+                if new is not old:
+                    changes[name] = new
         return dataclasses.replace(record, **changes) if changes else record
-    if type(record) is tuple:
+    if kind is tuple:
         mapped = tuple(map_arrays(item, function) for item in record)
         return mapped if any(a is not b for a, b in zip(mapped, record, strict=True)) else record
     if isinstance(record, Mapping):
         pairs = {key: map_arrays(value, function) for key, value in record.items()}
-        return pairs if any(pairs[k] is not record[k] for k in record) else record
+        return pairs if any(pairs[k] is not v for k, v in record.items()) else record
     return record
+
+
+_LEAVES = frozenset({float, int, str, bool, type(None)})  # most of what records hold: told apart first
+
+
+_FIELDS: dict[type, tuple[str, ...] | None] = {}
+
+
+def _fields(kind: type) -> tuple[str, ...] | None:
+    """Names of a dataclass's fields; None of any other type."""
+    return tuple(field.name for field in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else None

@@ -13,9 +13,11 @@ coordinates (operands larger than the cache), not through another fit.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from .._foundation.arrays import Value, maximum, minimum, where
+import numpy as np
+
+from .._foundation.arrays import Value, maximum, minimum
 from .._foundation.folding import Folded, at_points
 from ..hardware.machine import Machine, OperatingPoint
 from ..lowering.kernels import Kernel, KernelValues
@@ -62,12 +64,12 @@ def calibrate(
         return _bent(cost, seen, bent(part, found, seen.terms, cost.limit), machine, f"local {seen.family}")
     key["version"] = part.version(key)
     if folded is None:
-        found = _bends(part, key, seen.coords(values, conditions))
+        found = _bends(part, key, seen.coords(values, conditions), seen.terms)
     else:
         points, sorts = folded
         size = sorts.size
         coords = seen.coords(at_points(values, points, size), at_points(conditions, points, size))
-        found = at_points(_bends(part, key, coords), sorts, points.size)
+        found = at_points(_bends(part, key, coords, seen.terms), sorts, points.size)
     basis = str(fit.header["id"])
     if framework not in (kernel.library.get("", framework), seen.family):
         basis = f"{basis} by {framework}"  # the stack takes another's kernels here
@@ -76,22 +78,30 @@ def calibrate(
     return _bent(cost, seen, bent(part, found, seen.terms, cost.limit), machine, basis)
 
 
-def _bends(part: Part, key: Mapping[str, str], coords: Mapping[str, Value]) -> Bends:
+def _bends(part: Part, key: Mapping[str, str], coords: Mapping[str, Value], names: Iterable[str]) -> Bends:
     """By the kernel the stack chooses; where that differs from point to point, each point by its own."""
-    chosen = part.choice.kernels(key, coords) if part.choice is not None else ""
+    chosen = part.choice.codes(key, coords) if part.choice is not None else ""
     if isinstance(chosen, str):
-        return bends(part, {**key, "kernel": chosen}, coords)
-    names = sorted(set(chosen.ravel().tolist()))
-    found = [bends(part, {**key, "kernel": name}, coords) for name in names]
-    result = found[0]
-    for name, other in zip(names[1:], found[1:], strict=True):
-        here = chosen == name
-        terms = {*result.factor, *other.factor}
-        result = dataclasses.replace(
-            result, low=where(here, other.low, result.low), high=where(here, other.high, result.high),
-            factor={t: where(here, other.factor.get(t, 1.0), result.factor.get(t, 1.0)) for t in terms},
-        )  # fmt: skip
-    return result
+        return bends(part, {**key, "kernel": chosen}, coords, names)
+    kernels, codes = chosen
+    shape = np.broadcast_shapes(codes.shape, *(np.shape(v) for v in coords.values()))
+    flat = np.broadcast_to(codes, shape).reshape(-1)
+    low, high = np.empty(flat.size), np.empty(flat.size)
+    factor: dict[str, np.ndarray] = {}
+    for number in np.flatnonzero(np.bincount(flat)).tolist():
+        rows = np.flatnonzero(flat == number)
+        own = {n: _at_rows(value, shape, rows) for n, value in coords.items()}
+        found = bends(part, {**key, "kernel": kernels[number]}, own, names)
+        low[rows], high[rows] = found.low, found.high
+        for term, value in found.factor.items():
+            factor.setdefault(term, np.ones(flat.size))[rows] = value
+    shaped = {term: value.reshape(shape) for term, value in factor.items()}
+    return dataclasses.replace(found, factor=shaped, low=low.reshape(shape), high=high.reshape(shape))
+
+
+def _at_rows(value: Value, shape: tuple[int, ...], rows: np.ndarray) -> Value:
+    """Some of a coordinate's values, counted over the whole shape; a number is that of every point."""
+    return np.broadcast_to(value, shape).reshape(-1)[rows] if isinstance(value, np.ndarray) else value
 
 
 def _bent(cost: Cost, seen: Seen, said: Estimate, machine: Machine, fit_id: str) -> Cost:

@@ -11,12 +11,14 @@ from .._foundation.errors import BadInput
 from .._foundation.folding import fold
 from ..hardware.machine import Machine
 from . import families  # noqa: F401  registers the tables
+from .calibration.local import local_of
 from .calibration.model import Estimate, estimate
-from .calibration.predict import Forecast, forecast
-from .calibration.samples import TABLES, assemble
+from .calibration.predict import Forecast, at, class_looks, enter
+from .calibration.samples import TABLES, TableRules, numbers_of
 from .calibration.store import shipped
 
 FOLD_FROM = 4096  # rows from which equal ones are sought
+CHUNK = 1 << 14  # rows priced at once: what keeps temporaries inside a core's cache
 
 
 def ask(table: str, machine: Machine, texts: Mapping[str, str], sizes: Mapping[str, np.ndarray | float]) -> Forecast:
@@ -49,11 +51,14 @@ def ask(table: str, machine: Machine, texts: Mapping[str, str], sizes: Mapping[s
     columns = {name: np.ascontiguousarray(values.reshape(-1)) for name, values in columns.items()}
     rows = len(next(iter(columns.values())))
     folded = fold(list(columns.values())) if rows >= FOLD_FROM else None
-    if folded is None:
-        return _answer(table, machine, texts, columns, rows)
-    first, sort = folded
-    few = _answer(table, machine, texts, {n: v[first] for n, v in columns.items()}, first.size)
-    return Forecast(*(getattr(few, n)[sort] for n in ("seconds", "low", "high", "limit", "kernel", "depth")))
+    first, sort = folded if folded is not None else (np.arange(rows), None)
+    numbers, faults = numbers_of(rules, at(columns, first) if folded is not None else columns, first.size)
+    for name, bad in faults.items():
+        raise BadInput(f"{table}: invalid:{name} at point {first[bad.argmax()]}", expected="whole sizes")
+    said = _answer(rules, machine, texts, numbers, first.size)
+    if sort is None:
+        return said
+    return Forecast(*(getattr(said, n).take(sort) for n in ("seconds", "low", "high", "limit", "kernel", "depth")))
 
 
 def ask_one(table: str, machine: Machine, texts: Mapping[str, str], sizes: Mapping[str, float]) -> Estimate:
@@ -80,18 +85,20 @@ def ask_one(table: str, machine: Machine, texts: Mapping[str, str], sizes: Mappi
 
 
 def _answer(
-    table: str, machine: Machine, texts: Mapping[str, str], columns: Mapping[str, np.ndarray], rows: int
+    rules: TableRules, machine: Machine, texts: Mapping[str, str], numbers: Mapping[str, np.ndarray], rows: int
 ) -> Forecast:
-    rules = TABLES.get(table)
+    """Valid sizes, a cacheful of them at a time."""
     target = rules.targets[0]
-    samples = assemble(rules, target, {**columns, **{n: _constant(t, rows) for n, t in texts.items()}}, rows, machine)
-    bad = np.flatnonzero(samples.status != "ok")
-    if bad.size:
-        raise BadInput(f"{table}: {samples.status[bad[0]]} at point {bad[0]}", expected="whole sizes in a known format")
-    return forecast(target.family, samples, shipped(target.family.name))
-
-
-def _constant(text: str, rows: int) -> np.ndarray:
-    values = np.empty(rows, dtype=object)
-    values[:] = text
-    return values
+    family, fit = target.family, shipped(target.family.name)
+    cls = {**dict.fromkeys(rules.texts, ""), **texts}
+    numeric, named = [np.empty(rows) for _ in range(4)], [np.empty(rows, dtype=object) for _ in range(2)]
+    said = Forecast(*numeric, *named)
+    key = dict(rules.key(cls, machine))
+    local = local_of(machine.calibrations, family.name, key.get("framework", ""))
+    for start in range(0, rows, CHUNK):
+        some = slice(start, min(start + CHUNK, rows))
+        view = target.view(cls, {n: v[some] for n, v in numbers.items()}, machine)
+        said.limit[some] = view.limit
+        for look in class_looks(family, fit, key, some, view.terms, view.coords):
+            enter(said, family, look, said.limit[look.rows], local)
+    return said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .._foundation.arrays import Value, maximum
@@ -61,9 +62,10 @@ def price(
         latency = _message(kernel, values, machine, point, busy, least)
         main: Value = 0.0
     else:
-        flops, dense = _compute(kernel, values, machine, point, busy, least, folded)
+        ratio, split = _sized(kernel, values, machine, conditions, folded)
+        flops, dense = _compute(kernel, values, machine, point, busy, least, ratio)
         busy = {resource: seconds / conditions.throttle for resource, seconds in busy.items()}
-        main = _memory(kernel, values, machine, point, conditions, busy, least)
+        main = _memory(split, machine, point, busy, least)
         latency = engine.launch_latency_s * maximum(values.launches, 0.0) if conditions.device_latency else 0.0
         if conditions.device_latency and machine.main.latency_s:
             latency = latency + maximum(values.span - 1.0, 0.0) * _step_latency(machine)
@@ -79,18 +81,42 @@ def price(
     )  # fmt: skip
 
 
+def least_of(
+    kernel: Kernel, values: KernelValues, machine: Machine, point: OperatingPoint = OperatingPoint(),
+    conditions: Conditions = Conditions(),
+) -> dict[str, Value]:  # fmt: skip
+    """The least seconds of every resource that :func:`price` finds, for who needs no other: tiles are not looked at."""
+    busy: dict[str, Value] = {}
+    least: dict[str, Value] = {}
+    if kernel.message is not None and values.message is not None:
+        _message(kernel, values, machine, point, busy, least)
+    else:
+        _compute(kernel, values, machine, point, busy, least, 1.0)
+        _memory(residency.split(kernel, values, machine, conditions), machine, point, busy, least)
+    return least
+
+
+def _sized(
+    kernel: Kernel, values: KernelValues, machine: Machine, conditions: Conditions, folded: Folded | None
+) -> tuple[Value, tuple[Value, Value, Value]]:
+    """What depends on sizes alone: tiles' waste, and bytes by where they move; of equal points once."""
+    if folded is not None:
+        points, sorts = folded
+        few = _sized(
+            kernel, at_points(values, points, sorts.size), machine, at_points(conditions, points, sorts.size), None
+        )
+        spread: tuple[Value, tuple[Value, Value, Value]] = at_points(few, sorts, points.size)
+        return spread
+    return _waste(kernel, values.dims, machine.engine), residency.split(kernel, values, machine, conditions)
+
+
 def _compute(
     kernel: Kernel, values: KernelValues, machine: Machine, point: OperatingPoint, busy: dict[str, Value],
-    least: dict[str, Value], folded: Folded | None,
+    least: dict[str, Value], ratio: Value,
 ) -> tuple[Value, Value]:  # fmt: skip
     engine = machine.engine
     flops: Value = 0.0
     dense: Value = 0.0
-    if folded is None:
-        ratio = _waste(kernel, values, engine)
-    else:
-        points, sorts = folded
-        ratio = at_points(_waste(kernel, at_points(values, points, sorts.size), engine), sorts, points.size)
     vector = peak_for(machine, "vector", "fp32", None, point).flops
     for work, amount, unmasked in zip(kernel.work, values.flops, values.dense, strict=True):
         if work.unit == "matmul":
@@ -114,8 +140,7 @@ def _compute(
     return flops, dense
 
 
-def _waste(kernel: Kernel, values: KernelValues, engine: Engine) -> Value:
-    d = values.dims
+def _waste(kernel: Kernel, d: Mapping[str, Value], engine: Engine) -> Value:
     if kernel.family in ("matmul", "conv") and {"m", "n", "k"} <= set(d):
         # A convolution is one product for each group; its images are rows of m already (implicit GEMM).
         products = d.get("groups", 1.0) if kernel.family == "conv" else d.get("batch", 1.0)
@@ -124,10 +149,10 @@ def _waste(kernel: Kernel, values: KernelValues, engine: Engine) -> Value:
 
 
 def _memory(
-    kernel: Kernel, values: KernelValues, machine: Machine, point: OperatingPoint, conditions: Conditions,
-    busy: dict[str, Value], least: dict[str, Value],
+    split: tuple[Value, Value, Value], machine: Machine, point: OperatingPoint, busy: dict[str, Value],
+    least: dict[str, Value],
 ) -> Value:  # fmt: skip
-    main, near, moved = residency.split(kernel, values, machine, conditions)
+    main, near, moved = split
     tier = machine.main
     bandwidth = tier.bandwidth * point.memory_clock
     if tier.outstanding_bytes is not None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from .._foundation.arrays import Value, shape_of
 from .._foundation.folding import Folded, at_points
 from ..costs.calibrated import calibrate
 from ..costs.cost import Conditions, Cost, largest
-from ..costs.price import price
+from ..costs.price import least_of, price
 from ..hardware.machine import Machine, OperatingPoint
 from ..lowering.kernels import Kernel, KernelValues
 from ..lowering.ledger import Ledger
@@ -69,12 +69,9 @@ def evaluate_step(
     dims: Mapping[str, Value],
     symbols: Mapping[str, Value],
     throttle: Value = 1.0,
-    fitted: bool = True,
 ) -> StepResult:
-    """Price every kernel of the step and lay them on the serial timeline; analytically only unless ``fitted``."""
-    env = bindings(step, dims, symbols)
-    groups = [{k: float(v) if isinstance(v, int) else v for k, v in g.env().items()} for g in step.groups]
-    ledger = plan.ledger.evaluate(env, groups, machine.main.capacity_bytes, stack)
+    """Price every kernel of the step and lay them on the serial timeline."""
+    env, groups, ledger = _sizes_of(plan, step, machine, stack, dims, symbols)
     conditions = Conditions("in-model", ledger.by_class["weights"], stack.device_latency, throttle, step.name)
     issue = 0.0 if step.name in stack.host.graphs else stack.host.launch_s
     least: dict[str, Value] = {}
@@ -85,14 +82,15 @@ def evaluate_step(
     rows: list[tuple[str, str, tuple[PricedKernel, ...]]] = []
     folding = Folding(env, groups)
     rigid = folding.possible and not shape_of((machine, point, conditions))  # a walk through the machine: only if used
+    sized = folding.possible and not shape_of(_sizes(machine))  # what depends on sizes is the same at equal points
     evaluated = plan.program.evaluate(env, groups)
     for block, needs, (count, values) in zip(plan.program.blocks, plan.program.needs, evaluated, strict=True):
         instances = count if block.phase == "optimizer" else count * step.repeats
         line: list[tuple[Value, Value]] = []
         priced: list[PricedKernel] = []
         for kernel, names, numbers in zip(block.kernels, needs, values, strict=True):
-            folded = folding.of(names | dims.keys())
-            cost = _cost(kernel, numbers, machine, point, conditions, fitted, rigid, folded)
+            folded = folding.of(names | dims.keys()) if sized else None
+            cost = _cost(kernel, numbers, machine, point, conditions, rigid, folded)
             times = instances * numbers.count
             for resource, seconds in cost.least.items():
                 least[resource] = least.get(resource, 0.0) + seconds * times
@@ -107,15 +105,43 @@ def evaluate_step(
     return StepResult(step, timeline.time, largest(least), least, flops, dense, moved, tuple(rows), timeline, ledger)
 
 
+def least_of_kernels(
+    plan: Plan, step: Step, machine: Machine, point: OperatingPoint, stack: Stack, dims: Mapping[str, Value],
+    symbols: Mapping[str, Value],
+) -> Iterator[tuple[Kernel, Mapping[str, Value], Value]]:  # fmt: skip
+    """Every kernel of a step, its least seconds by resource and how often it runs: for who asks what binds at the limit."""
+    env, groups, ledger = _sizes_of(plan, step, machine, stack, dims, symbols)
+    conditions = Conditions("in-model", ledger.by_class["weights"], stack.device_latency, step=step.name)
+    for block, (count, values) in zip(plan.program.blocks, plan.program.evaluate(env, groups), strict=True):
+        instances = count if block.phase == "optimizer" else count * step.repeats
+        for kernel, numbers in zip(block.kernels, values, strict=True):
+            yield kernel, least_of(kernel, numbers, machine, point, conditions), instances * numbers.count
+
+
+def _sizes_of(
+    plan: Plan, step: Step, machine: Machine, stack: Stack, dims: Mapping[str, Value], symbols: Mapping[str, Value]
+) -> tuple[dict[str, Value], list[dict[str, Value]], Ledger]:
+    """The step's symbols, its groups' and what it keeps in memory."""
+    env = bindings(step, dims, symbols)
+    groups = [{k: float(v) if isinstance(v, int) else v for k, v in g.env().items()} for g in step.groups]
+    return env, groups, plan.ledger.evaluate(env, groups, machine.main.capacity_bytes, stack)
+
+
+def _sizes(machine: Machine) -> tuple[Value, ...]:
+    """The machine's figures that are no rates."""
+    tiers = [x for t in machine.tiers for x in (t.capacity_bytes, t.granule_bytes)]
+    return (*tiers, *(engine.units for engine in machine.engines))
+
+
 def _cost(
-    kernel: Kernel, numbers: KernelValues, machine: Machine, point: OperatingPoint, conditions: Conditions, fitted: bool,
-    rigid: bool, folded: Folded | None,
+    kernel: Kernel, numbers: KernelValues, machine: Machine, point: OperatingPoint, conditions: Conditions, rigid: bool,
+    folded: Folded | None,
 ) -> Cost:  # fmt: skip
     """One kernel's cost; equal points once where only sizes differ (``rigid``), their fits once where rates do too."""
     if folded is not None and rigid:
         points, sorts = folded
         few = at_points(numbers, points, sorts.size)
-        whole: Cost = at_points(_cost(kernel, few, machine, point, conditions, fitted, rigid, None), sorts, points.size)
+        whole: Cost = at_points(_cost(kernel, few, machine, point, conditions, rigid, None), sorts, points.size)
         return whole
     cost = price(kernel, numbers, machine, point, conditions, folded)
-    return calibrate(kernel, numbers, machine, point, conditions, cost, folded) if fitted else cost
+    return calibrate(kernel, numbers, machine, point, conditions, cost, folded)

@@ -9,11 +9,16 @@ from typing import Any
 import numpy as np
 
 from .._foundation.arrays import map_arrays
-from ..scenario.scenario import Scenario
 from .prediction import Prediction
 from .resolve import Resolved
 
-CHUNK = 1 << 15  # points of a sweep priced at once: what keeps a dozen temporaries inside a core's cache
+CHUNK = 1 << 16  # points of a sweep priced at once: what a kernel costs is mostly arithmetic, not Python
+
+
+NUMBERS = (
+    "time", "low", "high", "limit", "bound", "flops", "flops_dense", "bytes", "mfu", "mbu", "throughput", "memory",
+    "least", "ttft", "tpot",
+)  # fmt: skip
 
 
 def in_chunks(resolved: Resolved, shape: tuple[int, ...], answer: Callable[[Resolved], Prediction]) -> Prediction:
@@ -23,11 +28,16 @@ def in_chunks(resolved: Resolved, shape: tuple[int, ...], answer: Callable[[Reso
         resolved: the sweep.
         shape: the broadcast shape of its arrays.
         answer: prices one piece.
+
+    Returns:
+        one prediction, every number of the sweep's whole shape. A piece is copied into it as soon as it is there, so
+        that the next one finds its memory free.
     """
     axis = int(np.argmax(shape))
     back = axis - len(shape)  # counted from the right, as broadcasting does
     step = max(1, CHUNK * shape[axis] // int(np.prod(shape)))
-    pieces = []
+    first: Prediction | None = None
+    room: dict[str, Any] = {}
     for start in range(0, shape[axis], step):
 
         def cut(array: np.ndarray, start: int = start) -> np.ndarray:
@@ -41,37 +51,38 @@ def in_chunks(resolved: Resolved, shape: tuple[int, ...], answer: Callable[[Reso
             map_arrays(resolved.scenario, cut), resolved.graph, map_arrays(resolved.machine, cut), resolved.stack,
             resolved.assumptions,
         )  # fmt: skip
-        pieces.append(answer(part))
-    sizes = [min(step, shape[axis] - start) for start in range(0, shape[axis], step)]
-    return join_pieces(pieces, resolved.scenario, shape, axis, sizes)
+        piece = answer(part)
+        numbers = {name: getattr(piece, name) for name in NUMBERS}
+        if first is None:
+            first, room = piece, _room(numbers, shape, step >= shape[axis])
+        _fill(room, numbers, (slice(None),) * axis + (slice(start, start + step),))
+    assert first is not None
+    return dataclasses.replace(first, scenario=resolved.scenario, **room)
 
 
-def join_pieces(
-    pieces: list[Prediction], scenario: Scenario, shape: tuple[int, ...], axis: int, sizes: list[int]
-) -> Prediction:
-    """One prediction from the pieces of a sweep, every number of the sweep's whole shape."""
-    first = pieces[0]
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (float, int, np.ndarray, np.generic)) and not isinstance(value, bool)
 
-    def join(values: list[Any]) -> Any:
-        head = values[0]
-        if isinstance(head, Mapping):
-            return {k: join([v[k] for v in values]) for k in head}
-        if dataclasses.is_dataclass(head) and not isinstance(head, type):
-            changes = {f.name: join([getattr(v, f.name) for v in values]) for f in dataclasses.fields(head)}
-            return dataclasses.replace(head, **changes)
-        if isinstance(head, (float, int, np.ndarray, np.generic)) and not isinstance(head, bool):
-            if len(values) == 1:
-                return np.broadcast_to(head, shape)
-            slices = [
-                np.broadcast_to(value, (*shape[:axis], size, *shape[axis + 1 :]))
-                for size, value in zip(sizes, values, strict=True)
-            ]
-            return np.concatenate(slices, axis=axis)
-        return head
 
-    names = (
-        "time", "low", "high", "limit", "bound", "flops", "flops_dense", "bytes", "mfu", "mbu", "throughput", "memory",
-        "least", "ttft", "tpot",
-    )  # fmt: skip
-    changes = {name: join([getattr(p, name) for p in pieces]) for name in names}
-    return dataclasses.replace(first, scenario=scenario, **changes)
+def _room(value: Any, shape: tuple[int, ...], alone: bool) -> Any:
+    """A record like a piece's with an array of the whole shape for every number; of a piece ``alone`` its own numbers."""
+    if isinstance(value, Mapping):
+        return {key: _room(own, shape, alone) for key, own in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        own = {f.name: _room(getattr(value, f.name), shape, alone) for f in dataclasses.fields(value)}
+        return dataclasses.replace(value, **own)
+    if not _is_number(value):
+        return value
+    return np.broadcast_to(value, shape) if alone else np.empty(shape, np.asarray(value).dtype)
+
+
+def _fill(room: Any, value: Any, where: tuple[slice, ...]) -> None:
+    """Copy a piece's numbers to their place; a piece alone is there already."""
+    if isinstance(value, Mapping):
+        for key, own in value.items():
+            _fill(room[key], own, where)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in dataclasses.fields(value):
+            _fill(getattr(room, field.name), getattr(value, field.name), where)
+    elif _is_number(value) and room.flags.writeable:
+        room[where] = value

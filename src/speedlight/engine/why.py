@@ -10,7 +10,7 @@ import numpy as np
 from .._foundation.arrays import Value
 from ..hardware.machine import Machine
 from ..workload.workload import Group, Step, decode_step
-from .evaluate import evaluate_step
+from .evaluate import least_of_kernels
 from .phase import free_symbols, run_phase, total
 from .prediction import Crossover, Sensitivity
 from .resolve import Plan, Resolved
@@ -59,18 +59,20 @@ def crossovers(resolved: Resolved, made: Plan, dims: Mapping[str, Value]) -> tup
     graph = resolved.graph
     symbols = free_symbols(graph, workload)
     found: list[Crossover] = []
-    grid = np.unique(np.round(2 ** np.arange(0, 15.01, 0.25)))
+    grid = np.array(sorted(set(np.round(2 ** np.arange(0, 15.01, 0.25)).tolist())))
 
     def run(step: Step, batch: Value) -> tuple[Mapping[str, Value], Mapping[str, Value]]:
         free = {**symbols, "batch": batch} if "batch" in symbols else symbols
-        result = evaluate_step(made, step, resolved.machine, scenario.point, resolved.stack, dims, free, fitted=False)
+        every: dict[str, Value] = {}
         linear: dict[str, Value] = {}
-        for _, _, kernels in result.blocks:
-            for priced in kernels:
-                if priced.kernel.family == "matmul":
-                    for name, seconds in priced.cost.least.items():
-                        linear[name] = linear.get(name, 0.0) + seconds * priced.count
-        return result.least, linear
+        for kernel, least, count in least_of_kernels(
+            made, step, resolved.machine, scenario.point, resolved.stack, dims, free
+        ):
+            for name, seconds in least.items():
+                every[name] = every.get(name, 0.0) + seconds * count
+                if kernel.family == "matmul":
+                    linear[name] = linear.get(name, 0.0) + seconds * count
+        return every, linear
 
     if graph.attrs.get("kind") == "transformer":
         decode = workload.phase in ("decode", "generate")

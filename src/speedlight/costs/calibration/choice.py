@@ -15,6 +15,8 @@ from ..._foundation.arrays import Value
 
 LEAF = -1
 
+Coded = tuple[tuple[str, ...], np.ndarray]  # names, and which of them each point has
+
 
 @dataclass(frozen=True)
 class Tree:
@@ -48,6 +50,15 @@ class Choice:
 
     def kernels(self, key: Mapping[str, str], coords: Mapping[str, Value]) -> str | np.ndarray:
         """The kernel's name, or an array of names where coordinates are arrays and the choice depends on them."""
+        found = self.codes(key, coords)
+        if isinstance(found, str):
+            return found
+        names, codes = found
+        chosen: np.ndarray = np.asarray(names, dtype=object)[codes]
+        return chosen
+
+    def codes(self, key: Mapping[str, str], coords: Mapping[str, Value]) -> str | Coded:
+        """The kernel's name, or (names, which of them each point has) where points may differ."""
         tree = self.tree(key)
         if tree is None:
             return ""
@@ -61,14 +72,21 @@ class Choice:
                 below = columns[tree.feature[node]] <= tree.threshold[node]
                 node = tree.left[node] if below else tree.right[node]
             return tree.kernel[node]
-        stack = np.stack([np.broadcast_to(c, shape).ravel() for c in columns])
-        feature, threshold = np.asarray(tree.feature), np.asarray(tree.threshold)
-        left, right = np.asarray(tree.left), np.asarray(tree.right)
-        at = np.zeros(stack.shape[1], dtype=np.intp)
-        while True:
-            inner = feature[at] != LEAF
-            if not inner.any():
-                return np.asarray(tree.kernel, dtype=object)[at].reshape(shape)
-            f = np.where(inner, feature[at], 0)
-            below = stack[f, np.arange(at.size)] <= threshold[at]
-            at = np.where(inner, np.where(below, left[at], right[at]), at)
+        names = tuple(sorted({k for k, f in zip(tree.kernel, tree.feature, strict=True) if f == LEAF}))
+        return names, _leaves(tree, [np.broadcast_to(c, shape).reshape(-1) for c in columns], names).reshape(shape)
+
+
+def _leaves(tree: Tree, columns: list[np.ndarray], names: tuple[str, ...]) -> np.ndarray:
+    """The number of each point's kernel among ``names``; every node looks only at the points that reach it."""
+    found = np.empty(columns[0].size, dtype=np.intp)
+    reached = [(0, np.arange(columns[0].size))]
+    while reached:
+        node, points = reached.pop()
+        feature = tree.feature[node]
+        if feature == LEAF:
+            found[points] = names.index(tree.kernel[node])
+            continue
+        below = columns[feature].take(points) <= tree.threshold[node]
+        reached.append((tree.left[node], points[below]))
+        reached.append((tree.right[node], points[~below]))
+    return found

@@ -13,7 +13,7 @@ How far the answer may be off depends on how well its class is known: ``known`` 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -21,11 +21,14 @@ from typing import Any
 import numpy as np
 
 from ..._foundation.arrays import Value, maximum, minimum
-from .blocks import Axis, Block, Reader
+from .blocks import Block
 from .choice import Choice
+from .merging import merged
+from .reading import Reader
 
 Key = Mapping[str, str]
 DEPTHS = ("known", "relative", "stranger", "local")
+WIDTH = "width"  # where a reader keeps the error's log scale among its terms
 WIDEST = 0.0  # log scale of the widest error: beyond a factor e the scale says only that nothing like it was measured
 
 
@@ -124,11 +127,15 @@ class Bends:
     shared: float
 
 
-def bends(part: Part, key: Key, coords: Mapping[str, Value]) -> Bends:
-    """Read the tables of one class; floats or arrays."""
-    tables, scales = _ready(part, tuple(sorted(key.items())))
-    factor = {term: _exp(value) for term, value in tables.read(coords).items()}
-    width = _exp(minimum(sum(scales.read(coords).values()), WIDEST))
+def bends(part: Part, key: Key, coords: Mapping[str, Value], terms: Iterable[str]) -> Bends:
+    """Read the tables of one class; floats or arrays.
+
+    Args:
+        terms: the kernel's terms; tables of others are not looked at.
+    """
+    factor = _ready(part, tuple(sorted(key.items())), frozenset(terms)).read(coords)
+    width = _exp(minimum(factor.pop(WIDTH, 0.0), WIDEST))
+    factor = {term: _exp(value) for term, value in factor.items()}
     depth = depth_of(part, key)
     low, high = quantiles_of(part.spread, key, depth)
     return Bends(factor, width * low, width * high, depth, part.spread.shared.get(depth, 1.0))
@@ -145,23 +152,20 @@ def bent(part: Part, found: Bends, terms: Mapping[str, Value], limit: Value) -> 
 
 def estimate(part: Part, key: Key, terms: Mapping[str, Value], coords: Mapping[str, Value], limit: Value) -> Estimate:
     """Bend the terms of one class; floats or arrays."""
-    return bent(part, bends(part, key, coords), terms, limit)
+    return bent(part, bends(part, key, coords, terms), terms, limit)
 
 
-@lru_cache(maxsize=1024)
-def _ready(part: Part, key: tuple[tuple[str, str], ...]) -> tuple[Reader, Reader]:
-    return reader(part.blocks, dict(key)), reader(part.spread.scale, dict(key))
+@lru_cache(maxsize=256)
+def _ready(part: Part, key: tuple[tuple[str, str], ...], terms: frozenset[str]) -> Reader:
+    own = [fitted for fitted in part.blocks if fitted.block.term in terms or fitted.block.term == "total"]
+    return reader(own, dict(key), part.spread.scale)
 
 
-def reader(blocks: Sequence[Fitted], key: Key) -> Reader:
-    """The tables of one class, those over the same axes added."""
-    found: dict[tuple[str, tuple[Axis, ...]], np.ndarray] = {}
-    for fitted in blocks:
-        table = fitted.table(key)
-        if table is not None:
-            at = (fitted.block.term, fitted.block.axes)
-            found[at] = found[at] + table if at in found else np.asarray(table, dtype=float)
-    return Reader((term, axes, table) for (term, axes), table in found.items())
+def reader(blocks: Sequence[Fitted], key: Key, scale: Sequence[Fitted] = ()) -> Reader:
+    """The tables of one class, merged where they can be; those of the error's scale as the term :data:`WIDTH`."""
+    named = [(f.block.term, f) for f in blocks] + [(WIDTH, f) for f in scale]
+    found = [(term, fitted.block.axes, fitted.table(key)) for term, fitted in named]
+    return Reader(merged([(term, axes, table) for term, axes, table in found if table is not None]))
 
 
 def combine(part: Part, busy: Mapping[str, Value]) -> Value:

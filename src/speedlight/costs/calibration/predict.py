@@ -10,9 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..._foundation.arrays import Value
+from ...hardware.machine import LocalCalibration
 from .local import bare, local_of, localised, unbent
 from .model import Bends, Estimate, Fit, Part, bends, bent
 from .samples import Family, Samples
+
+Rows = np.ndarray | slice
+Values = Mapping[str, Value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,72 +43,93 @@ class Look:
     """Rows of one class that run one kernel, and what the fit makes of their coordinates.
 
     Attributes:
-        rows: their numbers.
+        rows: their numbers, or a slice of them.
         key: their class, the kernel and the version named where either was left to the stack.
         part, found: the fit; without tables where none is shipped.
         terms: seconds at the machine's rates.
     """
 
-    rows: np.ndarray
+    rows: Rows
     key: Mapping[str, str]
     part: Part
     found: Bends
-    terms: Mapping[str, np.ndarray]
+    terms: Mapping[str, Value]
 
 
 def forecast(family: Family, samples: Samples, fit: Fit | None) -> Forecast:
     """Predict every usable row."""
-    seconds, low, high = (np.full(samples.rows, np.nan) for _ in range(3))
-    kernel = np.full(samples.rows, "", dtype=object)
-    depth = np.full(samples.rows, "", dtype=object)
+    said = blank(samples.limit)
     for look in looks(family, samples, fit):
-        at, found, limit = look.rows, look.found, samples.limit[look.rows]
         own = samples.calibrations.get(look.key.get("device", ""), ())
-        local = local_of(own, family.name, look.key.get("framework", ""))
-        said = bent(look.part, found if local is None else localised(look.part, found, local), look.terms, limit)
-        seconds[at] = said.time
-        low[at], high[at] = ends(said, limit)
-        kernel[at] = look.key.get(family.kernels or "", "") if found.depth else ""
-        depth[at] = said.depth
-    return Forecast(seconds, low, high, samples.limit, kernel, depth)
+        enter(said, family, look, samples.limit[look.rows], local_of(own, family.name, look.key.get("framework", "")))
+    return said
+
+
+def blank(limit: np.ndarray) -> Forecast:
+    """Nothing said yet of rows with these limits."""
+    seconds, low, high = (np.full(limit.size, np.nan) for _ in range(3))
+    kernel, depth = (np.full(limit.size, "", dtype=object) for _ in range(2))
+    return Forecast(seconds, low, high, limit, kernel, depth)
+
+
+def enter(into: Forecast, family: Family, look: Look, limit: Value, local: LocalCalibration | None) -> None:
+    """Write what a fit, corrected by the user's own points, says of some rows."""
+    at, found = look.rows, look.found
+    said = bent(look.part, found if local is None else localised(look.part, found, local), look.terms, limit)
+    into.seconds[at] = said.time
+    into.low[at], into.high[at] = ends(said, limit)
+    into.kernel[at] = look.key.get(family.kernels or "", "") if found.depth else ""
+    into.depth[at] = said.depth
 
 
 def looks(family: Family, samples: Samples, fit: Fit | None) -> Iterator[Look]:
     """Every usable row, class by class and kernel by kernel."""
     for key, rows in zip(samples.classes, samples.members, strict=True):
-        part = fit.part(key) if fit is not None else None
-        terms = {n: v[rows] for n, v in samples.terms.items()}
-        if part is None:
-            yield Look(rows, key, bare(family.parallel, family.serial), unbent(), terms)
-            continue
-        key = key if key.get("version") else {**key, "version": part.version(key)}
-        coords = {n: v[rows] for n, v in samples.coords.items()}
-        for own, chosen in by_kernel(family, part, key, coords, rows.size):
-            yield Look(rows[own], chosen, part, bends(part, chosen, _at(coords, own)), _at(terms, own))
+        yield from class_looks(family, fit, key, rows, at(samples.terms, rows), at(samples.coords, rows))
+
+
+def class_looks(
+    family: Family, fit: Fit | None, key: Mapping[str, str], rows: Rows, terms: Values, coords: Values
+) -> Iterator[Look]:
+    """Rows of one class, kernel by kernel; their terms and coordinates are numbers, or arrays of a value a row."""
+    part = fit.part(key) if fit is not None else None
+    if part is None:
+        yield Look(rows, key, bare(family.parallel, family.serial), unbent(), terms)
+        return
+    key = key if key.get("version") else {**key, "version": part.version(key)}
+    for own, chosen in by_kernel(family, part, key, coords):
+        if own is None:
+            yield Look(rows, chosen, part, bends(part, chosen, coords, terms), terms)
+        else:
+            some = np.arange(rows.start, rows.stop)[own] if isinstance(rows, slice) else rows[own]
+            yield Look(some, chosen, part, bends(part, chosen, at(coords, own), terms), at(terms, own))
 
 
 def by_kernel(
-    family: Family, part: Part, key: Mapping[str, str], coords: Mapping[str, np.ndarray], count: int
-) -> Iterator[tuple[np.ndarray, Mapping[str, str]]]:
-    """Rows of one class, by the kernel that runs: the one stated, else the one the stack chooses."""
-    everything = np.arange(count)
+    family: Family, part: Part, key: Mapping[str, str], coords: Values
+) -> Iterator[tuple[np.ndarray | None, Mapping[str, str]]]:
+    """Rows of one class (None for all of them), by the kernel that runs: the one stated, else the one the stack chooses."""
     name = family.kernels
     if name is None or key.get(name) or part.choice is None:
-        yield everything, key
+        yield None, key
         return
-    chosen = part.choice.kernels(key, coords)
+    chosen = part.choice.codes(key, coords)
     if isinstance(chosen, str):
-        yield everything, {**key, name: chosen}
+        yield None, {**key, name: chosen}
         return
-    for kernel in sorted(set(chosen.tolist())):
-        yield np.flatnonzero(chosen == kernel), {**key, name: kernel}
+    names, codes = chosen
+    counts = np.bincount(codes)
+    for number in np.flatnonzero(counts).tolist():
+        rows = None if counts[number] == codes.size else np.flatnonzero(codes == number)
+        yield rows, {**key, name: names[number]}
 
 
-def ends(said: Estimate, limit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def ends(said: Estimate, limit: Value) -> tuple[Value, Value]:
     """Ends of the interval in seconds; nothing runs faster than its limit."""
     low = np.minimum(np.maximum(said.time * np.exp(said.low), limit), said.time)
     return low, said.time * np.exp(said.high)
 
 
-def _at(values: Mapping[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:
-    return {name: v[rows] for name, v in values.items()}
+def at(values: Values, rows: np.ndarray) -> dict[str, Value]:
+    """Some rows of terms or coordinates; a number is that of every row."""
+    return {name: v[rows] if isinstance(v, np.ndarray) else v for name, v in values.items()}

@@ -164,7 +164,9 @@ def assemble(
         on: the machine of rows that name its device, or none that is known.
     """
     status = np.full(rows, "ok", dtype=object)
-    numbers = _numbers(rules, columns, rows, status)
+    numbers, faults = numbers_of(rules, columns, rows)
+    for name, bad in faults.items():
+        status[bad & (status == "ok")] = f"invalid:{name}"
     raw, index = classes_of(columns, (*_device_columns(rules, columns), *rules.texts), rows)
     terms = {name: np.zeros(rows) for name in (*target.family.parallel, *target.family.serial)}
     coords: dict[str, np.ndarray] = {}
@@ -237,20 +239,31 @@ def _device_columns(rules: TableRules, columns: Rows) -> tuple[str, ...]:
     return tuple(name for name in rules.device if name in columns)
 
 
-def _numbers(rules: TableRules, columns: Rows, rows: int, status: np.ndarray) -> dict[str, np.ndarray]:
+def numbers_of(
+    rules: TableRules, columns: Rows, rows: int
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:  # fmt: skip
+    """Numeric columns as floats, and which rows of which of them are no size."""
     result: dict[str, np.ndarray] = {}
+    faults: dict[str, np.ndarray] = {}
     for name, least in rules.numbers.items():
         if name not in columns:
             result[name] = np.full(rows, rules.optional[name])
             continue
         values = as_floats(columns[name])
         if name in rules.optional:
-            blank = np.asarray([v is None or v != v for v in columns[name].tolist()]) if values.dtype else None
-            values = np.where(blank, rules.optional[name], values)
-        bad = ~np.isfinite(values) | (values < least) | (values != np.floor(values))
-        status[bad & (status == "ok")] = f"invalid:{name}"
+            values = np.where(_blank(columns[name]), rules.optional[name], values)
+        good = (values >= least) & (values == np.floor(values)) & (values < np.inf)  # none of which holds for NaN
+        if not good.all():
+            faults[name] = ~good
         result[name] = values
-    return result
+    return result, faults
+
+
+def _blank(column: np.ndarray) -> np.ndarray:
+    """Entries that are missing: None or NaN."""
+    if column.dtype != object:
+        return np.isnan(column) if column.dtype.kind == "f" else np.zeros(column.shape, dtype=bool)
+    return np.asarray([v is None or v != v for v in column.tolist()], dtype=bool)
 
 
 def as_floats(column: np.ndarray) -> np.ndarray:
