@@ -29,7 +29,7 @@ from .choice import Choice
 
 Key = Mapping[str, str]
 DEPTHS = ("known", "relative", "stranger", "local")
-RIPPLE = 0.14  # log: 1.32 between the highest and the lowest
+RIPPLE = 0.1  # log: 1.22 between the highest and the lowest
 WIDEST = 0.0  # log scale of the widest error: beyond a factor e the scale says only that nothing like it was measured
 
 
