@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from speedlight._foundation.errors import BadInput
 from speedlight.costs.calibration.samples import TABLES, assemble
 from speedlight.costs.calibration.store import shipped
-from speedlight.costs.families.gemm import FORMATS, coords_of, path_of, terms_of
+from speedlight.costs.families.gemm import DEVICE, FORMATS, coords_of, path_of, streamed, terms_of
 from speedlight.costs.kernel import ask, ask_one
 from speedlight.hardware.catalogue import load_machine
 
@@ -36,8 +36,8 @@ def test_coordinates_hold_no_rate():
         8.0, 4096.0, 4096.0, (2.0, 2.0, False), faster
     )
     before, after = (terms_of(8.0, 4096.0, 4096.0, (2.0, 2.0, True), 1e-6, m) for m in (machine, faster))
-    assert after["memory"] == before["memory"] / 2
-    assert after["quantize"] == before["quantize"] / 2
+    assert before["memory"] / 2 < after["memory"] < before["memory"]  # what stays in the cache is no faster
+    assert before["quantize"] / 2 < after["quantize"] < before["quantize"]
 
 
 def test_formats_without_a_unit_run_in_16_bit():
@@ -62,20 +62,75 @@ def test_laws_of_the_shipped_fit(m, n, k, device, framework):
         assert np.all(better.seconds <= said.seconds * (1 + 1e-9)), path
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.sampled_from([1024, 4096, 5120, 14336]), st.sampled_from([1024, 4096, 5120, 14336]))
-def test_more_tokens_hardly_ever_cost_less(n, k):
-    """Against the running maximum within 1.35, on aligned sizes of the stacks' 16-bit kernels (steps of odd sizes are real)."""
-    m = 2.0 ** np.arange(3, 16)
-    for device in ("h100-sxm-80gb", "h200-sxm-141gb", "a100-sxm-80gb", "rtx-4090"):
-        for framework in ("vllm", "trtllm", "sglang"):
-            said = ask(
-                "gemm",
-                load_machine(device),
-                {"gemm_dtype": "bfloat16", "framework": framework},
-                {"m": m, "n": n, "k": k},
-            )
-            assert np.all(said.seconds * 1.35 >= np.maximum.accumulate(said.seconds)), (device, framework)
+@given(sizes, wide, st.sampled_from(MACHINES))
+def test_terms_rise_with_tokens(m, n, device):
+    machine = load_machine(device)
+    ms = np.arange(m, m + 200, dtype=float)
+    terms = terms_of(ms, n, 4096.0, (2.0, 2.0, True), ms * 1e-9, machine)
+    for name, seconds in terms.items():
+        assert np.all(np.diff(np.broadcast_to(seconds, ms.size)) >= -1e-12 * np.max(seconds)), name
+
+
+def test_large_operands_stream_from_memory_and_small_ones_from_the_cache():
+    machine = load_machine("rtx-4090")
+    cache, main = machine.last_cache, machine.main
+    assert cache is not None
+    assert streamed(1e12, machine) == pytest.approx(1e12 / main.bandwidth, rel=1e-3)
+    assert streamed(1e6, machine) == pytest.approx(1e6 / cache.bandwidth, rel=1e-2)
+    assert streamed(1e6, machine, 8.0) == pytest.approx(1e6 / main.bandwidth, rel=0.02)  # cold
+    assert streamed(1e9, machine, 8.0, 0.5) == pytest.approx(2e9 / main.bandwidth, rel=0.02)
+
+
+SCALE_OF_M = np.unique(
+    np.concatenate(
+        [
+            np.arange(1, 18),
+            *(2.0 ** np.arange(4, 15) + d for d in (-1, 0, 1)),
+            3.0 * 2.0 ** np.arange(3, 13),
+            [1000, 5000],
+        ]
+    )
+)
+
+
+def measured_classes():
+    """Every class that has tables of its own, as a question's texts."""
+    fit = shipped("gemm")
+    assert fit is not None
+    found = {cls for part in fit.parts.values() for f in part.blocks if f.block.per == DEVICE for cls in f.tables}
+    return sorted(found)
+
+
+@pytest.mark.parametrize("device", sorted({cls[0] for cls in measured_classes()}))
+def test_more_tokens_hardly_ever_cost_less(device):
+    """Against the running maximum within 1.35, in every class and where its kernel is left to the stack, on and off the
+    measured sizes (steps of tiles and of sizes that are not aligned are real, and smaller)."""
+    wide_and_deep = np.array([32.0, 96, 128, 512, 1000, 1024, 4096, 7168, 28672, 65536])
+    n, k, m = (
+        v.ravel() for v in np.meshgrid(wide_and_deep, wide_and_deep, SCALE_OF_M[SCALE_OF_M <= 16384], indexing="ij")
+    )
+    for _, framework, version, named, kernel in (c for c in measured_classes() if c[0] == device):
+        for told in (kernel, ""):
+            texts = {"gemm_dtype": named, "framework": framework, "version": version, "kernel_source": told}
+            seconds = ask("gemm", load_machine(device), texts, {"m": m, "n": n, "k": k}).seconds.reshape(100, -1)
+            drop = np.maximum.accumulate(seconds, axis=1) / seconds
+            at = int(drop.argmax())
+            assert drop.ravel()[at] <= 1.35, (framework, named, told, n[at], k[at], m[at])
+
+
+@pytest.mark.parametrize("device", ["l40s", "rtx-4090", "mi300x", "v100-pcie-32gb"])
+@pytest.mark.parametrize("framework", ["vllm", "trtllm", "sglang", "never heard of"])
+def test_more_tokens_hardly_ever_cost_less_on_strangers(device, framework):
+    wide_and_deep = np.array([32.0, 128, 1000, 4096, 7168, 65536])
+    n, k, m = (
+        v.ravel() for v in np.meshgrid(wide_and_deep, wide_and_deep, SCALE_OF_M[SCALE_OF_M <= 16384], indexing="ij")
+    )
+    for named in ("bfloat16", "fp8", "fp8_block", "nvfp4", "int4_wo"):
+        texts = {"gemm_dtype": named, "framework": framework}
+        seconds = ask("gemm", load_machine(device), texts, {"m": m, "n": n, "k": k}).seconds.reshape(36, -1)
+        drop = np.maximum.accumulate(seconds, axis=1) / seconds
+        at = int(drop.argmax())
+        assert drop.ravel()[at] <= 1.35, (named, n[at], k[at], m[at])
 
 
 def test_equal_shapes_are_priced_once_and_alike():

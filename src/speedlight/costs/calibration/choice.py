@@ -1,4 +1,4 @@
-"""Which kernel a stack runs: a small decision tree over coordinates for each (device, framework, version).
+"""Which kernel a stack runs: a small decision tree over coordinates for each (device, framework, version, format).
 
 Users never say which kernel ran; the stack chose it by format, shape and device. Where one kernel always runs the tree is
 a single leaf. Unknown devices take the tree of their architecture, else of the framework.
@@ -37,8 +37,9 @@ class Choice:
     trees: Mapping[tuple[str, ...], Tree]
 
     def tree(self, key: Mapping[str, str]) -> Tree | None:
-        framework = key.get("framework", "")
+        framework, named = key.get("framework", ""), key.get("format", "")
         for cls in (
+            (framework, key.get("version", ""), key.get("device", ""), named),
             (framework, key.get("version", ""), key.get("device", "")),
             (framework, key.get("device", "")),
             (framework, key.get("architecture", "")),

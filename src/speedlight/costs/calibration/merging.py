@@ -76,7 +76,7 @@ def _joint(axes: tuple[Axis, ...], into: tuple[Axis, ...]) -> tuple[Axis, ...] |
             return None
         found.append(both)
         size *= both.count
-    return tuple(found) if size <= MOST else None
+    return tuple(found) if size <= MOST or axes == into else None
 
 
 def _union(a: Axis, b: Axis) -> Axis | None:

@@ -1,10 +1,13 @@
 """A fit and what it says of a kernel.
 
     log t_r' = log t_r + Σ blocks of term r          for every term r
-    time     = ((Σ_parallel t_r'^p)^(1/p) + Σ_serial t_r') · exp(Σ blocks of "total")
+    time     = ((Σ_parallel t_r'^p)^(1/p) + Σ_serial t_r') · exp(Σ blocks of "total" + Σ blocks of "ripple", within ±RIPPLE)
 
 Blocks look at sizes and never at rates, so time rises with every t_r and falls with every rate. The p-norm is the usual
 smooth maximum of a roofline's corner: overlap is imperfect where two resources need about the same time.
+
+Steps of tiles and alignment come as *ripple*, which is bounded: where the rest rises with a size, time never falls below
+exp(-2 RIPPLE) of what a smaller size took, anywhere.
 
 How far the answer may be off depends on how well its class is known: ``known`` (this device and stack were measured),
 ``relative`` (another device of its architecture was) or ``stranger`` (neither); ``local`` is a user's own points of it (:mod:`.local`).
@@ -29,6 +32,7 @@ from .reading import Reader
 Key = Mapping[str, str]
 DEPTHS = ("known", "relative", "stranger", "local")
 WIDTH = "width"  # where a reader keeps the error's log scale among its terms
+RIPPLE = 0.1  # log: 1.22 between the highest and the lowest
 WIDEST = 0.0  # log scale of the widest error: beyond a factor e the scale says only that nothing like it was measured
 
 
@@ -135,10 +139,19 @@ def bends(part: Part, key: Key, coords: Mapping[str, Value], terms: Iterable[str
     """
     factor = _ready(part, tuple(sorted(key.items())), frozenset(terms)).read(coords)
     width = _exp(minimum(factor.pop(WIDTH, 0.0), WIDEST))
-    factor = {term: _exp(value) for term, value in factor.items()}
+    factor = {term: _exp(value) for term, value in settled(factor).items()}
     depth = depth_of(part, key)
     low, high = quantiles_of(part.spread, key, depth)
     return Bends(factor, width * low, width * high, depth, part.spread.shared.get(depth, 1.0))
+
+
+def settled(sums: Mapping[str, Value]) -> Mapping[str, Value]:
+    """Sums of blocks by term, the bounded ripple added to ``total``."""
+    if "ripple" not in sums:
+        return sums
+    rest = {term: value for term, value in sums.items() if term != "ripple"}
+    rest["total"] = rest.get("total", 0.0) + maximum(minimum(sums["ripple"], RIPPLE), -RIPPLE)
+    return rest
 
 
 def bent(part: Part, found: Bends, terms: Mapping[str, Value], limit: Value) -> Estimate:
@@ -157,7 +170,7 @@ def estimate(part: Part, key: Key, terms: Mapping[str, Value], coords: Mapping[s
 
 @lru_cache(maxsize=256)
 def _ready(part: Part, key: tuple[tuple[str, str], ...], terms: frozenset[str]) -> Reader:
-    own = [fitted for fitted in part.blocks if fitted.block.term in terms or fitted.block.term == "total"]
+    own = [fitted for fitted in part.blocks if fitted.block.term in {*terms, "total", "ripple"}]
     return reader(own, dict(key), part.spread.scale)
 
 

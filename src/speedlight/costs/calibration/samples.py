@@ -36,6 +36,22 @@ class View:
 
 
 @dataclass(frozen=True)
+class Rising:
+    """A size that more of never costs less, and the view of other sizes that tells where the terms fall along it.
+
+    Attributes:
+        coord: log2 of the size.
+        view: (key of a class, sizes by coordinate) → view on the device the key names.
+        own: (term, coordinate that grows with the size) → how the log of the term rises along it before it is bent; the
+            shared tables over that coordinate may take away no more than that.
+    """
+
+    coord: str
+    view: Callable[[Mapping[str, str], Mapping[str, np.ndarray]], View]
+    own: Mapping[tuple[str, str], Callable[[np.ndarray], np.ndarray]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Family:
     """How a cost family is fitted.
 
@@ -53,6 +69,7 @@ class Family:
         spread: axes of the error's scale.
         kernels: key field that names the kernel, which may be blank, or None.
         choice: coordinates the choice of kernel depends on.
+        rising: the size that local surfaces are made to rise with, or None.
     """
 
     name: str
@@ -65,6 +82,7 @@ class Family:
     power: float = 3.0
     kernels: str | None = "kernel"
     choice: tuple[str, ...] = ()
+    rising: Rising | None = None
 
 
 def architecture_of(machine: Machine) -> str:

@@ -1,9 +1,15 @@
 """gemm: C[m,n] = A[m,k] B[k,n], with the quantisation of activations where the format needs it.
 
-Terms: the matrix unit at its peak; all operands through main memory once; one launch; in formats whose activations are
-quantised at run time, a pass over A (read 16 bit, write the format). What bends them: how many waves of tiles the output
-makes (tile and wave quantisation, split-k), how deep k is (prologue and epilogue of a tile), how the operands compare with
-the last cache (benchmark loops keep them there), how much each unit streams (latency of short streams).
+Terms: the matrix unit at its peak, where a unit works on a whole tile however small the product; all operands once, those
+that stay in the last cache at its bandwidth and the others at main memory's; one launch; the host's work on a call, which
+an eager benchmark waits for where the device is faster; in formats whose activations are quantised at run time, a pass
+over A (read 16 bit, write the format). What bends them: how well the tiles fill the units (small tiles, split-k), how deep
+k is (prologue and epilogue of a tile), how the operands compare with the last cache (benchmark loops keep them there), how
+much each unit streams (latency of short streams).
+
+These terms, and a class's surface over (m, n, k) laid on them, rise with m: their *centre*. What a class's tiles lose in
+their last wave and the alignment of m come as ``ripple`` blocks, which are bounded: time never falls below 1 / 1.35 of what
+fewer tokens took (:data:`..calibration.model.RIPPLE`, :mod:`..refit.rising`).
 """
 
 from __future__ import annotations
@@ -20,11 +26,12 @@ from ..._foundation.formats import bytes_per_element, number_format
 from ...graph.builder import BlockBuilder
 from ...graph.grammar import check
 from ...graph.ir import Graph
+from ...hardware.catalogue import load_machine
 from ...hardware.machine import Machine, OperatingPoint
 from ...lowering.kernels import Kernel, KernelValues, Program
 from ...lowering.lower import alone
 from ..calibration.blocks import Axis, Block
-from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View, architecture_of
+from ..calibration.samples import TABLES, Family, Rising, Rows, TableRules, Target, View, architecture_of
 from ..calibration.seen import SEERS, Seen
 from ..cost import Conditions, Cost, largest
 from ..price import least_of
@@ -40,11 +47,13 @@ WIDE = "16-bit"
 
 M, N, K = Axis("m", 0, 15), Axis("n", 5, 16), Axis("k", 5, 16)
 K2, M2, N2 = Axis("k", 5, 17, 2), Axis("m", 0, 16, 2), Axis("n", 5, 17, 2)
-WAVES = Axis("waves", -9, 8, 0.25)
+FILL = Axis("fill", -9, 8, 0.25)
 CACHE = Axis("cache", -14, 8, 0.5)
 STREAM = Axis("stream", 6, 26)
 
-# Units of two terms; the fit finds how many of them a product takes.
+# Units of three terms; the fit finds how many of them a product takes.
+HOST = 1e-6  # seconds of host work a call; a replayed graph has none, an eager stack up to some hundred
+LEAST_TILE = (64.0, 128.0)  # rows and columns of output that a unit's matrix instructions work on at the least
 CYCLES = 1000.0  # clock cycles of one pass through a kernel's pipeline: address set-up, loads, the k loop, the epilogue
 JOULES_PER_FLOP = 0.6e-12  # of a 16-bit FLOP on a server part, all in; at most the board's power can be spent on them
 
@@ -55,7 +64,6 @@ DEVICE = ("device", "framework", "version", "format", "kernel")
 
 # Output tiles of the kernels libraries choose from, by the name their coordinates carry.
 TILES = {
-    "small": (64.0, 64.0),
     "square": (128.0, 128.0),
     "wide": (128.0, 256.0),
     "tall": (256.0, 128.0),
@@ -64,54 +72,73 @@ TILES = {
 SIDES = sorted({side for tile in TILES.values() for side in tile})
 
 
-def local(per: tuple[str, ...], ridge: float) -> tuple[Block, ...]:
-    """What is particular to a class: its surface over (m, n, k), what its tiles lose in the last wave, alignment paths."""
+def surface(per: tuple[str, ...]) -> tuple[Block, ...]:
+    """What is particular to a class over (m, n, k); rises with m together with the terms it lies on."""
+    axes = (Axis("m", 0, 15, 0.5), Axis("n", 5, 16, 0.5), Axis("k", 5, 16, 0.5))
+    return (Block("total", axes, per, (0.006, 0.03, 0.03), 1e-3),)
+
+
+def ripples(per: tuple[str, ...]) -> tuple[Block, ...]:
+    """What a class's tiles lose in the last wave, and the paths it takes for sizes that are not aligned."""
     return (
-        Block("total", (Axis("m", 0, 15, 0.5), N, K), per, (0.006, 0.1, 0.1), ridge * 0.1),
-        Block("total", (Axis("waves", -1, 4, 0.125), K2), per, (0.003, 0.1), ridge),
-        Block("total", (Axis("waves_small", -2, 4, 0.125), K2), per, (0.003, 0.1), ridge),
-        Block("total", (Axis("waves_wide", -2, 4, 0.125), K2), per, (0.003, 0.1), ridge),
-        Block("total", (Axis("waves_tall", -2, 4, 0.125), K2), per, (0.003, 0.1), ridge),
+        Block("ripple", (Axis("waves", -1, 4, 0.125), K2), per, (0.003, 0.1), 3e-3),
         *(
-            Block("total", (Axis(f"loss_{tile}", 1, 2, 0.125), Axis(f"waves_{tile}", -2, 6)), per, (0.01, 0.1), ridge)
-            for tile in ("square", "wide", "tall", "large")
+            Block("ripple", (Axis(f"loss_{tile}", 1, 2, 0.125), Axis(f"waves_{tile}", -2, 6)), per, (0.01, 0.1), 3e-3)
+            for tile in TILES
         ),
-        Block("total", (Axis("waves", -4, 6, 0.5), Axis("bytes", 10, 32, 2), K2), per, (0.03, 0.1, 0.1), ridge),
-        Block("total", (Axis("flops", 10, 44), Axis("bytes", 10, 33)), per, (0.03, 0.03), ridge),
-        Block("total", (Axis("align", 0, 4), M2), per, (0.0, 0.03), ridge),
+        Block("ripple", (Axis("waves", -4, 6, 0.5), Axis("bytes", 10, 32, 2), K2), per, (0.03, 0.1, 0.1), 3e-3),
+        Block("ripple", (Axis("align", 0, 4), M2), per, (0.0, 0.03), 3e-3),
     )
 
 
 ONE = Axis("one", 0, 1)
 SHARED = (
-    Block("matmul", (WAVES, K2), (), (0.05, 0.5)),
+    Block("matmul", (FILL, K2), (), (0.05, 0.5)),
     Block("matmul", (M,), (), (0.3,)),
     Block("matmul", (N,), (), (0.3,)),
-    Block("matmul", (Axis("waves", -9, 8), Axis("k", 5, 17, 4)), STACK, (0.1, 0.3), 0.1),
+    Block("matmul", (Axis("fill", -9, 8), Axis("k", 5, 17, 4)), STACK, (0.1, 0.3), 1.0),
     Block("power", (ONE,), (), (1.0,)),
     Block("power", (ONE,), ("format",), (1.0,), 0.1),
     Block("memory", (CACHE,), (), (0.1,)),
     Block("memory", (STREAM,), (), (0.3,)),
-    Block("memory", (M2, K2), (), (0.3, 0.3)),
     Block("memory", (ONE,), ("memory",), (1.0,)),
     Block("memory", (Axis("cache", -14, 8, 2),), STACK, (0.3,), 0.1),
     Block("pipeline", (K2,), (), (0.3,)),
     Block("pipeline", (M2,), (), (0.3,)),
-    Block("pipeline", (K2, M2), STACK, (1.0, 1.0), 0.1),
+    Block("pipeline", (K2,), STACK, (1.0,), 0.1),
+    Block("host", (ONE,), STACK, (0.0,), 1e-3),
     Block("quantize", (Axis("cache_a", -14, 8, 2),), (), (0.3,)),
     Block("quantize", (Axis("cache_a", -14, 8, 2),), STACK, (0.3,), 0.1),
     Block("quantize_pass", (ONE,), STACK, (1.0,), 0.1),
 )
+
+
+def view_at(key: Mapping[str, str], sizes: Rows) -> View:
+    """The view of sizes on the device that a key names."""
+    return view_row({"gemm_dtype": key["format"]}, sizes, load_machine(key["device"]))
+
+
+def tiles_rise(fill: np.ndarray) -> np.ndarray:
+    """Log of the matmul term along ``fill``: one tile's time until tiles fill the units, then in proportion."""
+    rise: np.ndarray = np.log(2.0) * np.maximum(fill + 1.0, 0.0)
+    return rise
+
+
+# A kernel's pipeline is as long for one token as for many; what fewer tokens take longer was the first call's warm-up.
+RISING = Rising(
+    "m", view_at, {("matmul", "fill"): tiles_rise, ("matmul", "m"): np.zeros_like, ("pipeline", "m"): np.zeros_like}
+)
 FAMILY = Family(
     name="gemm",
-    parallel=("matmul", "power", "memory"),
+    parallel=("matmul", "power", "memory", "host"),
     serial=("launch", "pipeline", "quantize", "quantize_pass"),
     power=2.0,
     shared=SHARED,
     partition=("path",),
-    local=(local(ARCHITECTURE, 3e-3), local(DEVICE, 3e-3)),
+    local=(surface(ARCHITECTURE), ripples(ARCHITECTURE), surface(DEVICE), ripples(DEVICE)),
     spread=(Block("total", (M2, Axis("n", 5, 17, 3), Axis("k", 5, 17, 3)), (), (0.3, 0.3, 0.3), 1e-6),),
     choice=("m", "n", "k", "align_n", "align_k"),
+    rising=RISING,
 )  # fmt: skip
 
 
@@ -151,24 +178,52 @@ def view(
 
 
 def terms_of(
-    m: Value, n: Value, k: Value, sizes: tuple[float, float, bool], matmul: Value, machine: Machine
-) -> dict[str, Value]:
-    """Seconds at the machine's rates."""
+    m: Value, n: Value, k: Value, sizes: tuple[float, float, bool], matmul: Value, machine: Machine,
+    least: Value = 0.0, memory_clock: Value = 1.0,
+) -> dict[str, Value]:  # fmt: skip
+    """Seconds at the machine's rates.
+
+    Args:
+        least: the operands count as at least this many times the last cache (0: as large as they are).
+        memory_clock: of the operating point, over the nominal one.
+    """
     weight, activation, quantised = sizes
     engine = machine.engine
-    bandwidth = machine.main.bandwidth
     power = np.inf if machine.tdp_w is None else machine.tdp_w
     terms = {
-        "matmul": matmul,
-        "memory": (m * k * activation + n * k * weight + m * n * 2.0) / bandwidth,
+        "matmul": matmul * padding(m, n, engine.units),
+        "memory": streamed(m * k * activation + n * k * weight + m * n * 2.0, machine, least, memory_clock),
+        "host": HOST,
         "launch": engine.launch_latency_s,
         "pipeline": CYCLES / engine.clock_hz,
         "power": 2.0 * m * n * k * JOULES_PER_FLOP * (activation / 2.0) / power,
     }
     if quantised:
-        terms["quantize"] = m * k * (2.0 + activation) / bandwidth
+        terms["quantize"] = streamed(m * k * (2.0 + activation), machine)
         terms["quantize_pass"] = engine.launch_latency_s + CYCLES / engine.clock_hz
     return terms
+
+
+def padding(m: Value, n: Value, units: Value) -> Value:
+    """How much longer than at the peak the matrix units are busy: tiles are whole, and at least one unit makes one."""
+    rows, columns = maximum(m, LEAST_TILE[0]), maximum(n, LEAST_TILE[1])
+    waves = rows * columns / (LEAST_TILE[0] * LEAST_TILE[1] * units)
+    return rows * columns / (m * n) * maximum(1.0, 1.0 / waves)
+
+
+def streamed(size: Value, machine: Machine, least: Value = 0.0, memory_clock: Value = 1.0) -> Value:
+    """Seconds of passing ``size`` bytes, again and again: what the last cache keeps comes at its bandwidth.
+
+    The share from main memory rises smoothly from none to all as the bytes pass the cache's capacity. Graphics memory is
+    seven to ten times slower than the cache before it, HBM two to four: small operands tell the two apart.
+    """
+    cache = machine.last_cache
+    if cache is None:
+        return size / (machine.main.bandwidth * memory_clock)
+    over = maximum(size / cache.capacity_bytes, least)
+    over = over * over
+    missed = over / (1.0 + over)
+    return size * ((1.0 - missed) / cache.bandwidth + missed / (machine.main.bandwidth * memory_clock))
 
 
 def coords_of(m: Value, n: Value, k: Value, sizes: tuple[float, float, bool], machine: Machine) -> dict[str, Value]:
@@ -187,6 +242,8 @@ def coords_of(m: Value, n: Value, k: Value, sizes: tuple[float, float, bool], ma
         "align": alignment(m), "align_n": alignment(n / 32.0), "align_k": alignment(k / 32.0),
     }  # fmt: skip
     tall, broad = ({side: ceil(size / side) for side in SIDES} for size in (m, n))
+    # Whole tiles, smoothly: what rises by steps would make time fall where a wave begins.
+    coords["fill"] = maximum(log_m, 7.0) + maximum(log_n, 7.0) - 14.0 - log2(units)
     for tile, (rows, columns) in TILES.items():
         waves = tall[rows] * broad[columns] / units
         coords[f"waves_{tile}"] = log2(waves)
@@ -276,15 +333,18 @@ def see(
     sizes = (weights, activations, False)
     cache = machine.last_cache
 
+    def resident(under: Conditions) -> Value:
+        return under.weights_bytes <= (cache.capacity_bytes if cache is not None else 0.0)
+
     def coords(at: KernelValues, under: Conditions) -> dict[str, Value]:
         found = coords_of(at.dims["m"], at.dims["n"], at.dims["k"], sizes, machine)
-        resident = under.weights_bytes <= (cache.capacity_bytes if cache is not None else 0.0)
-        return {**found, "cache": where(resident, found["cache"], maximum(found["cache"], COLD))}
+        return {**found, "cache": where(resident(under), found["cache"], maximum(found["cache"], COLD))}
 
     d = values.dims
-    terms = terms_of(d["m"], d["n"], d["k"], sizes, cost.least["matmul"] / conditions.throttle, machine)
-    terms["memory"] = terms["memory"] / point.memory_clock
+    least = where(resident(conditions), 0.0, 2.0**COLD)
+    matmul = cost.least["matmul"] / conditions.throttle
+    terms = terms_of(d["m"], d["n"], d["k"], sizes, matmul, machine, least, point.memory_clock)
     if not conditions.device_latency:
-        terms["launch"] = 0.0
+        terms["launch"] = terms["host"] = 0.0
     resources = {"matmul": "matmul", "memory": machine.main.resource}
     return Seen(FAMILY.name, terms, coords, _fields(named, machine), resources)

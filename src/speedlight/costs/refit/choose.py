@@ -1,4 +1,4 @@
-"""Learning which kernel a stack runs from tables that name it: one small tree for each (framework, version, device)."""
+"""Learning which kernel a stack runs from tables that name it: one small tree for each (framework, version, device, format)."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ def learn_choice(family: Family, data: Data) -> Choice | None:
     names = np.asarray(data.names["kernel"], dtype=object)[data.keys["kernel"]]
     trees: dict[tuple[str, ...], Tree] = {}
     levels = (
+        # Weight-only formats share a partition with bf16, not its kernels.
+        ("framework", "version", "device", "format"),
         ("framework", "version", "device"),
         ("framework", "device"),
         ("framework", "architecture"),

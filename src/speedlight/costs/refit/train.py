@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..calibration.model import Fitted, Part, Spread, combine, reader
+from ..calibration.model import Fitted, Part, Spread, combine, reader, settled
 from ..calibration.samples import Family, Samples
 from . import solve
 from .choose import learn_choice
+from .rising import risen, steady
 from .solve import Data
 
 MOST_ROWS = 80_000  # rows of one partition that the shared blocks are fitted to
@@ -71,14 +72,17 @@ def train(family: Family, data: Data) -> dict[tuple[str, ...], Part]:
     """Fit every partition; parts come with an empty spread (see :func:`spread_of`)."""
     parts = {}
     for cls, own in partitions(family, data):
-        shared = solve.gauss_newton(family.parallel, family.serial, family.power, family.shared, thin(own))
+        few = thin(own)
+        shared = solve.gauss_newton(family.parallel, family.serial, family.power, family.shared, few)
+        shared = steady(family, shared, few)
         part = Part(
             family.parallel, family.serial, family.power, shared, Spread((), {}), _pairs(own), _present(own, "architecture"),
             learn_choice(family, own) if family.kernels else None,
         )  # fmt: skip
         for stage in family.local:
             residual = np.log(own.measured) - np.log(times(part, own))
-            part = _with(part, (*part.blocks, *solve.linear(stage, own, residual)))
+            fitted = risen(family, part, solve.linear(stage, own, residual), own)
+            part = _with(part, (*part.blocks, *fitted))
         parts[cls] = part
     return parts
 
@@ -99,7 +103,7 @@ def times(part: Part, data: Data) -> np.ndarray:
 
 
 def combined(part: Part, data: Data, blocks: Sequence[Fitted]) -> np.ndarray:
-    bends = evaluate(blocks, data)
+    bends = settled(evaluate(blocks, data))
     busy = {n: data.terms[n] * np.exp(bends.get(n, 0.0)) for n in (*part.parallel, *part.serial)}
     result: np.ndarray = combine(part, busy) * np.exp(bends.get("total", 0.0))
     floored: np.ndarray = np.maximum(result, solve.TINY)
