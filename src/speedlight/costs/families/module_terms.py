@@ -133,10 +133,10 @@ def either(a: Value, b: Value) -> Value:
     return top * ((a / top) ** OVERLAP + (b / top) ** OVERLAP) ** (1.0 / OVERLAP)
 
 
-def together(parts: tuple[Product, ...], machine: Machine) -> Work:
-    """Products one after another; whether weights stay in the cache is a matter of all of them."""
+def together(parts: tuple[Product, ...], machine: Machine, warm: bool = True) -> Work:
+    """Products one after another; whether weights stay in the cache is a matter of all of them, and of the benchmark."""
     weights = sum(p.weights for p in parts)
-    each = fetch(machine, weights)
+    each = fetch(machine, weights) if warm else 1.0 / machine.main.bandwidth
     seconds = sum(either(p.powered, p.weights * each + p.moved * fetch(machine, p.moved)) for p in parts)
     return Work(seconds, sum(p.matmul for p in parts), weights)
 

@@ -206,11 +206,15 @@ def msa_view(
     element, units = ELEMENT[cache_format], machine.engine.units
     tokens, width = batch * new, sizes.head_dim
     groups = maximum(heads / sizes.group, 1.0)
-    work = mt.together((
-        product(tokens, (heads + 2.0 * groups) * width, sizes.hidden, gemm, machine),
-        product(tokens, (groups + 1.0) * sizes.index_dim, sizes.hidden, gemm, machine),
-        product(tokens, sizes.hidden, heads * width, gemm, machine),
-    ), machine)  # fmt: skip
+    work = mt.together(
+        (
+            product(tokens, (heads + 2.0 * groups) * width, sizes.hidden, gemm, machine),
+            product(tokens, (groups + 1.0) * sizes.index_dim, sizes.hidden, gemm, machine),
+            product(tokens, sizes.hidden, heads * width, gemm, machine),
+        ),
+        machine,
+        warm=False,
+    )  # fmt: skip  (weights that do not stay fit left-out heads and devices better: 2026-11-modules)
     index = index_scores(
         batch, new, cached, groups, sizes.index_dim, sizes.block, element, flops_peak(machine, "bf16"), machine
     )
