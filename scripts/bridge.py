@@ -11,6 +11,9 @@ is split by least squares with signs, for each device, stack and format, into wh
 * ``waits``: a share of the kernels' time everywhere else, of either sign: gaps between kernels, or kernels that overlap
   their neighbour's end.
 
+A row of ``module_dsa_decode`` attends to at most 2,048 tokens (``mla_decode`` at that context) and has an indexer: its products
+by the ``gemm`` fit, its scores as bytes and FLOPs, since no kernel table has them.
+
     python scripts/bridge.py ../shared/data/kernels [--table module_mla_decode] [--rows 4000]
 """
 
@@ -27,18 +30,25 @@ import speedlight.costs.families  # noqa: F401  (registers the tables)
 from speedlight.costs.calibration.model import Fit
 from speedlight.costs.calibration.predict import forecast
 from speedlight.costs.calibration.samples import TABLES, as_floats, assemble, machine_of
-from speedlight.costs.families.module_terms import GEMMS, LATENTS
+from speedlight.costs.calibration.store import shipped
+from speedlight.costs.families.latent import flops_peak
+from speedlight.costs.families.module_terms import GEMMS, LATENTS, Latent
 from speedlight.costs.families.modules_dense import launches, passes
+from speedlight.costs.families.modules_sparse import INDEX_KERNELS, index_scores
 from speedlight.costs.refit.train import train, training
 from speedlight.evidence.tables import read_table
 
 Columns = Mapping[str, np.ndarray]
 PARTS = ("host", "cold", "clock", "waits")
+TABLES_OF = ("module_mla_decode", "module_mla_prefill", "module_dsa_decode")
 MOST = 60_000  # rows a kernel fit is trained on where none is shipped
 
 
 def fit_of(name: str, folder: Path) -> Fit:
-    """A fit of one kernel table, trained here (shipped fits serve as well: ``calibration.store``)."""
+    """The shipped fit of one kernel table, or one trained here."""
+    found = shipped(name)
+    if found is not None:
+        return found
     rules, path = TABLES.get(name), folder / f"{name}.parquet"
     table = read_table(path)
     chosen = np.unique(np.linspace(0, table.rows - 1, MOST).astype(int))
@@ -56,9 +66,8 @@ def kernel(name: str, fit: Fit, columns: Columns, rows: int) -> np.ndarray:
     return forecast(family, assemble(rules, rules.targets[0], columns, rows), fit).seconds
 
 
-def parts(rows: Columns, count: int, fits: Mapping[str, Fit], decode: bool) -> dict[str, np.ndarray]:
-    """Seconds of each kernel of a latent-attention layer."""
-    sizes = LATENTS["DeepseekV3ForCausalLM"]
+def parts(rows: Columns, count: int, fits: Mapping[str, Fit], decode: bool, sizes: Latent) -> dict[str, np.ndarray]:
+    """Seconds of each kernel of a latent-attention layer; with an indexer where ``sizes`` have one."""
     heads, batch, new = (as_floats(rows[n]) for n in ("num_heads", "batch_size", "isl"))
     tokens = batch * new
     base = {"device": rows["device"], "system": rows["system"], "framework": rows["framework"]}
@@ -75,6 +84,8 @@ def parts(rows: Columns, count: int, fits: Mapping[str, Fit], decode: bool) -> d
 
     attend = "mla_decode" if decode else "mla_prefill"
     shape = {n: as_floats(rows[n]) for n in ("num_heads", "batch_size", "isl", "step")}
+    if sizes.index_heads:
+        shape["step"] = np.minimum(shape["step"], sizes.topk - 1.0)
     shape |= {"kv_cache_dtype": rows["kv_cache_dtype"], "version": blank, "kernel_source": blank}
     result = {
         "down": gemm(sizes.q_rank + sizes.latent, sizes.hidden),
@@ -86,11 +97,20 @@ def parts(rows: Columns, count: int, fits: Mapping[str, Fit], decode: bool) -> d
         result |= {"absorb": bmm("mla_gen_pre") + bmm("mla_gen_post")}
     else:
         result |= {"expand": gemm(heads * (sizes.nope + sizes.v_dim), sizes.kv_rank)}
-    stream, weights, warm = np.zeros(count), np.zeros(count), np.zeros(count)
+    if sizes.index_heads:
+        result |= {
+            "index_products": gemm(sizes.index_heads * sizes.index_dim, sizes.q_rank)
+            + gemm(sizes.index_dim, sizes.hidden)
+        }
+    stream, warm, scores = np.zeros(count), np.zeros(count), np.zeros(count)
     for name in set(rows["device"].tolist()):
         own = rows["device"] == name
         machine = machine_of(TABLES.get("gemm"), {"device": str(name), "system": ""})
         cache = machine.last_cache.capacity_bytes if machine.last_cache is not None else 0.0
+        if sizes.index_heads:
+            fp8 = flops_peak(machine, "fp8")
+            at = (batch[own], new[own], as_floats(rows["step"])[own], sizes.index_heads, sizes.index_dim, 1.0, 1.0)
+            scores[own] = index_scores(*at, fp8, machine) + INDEX_KERNELS / 2.0 * machine.engine.launch_latency_s
         for gemm_type in GEMMS:
             at = own & (rows["gemm_type"] == gemm_type)
             latency = (launches(gemm_type) - 6.0) * machine.engine.launch_latency_s
@@ -101,9 +121,9 @@ def parts(rows: Columns, count: int, fits: Mapping[str, Fit], decode: bool) -> d
                 heads[at] * (sizes.nope + sizes.rope) * sizes.q_rank,
                 heads[at] * sizes.v_dim * sizes.hidden,
             ):
-                stored = elements * width
-                warm[at] += np.minimum(stored, cache) / machine.main.bandwidth
-                weights[at] += stored / machine.main.bandwidth
+                warm[at] += np.minimum(elements * width, cache) / machine.main.bandwidth
+    if sizes.index_heads:
+        result |= {"scores": scores}
     return {**result, "stream": stream, "_warm": warm}
 
 
@@ -120,15 +140,20 @@ def split(left: np.ndarray, busy: np.ndarray, warm: np.ndarray, limited: np.ndar
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--table", default="module_mla_decode", choices=("module_mla_decode", "module_mla_prefill"))
+    parser.add_argument("--table", default="module_mla_decode", choices=TABLES_OF)
     parser.add_argument("--rows", type=int, default=4000)
     args = parser.parse_args()
     table = read_table(args.folder / f"{args.table}.parquet")
-    chosen = np.unique(np.linspace(0, table.rows - 1, args.rows).astype(int))
+    model = "DeepseekV32ForCausalLM" if "dsa" in args.table else "DeepseekV3ForCausalLM"
+    usable = np.flatnonzero(np.asarray(table.columns["architecture"]) == model)
+    if "dsa" in args.table:  # layers that reuse another's indices have no indexer
+        names = np.asarray(table.columns["op_name"])[usable]
+        usable = usable[[not str(n).endswith("skip_indexer") for n in names]]
+    chosen = usable[np.unique(np.linspace(0, usable.size - 1, args.rows).astype(int))]
     rows = {k: np.asarray(v)[chosen] for k, v in table.columns.items()}
     decode = args.table.endswith("decode")
     fits = {n: fit_of(n, args.folder) for n in ("gemm", "mla_bmm", "mla_decode" if decode else "mla_prefill")}
-    found = parts(rows, chosen.size, fits, decode)
+    found = parts(rows, chosen.size, fits, decode, LATENTS[model])
     warm = found.pop("_warm")
     busy = np.sum(list(found.values()), axis=0)
     measured = as_floats(rows["latency"])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..._foundation.arrays import Value, maximum
+from ..._foundation.arrays import Value, maximum, minimum
 from ..._foundation.errors import BadInput
 from ..._foundation.formats import bytes_per_element, multiply_format
 from ...hardware.machine import Machine
@@ -21,6 +21,10 @@ from ..calibration.samples import architecture_of
 from .latent import ELEMENT, flops_peak
 
 GEMMS = {"bfloat16": ("bf16", "bf16"), "fp8_block": ("fp8_block", "fp8"), "nvfp4": ("nvfp4", "nvfp4")}
+ISSUE = 16.0  # bytes of activations a unit handles in a clock, loads, arithmetic and stores included; the fit bends it
+# Joules of a 16-bit FLOP on a server part, all in, as in the gemm family; others by their width. What a board cannot feed at
+# full rate runs at a lower clock; power goes with clock and voltage squared, so about with the square of the clock.
+JOULES_PER_FLOP = 0.6e-12
 OVERLAP = 2.5  # p of the p-norm of a product's matrix and memory time, as in the gemm family
 
 
@@ -69,6 +73,16 @@ GROUPED = {"MiniMaxM3ForCausalLM": Grouped(6144, 128, 16, 128, 128, 2048)}
 
 
 @dataclass(frozen=True, slots=True)
+class Product:
+    """One product: FLOP seconds at the peak, and at the clock the board's power can feed; bytes of weights, and of the rest."""
+
+    matmul: Value
+    powered: Value
+    weights: Value
+    moved: Value
+
+
+@dataclass(frozen=True, slots=True)
 class Work:
     """Seconds of a part, with the FLOP seconds and bytes that bound it."""
 
@@ -77,13 +91,40 @@ class Work:
     weights: Value
 
 
-def product(m: Value, n: Value, k: Value, gemm: str, machine: Machine, count: Value = 1.0) -> Work:
+def product(m: Value, n: Value, k: Value, gemm: str, machine: Machine, count: Value = 1.0) -> Product:
     """``count`` products C[m,n] = A[m,k]·B[k,n] of their own weights, results and inputs in 16 bit."""
     weights, activations = GEMMS[gemm]
-    matmul = 2.0 * count * m * n * k / flops_peak(machine, multiply_format(weights, activations))
-    stored = count * n * k * bytes_per_element(weights)
-    memory = (stored + count * (m * k + m * n) * 2.0) / machine.main.bandwidth
-    return Work(either(matmul, memory), matmul, stored)
+    peak = flops_peak(machine, multiply_format(weights, activations))
+    matmul = 2.0 * count * m * n * k / peak
+    wanted = peak * JOULES_PER_FLOP * bytes_per_element(activations) / 2.0  # watts
+    over = 1.0 if machine.tdp_w is None else maximum(wanted / machine.tdp_w, 1.0)
+    return Product(
+        matmul,
+        matmul * over**0.5,
+        count * n * k * bytes_per_element(weights),
+        count * (m * k + m * n) * 2.0,
+    )
+
+
+def fetch(machine: Machine, total: Value) -> Value:
+    """Seconds a byte of ``total`` that are used again and again, as benchmark loops do: from the last cache where they fit.
+
+    Of what is larger than the cache a share stays, less than its capacity could hold: (capacity / total)².
+    """
+    cache, main = machine.last_cache, machine.main.bandwidth
+    if cache is None or cache.bandwidth <= main:
+        return 1.0 / main + 0.0 * total
+    kept = minimum(1.0, cache.capacity_bytes / maximum(total, 1.0)) ** 2
+    return kept / cache.bandwidth + (1.0 - kept) / main
+
+
+def streamed(machine: Machine, total: Value) -> Value:
+    """Seconds of passes over activations: bytes from wherever they lie, or what the units can issue.
+
+    Eight terabytes a second are more than the units of a Blackwell server part handle in a pass that also computes.
+    """
+    engine = machine.engine
+    return either(total * fetch(machine, total), total / (engine.units * engine.clock_hz * ISSUE))
 
 
 def either(a: Value, b: Value) -> Value:
@@ -92,10 +133,12 @@ def either(a: Value, b: Value) -> Value:
     return top * ((a / top) ** OVERLAP + (b / top) ** OVERLAP) ** (1.0 / OVERLAP)
 
 
-def together(parts: tuple[Work, ...]) -> Work:
-    return Work(
-        sum(p.seconds for p in parts), sum(p.matmul for p in parts), sum(p.weights for p in parts)
-    )  # fmt: skip
+def together(parts: tuple[Product, ...], machine: Machine, warm: bool = True) -> Work:
+    """Products one after another; whether weights stay in the cache is a matter of all of them, and of the benchmark."""
+    weights = sum(p.weights for p in parts)
+    each = fetch(machine, weights) if warm else 1.0 / machine.main.bandwidth
+    seconds = sum(either(p.powered, p.weights * each + p.moved * fetch(machine, p.moved)) for p in parts)
+    return Work(seconds, sum(p.matmul for p in parts), weights)
 
 
 def causal_pairs(new: Value, cached: Value, most: float | None = None) -> Value:
@@ -135,6 +178,8 @@ TEXTS = ("framework", "version", "architecture", *FORMAT_COLUMNS, "kernel_source
 NUMBERS = {"batch_size": 1.0, "num_heads": 1.0, "isl": 1.0, "step": 0.0}
 
 VARIANT = ("framework", "format", "kernel")
+# Versions name their kernels anew (``default``, then ``FLASHMLA``): a class that has no kernel of that name still has its stack.
+STACK = ("architecture", "framework", "format", "op")
 ARCHITECTURE = ("architecture", "framework", "format", "kernel", "op")
 DEVICE = ("device", "framework", "version", "format", "kernel", "op")
 

@@ -18,7 +18,7 @@ from ..calibration.blocks import Axis, Block
 from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View
 from . import module_terms as mt
 from .latent import ELEMENT, FORMAT, flops_peak, launch_seconds, over_cache, warm_limit
-from .module_terms import Latent, Work, product
+from .module_terms import Latent, Product, product
 
 KERNELS = 10.0  # kernels of a layer whose products are not quantised: 6 products, norms, rotary, cache write, attention
 
@@ -42,7 +42,7 @@ DECODE = Family(
         Block("attend", (mt.CACHE,), (), (0.1,)),
         Block("attend", (mt.LENGTH2,), mt.VARIANT, (0.3,), 0.1),
     ),
-    local=(mt.decode_local(mt.ARCHITECTURE), mt.decode_local(mt.DEVICE)),
+    local=(mt.decode_local(mt.STACK), mt.decode_local(mt.ARCHITECTURE), mt.decode_local(mt.DEVICE)),
     spread=(Block("total", (Axis("batch", 0, 12, 3), Axis("length", 0, 18, 3)), (), (0.3, 0.3), 1e-6),),
     choice=("batch", "heads", "length", "cache_bytes"),
 )  # fmt: skip
@@ -65,31 +65,31 @@ PREFILL = Family(
         Block("attend", (mt.NEW,), (), (0.1,)),
         Block("attend", (Axis("new", 0, 16, 4),), mt.VARIANT, (0.3,), 0.1),
     ),
-    local=(prefill_local(mt.ARCHITECTURE), prefill_local(mt.DEVICE)),
+    local=(prefill_local(mt.STACK), prefill_local(mt.ARCHITECTURE), prefill_local(mt.DEVICE)),
     spread=(Block("total", (Axis("batch", 0, 12, 3), Axis("new", 0, 15, 3)), (), (0.3, 0.3), 1e-6),),
     choice=("batch", "heads", "new", "past", "cache_bytes"),
 )  # fmt: skip
 
 
-def projections(sizes: Latent, tokens: Value, heads: Value, gemm: str, machine: Machine) -> Work:
+def projections(sizes: Latent, tokens: Value, heads: Value, gemm: str, machine: Machine) -> tuple[Product, ...]:
     """Down-projections, query up-projection and output: what both forms of latent attention share."""
     qk = sizes.nope + sizes.rope
-    return mt.together((
+    return (
         product(tokens, sizes.q_rank + sizes.latent, sizes.hidden, gemm, machine),
         product(tokens, heads * qk, sizes.q_rank, gemm, machine),
         product(tokens, sizes.hidden, heads * sizes.v_dim, gemm, machine),
-    ))  # fmt: skip
+    )
 
 
-def absorb(sizes: Latent, tokens: Value, heads: Value, machine: Machine) -> Work:
+def absorb(sizes: Latent, tokens: Value, heads: Value, machine: Machine) -> tuple[Product, ...]:
     """The key and value up-projections folded into query and output, a small 16-bit product a head each."""
-    return mt.together((
+    return (
         product(tokens, sizes.kv_rank, sizes.nope, "bfloat16", machine, heads),
         product(tokens, sizes.v_dim, sizes.kv_rank, "bfloat16", machine, heads),
-    ))  # fmt: skip
+    )
 
 
-def expand(sizes: Latent, tokens: Value, heads: Value, gemm: str, machine: Machine) -> Work:
+def expand(sizes: Latent, tokens: Value, heads: Value, gemm: str, machine: Machine) -> Product:
     """Keys and values of every token made from its latent."""
     return product(tokens, heads * (sizes.nope + sizes.v_dim), sizes.kv_rank, gemm, machine)
 
@@ -107,23 +107,23 @@ def decode_view(
     """One new token of each sequence."""
     element, units = ELEMENT[cache_format], machine.engine.units
     length = cached + 1.0
-    bandwidth = machine.main.bandwidth
-    outer, inner = projections(sizes, batch, heads, gemm, machine), absorb(sizes, batch, heads, machine)
+    work = mt.together(
+        (*projections(sizes, batch, heads, gemm, machine), *absorb(sizes, batch, heads, machine)), machine
+    )
     latents = batch * length * sizes.latent * element
     moved = latents + batch * heads * (sizes.latent + sizes.kv_rank) * 2.0
     flop = 2.0 * batch * length * (sizes.latent + sizes.kv_rank) / flops_peak(machine, FORMAT[cache_format])
-    attend = mt.either(ceil(heads / 64.0) * 64.0 * flop, moved / bandwidth)
+    attend = mt.either(ceil(heads / 64.0) * 64.0 * flop, moved * mt.fetch(machine, moved))
     terms = {
-        "project": outer.seconds + inner.seconds, "attend": attend,
-        "stream": passes(sizes, batch, heads, gemm) / bandwidth, "launch": launches(gemm) * launch_seconds(machine),
+        "project": work.seconds, "attend": attend,
+        "stream": mt.streamed(machine, passes(sizes, batch, heads, gemm)), "launch": launches(gemm) * launch_seconds(machine),
     }  # fmt: skip
-    weights = outer.weights + inner.weights
     coords = {
         **mt.coordinates(batch, heads, 1.0 + 0.0 * batch, cached, 0.0, element),
         "waves": np.log2(batch * ceil(heads / 64.0) / units), "cache": over_cache(machine, moved),
-        "weights": over_cache(machine, weights),
+        "weights": over_cache(machine, work.weights),
     }  # fmt: skip
-    limit = maximum(outer.matmul + inner.matmul + heads * flop, warm_limit(machine, weights + latents))
+    limit = maximum(work.matmul + heads * flop, warm_limit(machine, work.weights + latents))
     return View(terms, coords, limit)
 
 
@@ -133,23 +133,25 @@ def prefill_view(
 ) -> View:  # fmt: skip
     """``formats`` = (cache, attention)."""
     element, units = ELEMENT[formats[0]], machine.engine.units
-    tokens, bandwidth = batch * new, machine.main.bandwidth
-    outer = projections(sizes, tokens, heads, gemm, machine)
-    inner = expand(sizes, batch * (cached + new), heads, gemm, machine)
+    tokens = batch * new
+    outer, inner = (
+        projections(sizes, tokens, heads, gemm, machine),
+        expand(sizes, batch * (cached + new), heads, gemm, machine),
+    )
+    work = mt.together((*outer, inner), machine)
     fast = FORMAT[formats[1]] if formats[1] == "fp8" else FORMAT[formats[0]]
     flop = 2.0 * batch * mt.causal_pairs(new, cached) * heads * sizes.pair
     moved = batch * (2.0 * new + cached) * heads * sizes.pair * 2.0
     terms = {
-        "project": outer.seconds + inner.seconds,
-        "attend": mt.either(flop / flops_peak(machine, FORMAT[formats[1]]), moved / bandwidth),
-        "stream": passes(sizes, tokens, heads, gemm) / bandwidth, "launch": launches(gemm) * launch_seconds(machine),
+        "project": work.seconds,
+        "attend": mt.either(flop / flops_peak(machine, FORMAT[formats[1]]), moved * mt.fetch(machine, moved)),
+        "stream": mt.streamed(machine, passes(sizes, tokens, heads, gemm)), "launch": launches(gemm) * launch_seconds(machine),
     }  # fmt: skip
-    weights = outer.weights + inner.weights
     coords = {
         **mt.coordinates(batch, heads, new, cached, 0.0, element),
-        "waves": np.log2(batch * heads * ceil(new / 128.0) / units), "weights": over_cache(machine, weights),
+        "waves": np.log2(batch * heads * ceil(new / 128.0) / units), "weights": over_cache(machine, work.weights),
     }  # fmt: skip
-    limit = maximum(outer.matmul + inner.matmul + flop / flops_peak(machine, fast), warm_limit(machine, weights))
+    limit = maximum(work.matmul + flop / flops_peak(machine, fast), warm_limit(machine, work.weights))
     return View(terms, coords, limit)
 
 
