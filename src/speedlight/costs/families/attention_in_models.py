@@ -17,7 +17,7 @@ from ...lowering.kernels import Kernel, KernelValues
 from ..calibration.seen import SEERS, Seen
 from ..cost import Conditions, Cost
 from . import attention_decode, attention_prefill
-from .attention import NO_WINDOW, Shape
+from .attention import NO_WINDOW, Shape, path_of
 
 COLD = 4.0  # doublings above the last cache from which all bytes come from main memory
 TABLE_FORMATS = {"bf16": "bfloat16", "fp16": "bfloat16", "fp8": "fp8"}
@@ -59,6 +59,6 @@ def see(
     terms["memory"] = cost.bytes / (machine.main.bandwidth * point.memory_clock)
     if not conditions.device_latency:
         terms["launch"] = 0.0
-    key = {"format": f"{TABLE_FORMATS[used]}/{TABLE_FORMATS[stored]}"}
+    key = {"format": f"{TABLE_FORMATS[used]}/{TABLE_FORMATS[stored]}", "path": path_of(machine)}
     name = "attention_decode" if decode else "attention_prefill"
     return Seen(name, terms, coords, key, {"matmul": "matmul", "memory": machine.main.resource, "cache": "cache"})
