@@ -171,7 +171,9 @@ def widened(shape: Shape, machine: Machine, keys: Value) -> Value:
     Args:
         keys: (KV head, token) pairs widened, repetitions counted.
     """
-    if bytes_per_element(shape.kv) >= 2.0 or any(p.unit == "matmul" and p.format == "fp8" for p in machine.engine.peaks):
+    if bytes_per_element(shape.kv) >= 2.0 or any(
+        p.unit == "matmul" and p.format == "fp8" for p in machine.engine.peaks
+    ):
         return 0.0 * keys
     vector = peak_for(machine, "vector", "fp32", None, OperatingPoint()).flops
     return SOFTWARE * keys * (shape.qk_dim + shape.v_dim) / vector
