@@ -46,7 +46,8 @@ def test_coordinates_hold_no_rate(view, shape: Shape) -> None:
     faster = H100.scaled("tiers.hbm.bandwidth", 2.0).scaled("tiers.l2.bandwidth", 2.0).scaled("peaks", 2.0)
     slow, fast = view(shape, 0.0, H100), view(shape, 0.0, faster)
     assert slow.coords == fast.coords
-    for name in slow.terms.keys() - {"launch", "chain", "items"}:
+    # Round trips, launches and shared memory (a width a clock) keep their pace.
+    for name in slow.terms.keys() - {"launch", "chain", "items", "warp", "masked"}:
         assert fast.terms[name] == pytest.approx(slow.terms[name] / 2), name
 
 
@@ -61,6 +62,43 @@ def test_tiles_of_a_causal_mask() -> None:
     assert attention_prefill.tiles(512.0, NO_WINDOW, False, 128.0) == (16.0, 4.0)
     count, longest = attention_prefill.tiles(512.0, 129.0, True, 128.0)
     assert (count, longest) == (7.0, 2.0)  # 1 + 2 + 2 + 2: the own tile and the one before
+
+
+def test_shared_memory_feeds_a_part_of_newer_matrix_units() -> None:
+    def share(machine: str) -> float:
+        terms = attention_prefill.view(PREFILL, 0.0, load_machine(machine)).terms
+        return float(terms["matmul"] * attention_prefill.ATTAINED / terms["warp"])
+
+    assert share("a100-sxm-80gb") == pytest.approx(1.0, rel=0.01)  # 16 FLOP/B * 128 B = its 2048 FLOP a clock
+    assert share("h100-sxm-80gb") == pytest.approx(0.5, rel=0.05)
+    assert share("b200-sxm-180gb") == pytest.approx(0.25, rel=0.05)
+    assert share("rtx-pro-6000-server-96gb") == pytest.approx(1.0)
+
+
+def test_windows_that_only_mask_cost_all_tiles() -> None:
+    windowed = dataclasses.replace(PREFILL, window=128.0)
+    b60 = load_machine("arc-pro-b60")
+    full, masked = (attention_prefill.view(s, 0.0, b60).terms["matmul"] for s in (PREFILL, windowed))
+    assert masked == full
+    terms = attention_prefill.view(windowed, 0.0, H100).terms
+    whole = attention_prefill.view(PREFILL, 0.0, H100).terms["warp"]
+    assert terms["warp"] + terms["masked"] / attention_prefill.RARE == pytest.approx(whole)
+
+
+def test_only_devices_without_fp8_widen_in_software() -> None:
+    narrow = dataclasses.replace(DECODE, kv="fp8")
+    assert attention_decode.view(narrow, 0.0, load_machine("arc-pro-b60")).terms["convert"] > 0
+    assert attention_decode.view(narrow, 0.0, H100).terms["convert"] == 0
+    assert attention_decode.view(DECODE, 0.0, load_machine("arc-pro-b60")).terms["convert"] == 0
+
+
+@pytest.mark.parametrize(
+    ("machine", "path"),
+    [("h200-sxm-141gb", "shared"), ("b300-sxm-288gb", "tensor"), ("rtx-pro-6000-server-96gb", "registers"),
+     ("a100-sxm-80gb", "registers"), ("mi300x", "registers")],
+)  # fmt: skip
+def test_kinds_of_kernel(machine: str, path: str) -> None:
+    assert attention.path_of(load_machine(machine)) == path
 
 
 def test_windows_limit_what_decode_reads() -> None:

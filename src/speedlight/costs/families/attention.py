@@ -16,15 +16,16 @@ import numpy as np
 from ..._foundation.arrays import Value, where
 from ..._foundation.errors import BadInput
 from ..._foundation.expr import group_sum, minimum, sym
+from ..._foundation.formats import bytes_per_element
 from ...graph.builder import CACHED, COUNT, NEW, TOKENS, BlockBuilder, causal_pairs
 from ...graph.grammar import check
 from ...graph.ir import Graph, Operand
-from ...hardware.machine import Machine
+from ...hardware.machine import Machine, OperatingPoint
 from ...lowering.kernels import Program
 from ...lowering.lower import alone
 from ..calibration.samples import Rows, architecture_of
 from ..cost import Conditions, Cost
-from ..price import price
+from ..price import peak_for, price
 
 # The tables' formats.
 FORMATS = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32", "fp8": "fp8"}
@@ -156,13 +157,55 @@ def cold_share(size: Value, capacity: float) -> Value:
     return 1.0 / (1.0 + (0.8 * capacity / size) ** 6.0)
 
 
+# Kernels a row's time includes: new keys and values go to their pages before attention reads them, or splits are combined
+# after it. B60, whose launches are slow (26 us), never takes less than 56 us; the others cannot tell two from one.
+LAUNCHES = 2.0
+# Vector FLOPs that widen an fp8 element where no unit does: shifts, a masked exponent, special values. *Inferred* from
+# decode rows of B60, the one such device measured: up to 34 would fit its bandwidth, 32 is too slow for most.
+SOFTWARE = 16.0
+
+
+def widened(shape: Shape, machine: Machine, keys: Value) -> Value:
+    """Seconds to widen the keys and values of an fp8 cache in software; 0 where a matrix unit knows fp8.
+
+    Args:
+        keys: (KV head, token) pairs widened, repetitions counted.
+    """
+    if bytes_per_element(shape.kv) >= 2.0 or any(
+        p.unit == "matmul" and p.format == "fp8" for p in machine.engine.peaks
+    ):
+        return 0.0 * keys
+    vector = peak_for(machine, "vector", "fp32", None, OperatingPoint()).flops
+    return SOFTWARE * keys * (shape.qk_dim + shape.v_dim) / vector
+
+
+def residents(machine: Machine) -> float:
+    """Work items that a unit keeps in flight, relative to an SM.
+
+    An SM's kernels stage tiles in shared memory, which holds one or two of them; an Xe core's eight vector engines each
+    have a matrix unit and load to registers, an item each (*inferred* from B60: 0.7 us an item and core, SMs 3-6 us).
+    """
+    return 8.0 if machine.vendor == "intel" else 1.0
+
+
 def key(cls: Mapping[str, str], machine: Machine) -> dict[str, str]:
     kv = cls.get("kv_cache_dtype", "")
     return {
         "device": machine.device_id, "architecture": architecture_of(machine), "framework": cls.get("framework", ""),
         "version": cls.get("version", ""), "format": f"{cls['attn_dtype']}/{kv}" if kv else cls["attn_dtype"],
-        "kernel": cls.get("kernel_source", ""),
+        "kernel": cls.get("kernel_source", ""), "path": path_of(machine),
     }  # fmt: skip
+
+
+# Where the matrix instructions of a kind of device take their operands from, if not from registers: Hopper's wgmma reads
+# shared memory, server Blackwell's tcgen05 also keeps sums in tensor memory. Libraries have kernels of their own for each
+# and one older kind (mma.sync: FlashAttention-2 and its like) for all the rest, desktop Blackwell among them.
+PATHS = {"Hopper-hbm": "shared", "Blackwell-hbm": "tensor"}
+
+
+def path_of(machine: Machine) -> str:
+    """The kind of attention kernel that libraries write for a device: ``registers``, ``shared`` or ``tensor``."""
+    return PATHS.get(architecture_of(machine), "registers")
 
 
 # These register tables and seers, and need what is above.

@@ -6,6 +6,7 @@ Terms, in seconds at the machine's rates:
   cache does not keep them from one repetition to the next.
 - ``cache``: the same bytes through the last cache.
 - ``matmul``: products with the queries that share a KV head padded to the 16 rows of a matrix instruction.
+- ``convert``: an fp8 cache widened in software, where no matrix unit knows fp8.
 - ``items``: a (sequence, KV head) pair costs one unit at least a few memory round trips, however short its context.
 - ``launch``: the launch floor.
 - ``chain``: dependent round trips to main memory that even the shortest kernel makes; a second kernel that combines
@@ -27,7 +28,7 @@ from ..calibration.blocks import Axis, Block
 from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View
 from ..price import peak_for
 from . import attention
-from .attention import NO_WINDOW, Shape, cold_share, cost_of, key, shape_of
+from .attention import LAUNCHES, NO_WINDOW, Shape, cold_share, cost_of, key, residents, shape_of, widened
 
 DEPENDENT = 10.0  # steps of the shortest kernel: page table, query, keys, values, sum; and again where splits combine
 
@@ -84,7 +85,7 @@ DEVICES = (
 
 FAMILY = Family(
     name="attention_decode",
-    parallel=("memory", "cache", "matmul", "items"),
+    parallel=("memory", "cache", "matmul", "convert", "items"),
     serial=("launch", "chain"),
     power=2.5,
     shared=(
@@ -132,8 +133,9 @@ def terms_of(shape: Shape, machine: Machine) -> dict[str, Value]:
         "memory": total * cold_share(total, cache_bytes) / main.bandwidth,
         "cache": total / cache_rate,
         "matmul": 2.0 * pairs * ceil(group / 16.0) * 16.0 * span * (shape.qk_dim + shape.v_dim) / matmul,
-        "items": pairs / engine.units * latency,
-        "launch": engine.launch_latency_s,
+        "convert": widened(shape, machine, pairs * span),
+        "items": pairs / (engine.units * residents(machine)) * latency,
+        "launch": LAUNCHES * engine.launch_latency_s,
         "chain": DEPENDENT * latency,
     }
 

@@ -5,6 +5,11 @@ heads and bytes do not. Prefill attends in the expanded form (192-wide queries a
 libraries' rows include the up-projection of keys and values (``expand``). The batched products (``mla_bmm``) fold the
 up-projections into query and output: one small matrix a head.
 
+Kernels that do not split a sequence take as long as one unit needs for it: at its share of the memory bandwidth (``lane``)
+or of the matrix rate (``unit``). TensorRT-LLM's ``default`` is one on A100 and RTX PRO 6000, where a thousand tokens cost
+121 and 57-87 us whatever the heads; behind the same name Hopper and server Blackwell run kernels that split (0.6-0.8 us),
+so that names count together with the kind of device (``path``, :mod:`.attention`).
+
 What bends the terms: thread blocks for the units (a head tile of a sequence each; the last wave is partly empty), how the
 cache compares with the last-level cache (benchmark loops keep it there), how much each unit streams, and how long one
 sequence is (splitting it needs a second pass).
@@ -22,6 +27,7 @@ from ...hardware.machine import Machine, OperatingPoint
 from ..calibration.blocks import Axis, Block
 from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View, architecture_of
 from ..price import peak_for
+from .attention import path_of
 from .in_models import launch_seconds as launch_seconds  # its modules' views use it too
 
 KV_RANK, ROPE, NOPE, V_DIM = 512.0, 64.0, 128.0, 128.0
@@ -30,12 +36,15 @@ QK_DIM = NOPE + ROPE
 ELEMENT = {"bfloat16": 2.0, "float16": 2.0, "fp8": 1.0}
 FORMAT = {"bfloat16": "bf16", "float16": "fp16", "fp8": "fp8"}
 
+RARE = 1.0 / 32.0  # kernels split a sequence over units unless their own rows say otherwise
+
 B, H, S = Axis("batch", 0, 10), Axis("heads", 0, 7), Axis("length", 0, 17)
 B2, S2 = Axis("batch", 0, 10, 2), Axis("length", 0, 18, 2)
 CACHE, STREAM, WAVES = Axis("cache", -14, 10), Axis("stream", 0, 26), Axis("waves", -8, 10, 0.5)
 
 FRAMEWORK = ("framework",)
 VARIANT = ("framework", "format", "kernel")
+KERNEL_PATH = ("kernel", "path")
 ARCHITECTURE = ("architecture", "framework", "format", "kernel")
 DEVICE = ("device", "framework", "version", "format", "kernel")
 
@@ -50,19 +59,22 @@ def decode_local(per: tuple[str, ...]) -> tuple[Block, ...]:
 
 DECODE = Family(
     name="mla_decode",
-    parallel=("matmul", "memory", "reread", "lane"),
+    parallel=("matmul", "memory", "reread", "lane", "unit"),
     serial=("launch",),
     shared=(
+        Block("unit", (S2,), (), (0.3,), 0.01),
+        Block("unit", (S2,), KERNEL_PATH, (0.3,), 0.01),
+        Block("launch", (S2,), FRAMEWORK, (0.3,), 1e-3),  # vLLM 0.14 waits for its host, whatever the kernel
         Block("matmul", (WAVES,), (), (0.1,)),
         Block("reread", (CACHE,), (), (0.1,)),
-        Block("reread", (S2,), VARIANT, (0.3,), 0.03),
-        Block("lane", (S2,), VARIANT, (0.3,), 0.03),
-        Block("matmul", (S2,), VARIANT, (0.3,), 0.1),
+        Block("reread", (S2,), KERNEL_PATH, (0.3,), 0.03),
+        Block("lane", (S2,), KERNEL_PATH, (0.3,), 10.0),
+        Block("matmul", (S2,), KERNEL_PATH, (0.3,), 0.1),
         Block("memory", (CACHE,), (), (0.1,)),
         Block("memory", (STREAM,), (), (0.1,)),
-        Block("memory", (S2,), VARIANT, (0.3,), 0.1),
+        Block("memory", (S2,), KERNEL_PATH, (0.3,), 0.1),
         Block("launch", (S2, B2), (), (0.1, 0.1)),
-        Block("launch", (S2,), VARIANT, (0.3,), 0.1),
+        Block("launch", (S2,), KERNEL_PATH, (0.3,), 30.0),
     ),
     local=(decode_local(ARCHITECTURE), decode_local(DEVICE)),
     spread=(Block("total", (Axis("batch", 0, 12, 3), Axis("length", 0, 18, 3)), (), (0.3, 0.3), 1e-6),),
@@ -156,12 +168,14 @@ def decode_view(batch: Value, heads: Value, cached: Value, cache_format: str, ma
     flop = 2.0 * batch * length * (LATENT + KV_RANK) / peak
     tiles = batch * ceil(heads / 64.0)
     lane = ceil(tiles / units) * length * LATENT * element
+    unit = ceil(tiles / units) * length * 64.0 * 2.0 * (LATENT + KV_RANK) * units / peak
     bandwidth = machine.main.bandwidth
     terms = {
+        "unit": RARE * unit,
         "matmul": ceil(heads / 64.0) * 64.0 * flop,
         "memory": total / bandwidth,
         "reread": ceil(heads / 16.0) * latents / bandwidth,
-        "lane": lane * units / bandwidth,
+        "lane": RARE * lane * units / bandwidth,
         "launch": launch_seconds(machine),
     }
     coords = {
@@ -249,6 +263,7 @@ def key(cls: Mapping[str, str], machine: Machine) -> dict[str, str]:
         "device": machine.device_id, "architecture": architecture_of(machine), "framework": cls.get("framework", ""),
         "version": cls.get("version", ""), "format": cls.get("kv_cache_dtype") or cls.get("bmm_dtype", ""),
         "kernel": cls.get("kernel_source", ""), "op": cls.get("op_name", "") if "bmm_dtype" in cls else "",
+        "path": path_of(machine),
     }  # fmt: skip
 
 
