@@ -15,6 +15,8 @@ import numpy as np
 
 from ..._foundation.arrays import Value
 
+TOLERANCE = 3e-3  # relative residual at which a fit's linear solves stop
+
 
 @dataclass(frozen=True)
 class Axis:

@@ -27,6 +27,7 @@ from ..._foundation.arrays import Value, maximum, minimum
 from .blocks import Block
 from .choice import Choice
 from .merging import merged
+from .naming import field_of
 from .reading import Reader
 
 Key = Mapping[str, str]
@@ -44,7 +45,7 @@ class Fitted:
     tables: Mapping[tuple[str, ...], np.ndarray]
 
     def table(self, key: Key) -> np.ndarray | None:
-        return self.tables.get(tuple(key.get(name, "") for name in self.block.per))
+        return self.tables.get(tuple(field_of(key, name) for name in self.block.per))
 
 
 @dataclass(frozen=True)

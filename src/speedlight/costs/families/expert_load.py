@@ -1,4 +1,4 @@
-"""How a batch's picks fall on the experts of one rank: distinct experts, rows, the hottest expert, tiles.
+"""How a batch's picks fall on the experts of one rank: distinct experts, rows, tiles.
 
 *balanced*: T tokens with k picks each fall evenly, so a rank of ep holds T k / ep rows (at least one pick's worth: rank 0
 is where the even pattern starts). *power_law_a*: every expert's load is drawn from a truncated power law of exponent a,
@@ -22,7 +22,7 @@ from ..._foundation.errors import BadInput
 
 DRAWS = 32
 TILES = (8, 16, 32, 64, 128)
-_FIELDS = 3 + len(TILES)
+_FIELDS = 2 + len(TILES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +32,12 @@ class Load:
     Attributes:
         distinct: experts with at least one row.
         rows: (token, pick) pairs.
-        hottest: rows of the most loaded expert.
         tiles: tile height → Σ over experts of ceil(rows / height).
         least_distinct, least_rows: what no draw falls below.
     """
 
     distinct: Value
     rows: Value
-    hottest: Value
     tiles: dict[int, Value]
     least_distinct: Value
     least_rows: Value
@@ -74,15 +72,15 @@ def _even(tokens: Value, picks: Value, experts: Value, ep: Value) -> Load:
     rows = maximum(tokens * picks / ep, 1.0)
     distinct = minimum(maximum(np.floor(experts / ep), 1.0), ceil(rows))
     mean = rows / distinct
-    return Load(distinct, rows, mean, {t: distinct * ceil(mean / t) for t in TILES}, distinct, rows)
+    return Load(distinct, rows, {t: distinct * ceil(mean / t) for t in TILES}, distinct, rows)
 
 
 def _pack(values: np.ndarray | tuple[float, ...], tokens: Value, picks: Value, ep: Value) -> Load:
-    distinct, rows, hottest, *tiles = values
+    distinct, rows, *tiles = values
     share = picks / ep
     # The busiest rank has at least the mean load, and a token picks an expert once.
     return Load(
-        distinct, rows, hottest, dict(zip(TILES, tiles, strict=True)), maximum(ceil(share), 1.0),
+        distinct, rows, dict(zip(TILES, tiles, strict=True)), maximum(ceil(share), 1.0),
         maximum(tokens * share, 1.0),
     )  # fmt: skip
 
@@ -95,7 +93,7 @@ def _one(tokens: float, picks: float, experts: float, ep: float, exponent: float
     busiest = groups.sum(2).argmax(1)
     own = groups[np.arange(DRAWS), busiest]
     tiles = (float(np.ceil(own / t).sum(1).mean()) for t in TILES)
-    return (float((own > 0).sum(1).mean()), float(own.sum(1).mean()), float(own.max(1).mean()), *tiles)
+    return (float((own > 0).sum(1).mean()), float(own.sum(1).mean()), *tiles)
 
 
 @lru_cache(maxsize=512)

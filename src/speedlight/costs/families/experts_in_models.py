@@ -7,10 +7,7 @@ weights come cold.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-
-import numpy as np
 
 from ..._foundation.arrays import Value, ceil, maximum, minimum, where
 from ..._foundation.formats import number_format
@@ -20,8 +17,8 @@ from ..calibration.samples import View
 from ..calibration.seen import SEERS, Seen
 from ..cost import Conditions, Cost
 from .expert_load import TILES, Load
-from .expert_mlp import FAMILY, FORMATS, GROUPS, Experts, view
-from .in_models import at_point, cold, launch_seconds, once
+from .expert_mlp import FAMILY, FORMATS, GROUPS, PASSES, Experts, view
+from .in_models import at_point, cold, once
 
 
 def format_of(kernel: Kernel) -> str | None:
@@ -47,15 +44,13 @@ def see(
     gated = 1.0 if facts["gated"] else 0.0
     experts, width = float(facts["experts"]), float(facts["width"])
 
-    still, launch = _without_launch(machine)
-
     def look(at: KernelValues) -> View:
         d = at.dims
         part = Experts(
             maximum(d["tokens"], 1.0), d["k"], d["n"], float(facts["picks"]), experts, width / d["n"],
             experts / d["items"], gated, weights, activations,
         )  # fmt: skip
-        return view(part, load_of(d), 1.0, still)
+        return view(part, load_of(d), 1.0, machine)
 
     def coords(at: KernelValues, under: Conditions) -> Mapping[str, Value]:
         found = again(at).coords
@@ -64,18 +59,12 @@ def see(
         return {**found, "cache": where(fits, found["cache"], cold(found)["cache"])}
 
     first, again = once(look, values)
-    terms = at_point({**first.terms, "launch": launch}, point, conditions, ("memory", "tokens"))
-    resources = {"matmul": "matmul", "memory": machine.main.resource, "tokens": "cache"}
+    terms = at_point(first.terms, point, conditions, ("memory", "stream", *PASSES))
+    resources = {
+        **dict.fromkeys(("matmul", "padded", "rounds"), "matmul"), "memory": machine.main.resource,
+        **dict.fromkeys(("stream", *PASSES), "cache"),
+    }  # fmt: skip
     return Seen(FAMILY.name, terms, coords, {"format": named, "op": GROUPS[named]}, resources)
-
-
-def _without_launch(machine: Machine) -> tuple[Machine, Value]:
-    """The machine with a launch floor that is a plain number, and the floor itself, which a sweep may make an array."""
-    floor = launch_seconds(machine)
-    if not isinstance(floor, np.ndarray):
-        return machine, floor
-    first = dataclasses.replace(machine.engine, launch_latency_s=1e-6)
-    return dataclasses.replace(machine, engines=(first, *machine.engines[1:])), floor
 
 
 def load_of(d: Mapping[str, Value]) -> Load:
@@ -84,7 +73,7 @@ def load_of(d: Mapping[str, Value]) -> Load:
     rows = maximum(d["m"] * distinct, 1e-9)
     distinct = minimum(maximum(distinct, minimum(rows, 1.0)), rows)
     mean = rows / distinct
-    return Load(distinct, rows, mean, {t: distinct * ceil(mean / t) for t in TILES}, distinct, rows)
+    return Load(distinct, rows, {t: distinct * ceil(mean / t) for t in TILES}, distinct, rows)
 
 
 def _whole(kernel: Kernel) -> bool:

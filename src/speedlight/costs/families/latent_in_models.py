@@ -17,6 +17,7 @@ from ...lowering.kernels import Kernel, KernelValues
 from ..calibration.samples import View
 from ..calibration.seen import SEERS, Seen
 from ..cost import Conditions, Cost
+from .attention import path_of
 from .in_models import at_point, cold, once, table_format
 from .latent import KV_RANK, NOPE, ROPE, V_DIM, bmm_view, decode_view, prefill_view
 
@@ -53,7 +54,13 @@ def see_attention(
     terms = at_point(first.terms, point, conditions, ("memory", "reread", "lane"), ("launch", "tiles"))
     main = machine.main.resource
     resources = {"matmul": "matmul", "memory": main, "lane": main, "reread": "cache"}
-    return Seen("mla_decode" if decode else "mla_prefill", terms, coords, {"format": stored}, resources)
+    return Seen(
+        "mla_decode" if decode else "mla_prefill",
+        terms,
+        coords,
+        {"format": stored, "path": path_of(machine)},
+        resources,
+    )
 
 
 @SEERS.register("bmm")

@@ -82,28 +82,15 @@ def rank_load(tokens: np.ndarray, reached: np.ndarray, part: Experts, exponent: 
     distinct = np.minimum(np.minimum(distinct, held), rows)
     scale = rows / drawn.rows
     tiles = {height: np.maximum(drawn.tiles[height] * scale, distinct) for height in TILES}
-    hottest = np.maximum(np.minimum(drawn.hottest * scale, reached), rows / distinct)
-    return Load(distinct, rows, hottest, tiles, np.ones_like(rows), reached)
+    return Load(distinct, rows, tiles, np.ones_like(rows), reached)
 
 
 def key(cls: Mapping[str, str], machine: Machine) -> dict[str, str]:
     return {
         "device": machine.device_id, "architecture": architecture_of(machine), "framework": cls.get("framework", ""),
         "version": cls.get("version", ""), "format": cls["moe_dtype"], "op": GROUPS[cls["moe_dtype"]],
-        "kernel": cls.get("kernel_source", ""), "implementation": implementation(cls.get("kernel_source", "")),
+        "kernel": cls.get("kernel_source", ""),
     }  # fmt: skip
-
-
-# The code behind the names stacks give their kernels, by what the name contains; the first that fits.
-IMPLEMENTATIONS = (
-    ("marlin", "marlin"), ("min_latency", "min-latency"), ("deepgemm", "deepgemm"), ("oaitriton", "oai-triton"),
-    ("triton", "triton"), ("cutlass", "cutlass"), ("nongated", "cutlass"), ("trtllm", "trtllm-gen"), ("xpu", "xpu"),
-)  # fmt: skip
-
-
-def implementation(kernel: str) -> str:
-    """The library whose code a kernel's name stands for; the name itself where none is known."""
-    return next((code for part, code in IMPLEMENTATIONS if part in kernel), kernel)
 
 
 TABLES.register("moe")(

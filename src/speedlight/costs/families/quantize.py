@@ -12,11 +12,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..._foundation.arrays import Value, ceil, maximum, minimum
-from ..._foundation.errors import BadInput
 from ..._foundation.formats import bytes_per_element
 from ...hardware.machine import Machine
 from ..calibration.blocks import Axis, Block
-from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View, architecture_of
+from ..calibration.samples import TABLES, Family, OutOfScope, Rows, TableRules, Target, View, architecture_of
 from .in_models import launch_seconds
 
 FUSED = ("sglang",)  # kernel sources that find scales while applying them
@@ -102,10 +101,10 @@ def scale_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:
     The limit is nothing: a difference of two times is not a kernel's.
 
     Raises:
-        BadInput: for a stack that finds scales in the kernel that applies them: no time of its own is left to predict.
+        OutOfScope: for a stack that finds scales in the kernel that applies them: no time of its own is left to predict.
     """
     if cls["kernel_source"] in FUSED:
-        raise BadInput(f"{cls['kernel_source']} finds scales in the kernel that applies them")
+        raise OutOfScope(f"{cls['kernel_source']} finds scales in the kernel that applies them")
     m, units = rows["m"], machine.engine.units
     view = quantize_view(m, rows["k"], 0.0, machine)
     rounds = ceil(rows["k"] / SWEEP) * ceil(m / (units * RESIDENT))

@@ -17,14 +17,12 @@ import numpy as np
 import scipy.sparse as sp
 import scipy.sparse.linalg as sla
 
-from ..calibration.blocks import Axis, Block, Places, corners
+from ..calibration.blocks import TOLERANCE, Axis, Block, Places, corners
 from ..calibration.model import Fitted
 
 CLASS_ROWS = 16_000  # rows of a class that its own blocks are fitted to
 STEP = 1.0  # the largest change of a log efficiency in one iteration
 TINY = 1e-12  # seconds; a term without a part
-TOLERANCE = 1e-4
-LOOSE = 5e-4
 ITERATIONS = 200
 
 
@@ -118,9 +116,10 @@ def gauss_newton(
     power: float,
     blocks: Sequence[Block],
     data: Data,
+    tolerance: float,
     iterations: int = 6,
 ) -> tuple[Fitted, ...]:
-    """Fit blocks of terms (and of ``total``) together."""
+    """Fit blocks of terms (and of ``total``) together; ``tolerance`` as in :class:`Family`."""
     places = Places(data.coords)
     matrices, penalties, owners, classes = [], [], [], []
     for block in blocks:
@@ -146,7 +145,7 @@ def gauss_newton(
         ).tocsr()
         residual = target - predicted
         weights = data.weight * robust(residual)
-        change = solve(jacobian, residual + jacobian @ x, weights, prior, x, TOLERANCE) - x
+        change = solve(jacobian, residual + jacobian @ x, weights, prior, x, tolerance) - x
         x = x + np.clip(change, -STEP, STEP)
         if np.max(np.abs(change), initial=0.0) < 1e-3:
             break
@@ -175,7 +174,7 @@ def linear(blocks: Sequence[Block], data: Data, residual: np.ndarray, rounds: in
         weights = weight * robust(left_over - np.median(left_over))
         x = np.zeros(matrix.shape[1])
         for _ in range(rounds):
-            x = solve(matrix, left_over, weights, prior, x, LOOSE)
+            x = solve(matrix, left_over, weights, prior, x, TOLERANCE)
             weights = weight * robust(left_over - matrix @ x)
         offset = 0
         for block, store in zip(blocks, found, strict=True):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..calibration.model import Fitted, Part, Spread, combine, reader, settled
+from ..calibration.naming import field_of
 from ..calibration.samples import Family, Samples
 from . import solve
 from .choose import learn_choice
@@ -57,7 +58,7 @@ def training(samples: Samples, measured: np.ndarray, group: np.ndarray, extra: S
         known: dict[str, int] = {}
         codes = np.zeros(samples.rows, dtype=np.int32)
         for key, members in zip(samples.classes, samples.members, strict=True):
-            codes[members] = known.setdefault(key.get(name, ""), len(known))
+            codes[members] = known.setdefault(field_of(key, name), len(known))
         names[name] = tuple(known)
         keys[name] = codes
     typical = float(np.mean([m.size for m in samples.members])) if samples.members else 1.0
@@ -73,7 +74,7 @@ def train(family: Family, data: Data) -> dict[tuple[str, ...], Part]:
     parts = {}
     for cls, own in partitions(family, data):
         few = thin(own)
-        shared = solve.gauss_newton(family.parallel, family.serial, family.power, family.shared, few)
+        shared = solve.gauss_newton(family.parallel, family.serial, family.power, family.shared, few, family.tolerance)
         shared = steady(family, shared, few)
         part = Part(
             family.parallel, family.serial, family.power, shared, Spread((), {}), _pairs(own), _present(own, "architecture"),
