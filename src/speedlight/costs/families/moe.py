@@ -19,6 +19,7 @@ import numpy as np
 
 from ..._foundation.errors import BadInput
 from ...hardware.machine import Machine
+from ..calibration.blocks import TOLERANCE
 from ..calibration.samples import TABLES, Rows, TableRules, Target, View, architecture_of
 from . import expert_load
 from .expert_load import TILES, Load
@@ -29,7 +30,7 @@ from .expert_mlp import FAMILY, FORMATS, GROUPS, Experts, view
 UNGATED_PICKS = 22.0
 UNGATED_SHAPE = (2688.0, 1856.0)
 
-WIDE = dataclasses.replace(FAMILY, name="wideep_moe")
+WIDE = dataclasses.replace(FAMILY, name="wideep_moe", tolerance=TOLERANCE)
 BALANCER = "_eplb"
 INFORMATIVE = 0.9  # share of tokens on the rank above which their number says little of its rows
 
