@@ -315,7 +315,7 @@ def test_a_file_with_nonsense_is_refused(tmp_path: Path, change: dict[str, Any])
     ("device", "framework", "format"),
     [
         ("NVIDIA B200", "vllm", "fp8_block"),
-        ("NVIDIA H200", "trtllm", "fp8_block"),
+        ("NVIDIA H200", "vllm", "fp8_block"),
         ("NVIDIA GB200", "vllm", "fp8_block"),
     ],
 )

@@ -12,9 +12,8 @@ import pyarrow.parquet as pq
 
 from speedlight.costs.calibration.blocks import Axis, Block
 from speedlight.costs.calibration.model import Fit
-from speedlight.costs.calibration.samples import TABLES, TableRules
+from speedlight.costs.calibration.samples import TABLES, TableRules, assemble
 from speedlight.validation.suites import tables
-from speedlight.validation.validate import validate
 
 ROWS: dict[str, Any] = {
     "device": ["NVIDIA H200", "NVIDIA H200", "nobody's card", "NVIDIA H200", "NVIDIA H200", "NVIDIA H200"],
@@ -37,7 +36,7 @@ def write(folder: Path, name: str = "gemm.parquet", columns: dict[str, Any] = RO
 
 
 def measured(folder: Path, devices: tuple[str, ...] = DEVICES) -> Path:
-    """A table of products whose "measured" times are the analytic ones, bent by size, with 5 % of noise."""
+    """A table of products whose "measured" times are the sum of three of gemm's terms, bent by size, with 5 % of noise."""
     rng = np.random.default_rng(0)
     sizes = [(m, n, k) for n in (1024, 2048, 4096, 8192) for k in (1024, 4096) for m in (1, 16, 64, 256, 1024, 4096)]
     rows = [(d, f, *s) for d in devices for f in ("vllm", "sglang") for s in sizes]
@@ -46,10 +45,9 @@ def measured(folder: Path, devices: tuple[str, ...] = DEVICES) -> Path:
         "kernel_source": ["small" if r[2] <= 64 else "large" for r in rows], "gemm_dtype": ["bfloat16"] * len(rows),
         "m": [r[2] for r in rows], "n": [r[3] for r in rows], "k": [r[4] for r in rows],
     }  # fmt: skip
-    path = write(folder, "plain.parquet", columns)
-    out = folder / "plain.out.parquet"
-    validate(path, suite="gemm", predictions=out)
-    times = np.asarray(pq.read_table(out)["predicted_latency"])
+    rules = TABLES.get("gemm")
+    terms = assemble(rules, rules.targets[0], {n: np.asarray(v) for n, v in columns.items()}, len(rows)).terms
+    times = np.hypot(terms["matmul"], terms["memory"]) + terms["launch"]
     bent = times * (1.5 + np.log2(np.asarray(columns["m"])) / 6) * np.exp(rng.normal(0, 0.05, len(rows)))
     return write(folder, "gemm.parquet", columns, latency=bent)
 
@@ -61,9 +59,10 @@ def small_rules() -> TableRules:
     m = Axis("m", 0, 16, 4)
     family = dataclasses.replace(
         target.family,
+        rising=None,
         parallel=("matmul", "memory"),
         serial=("launch",),
-        shared=(Block("memory", (m,), (), (0.01,)), Block("launch", (m,), (), (0.01,))),
+        shared=tuple(Block(term, (m,), (), (0.01,)) for term in ("matmul", "memory", "launch")),
         local=((Block("total", (m,), ("device", "framework"), (0.01,)),),),
         spread=(Block("total", (m,), (), (0.3,), 1e-3),),
     )

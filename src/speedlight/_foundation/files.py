@@ -75,6 +75,8 @@ def parse_yaml(text: str, what: str, *, trusted: bool = False) -> Any:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1} column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        if "nesting depth" in problem:  # PyYAML's own bound, since 6.0.4
+            raise BadFile(f"{what} is nested too deeply{where}", expected="a flatter document") from None
         raise BadFile(f"{what} is not valid YAML: {problem}{where}", expected="a YAML document") from None
     except (RecursionError, ValueError) as error:
         raise BadFile(f"{what} is not usable YAML: {type(error).__name__}: {error}") from None
