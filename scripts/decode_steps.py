@@ -29,13 +29,17 @@ FORMATS: dict[tuple[str, str], dict[str, str]] = {
 }
 
 
+def batch_of(row: dict[str, Any]) -> float:
+    """Sequences in flight: the batch where it is known, else the clients."""
+    return float(row["batch_size"] if row["batch_size"] == row["batch_size"] else row["concurrency"])
+
+
 def step(row: dict[str, Any]) -> tuple[float, float]:
     """(seconds, limit) of one decode step."""
-    batch = row["batch_size"] if row["batch_size"] == row["batch_size"] else row["concurrency"]
     formats = FORMATS.get((row["model_path"].split("/")[0], row["precision"]), {})
     experts = row["moe_ep_size"]
     question = speedlight.make_scenario(
-        row["model_path"], SYSTEMS[row["system"]], phase="decode", batch=float(batch), stack="vllm",
+        row["model_path"], SYSTEMS[row["system"]], phase="decode", batch=batch_of(row), stack="vllm",
         context=float(row["isl"] + row["osl"] / 2), tp=int(row["tp_size"]), ep=int(experts) if experts == experts else 1,
         **formats,
     )  # fmt: skip
@@ -49,9 +53,8 @@ def main(path: Path) -> None:
     rows = [{name: column[i] for name, column in columns.items()} for i in range(count)]
     found: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
     for row in rows:
-        batch = row["batch_size"] if row["batch_size"] == row["batch_size"] else row["concurrency"]
         alone = row["mode"] == "agg" and row["pp_size"] == 1 and row["attention_dp_size"] == 1
-        if row["backend"] != "vllm" or not alone or row["system"] not in SYSTEMS or not 1 <= batch <= 256:
+        if row["backend"] != "vllm" or not alone or row["system"] not in SYSTEMS or not 1 <= batch_of(row) <= 256:
             continue
         if not row["measured_tpot"] > 0:
             continue

@@ -1,7 +1,8 @@
 """The calibrated layer: a kernel's analytic cost bent by its family's fit, where one applies.
 
-Families register how they see a lowered kernel (``SEERS``, by its function or else by its cost family); what they see is what their fit was fitted on, so a kernel in
-a model and a row of a table are one thing. Where no family sees a kernel, or no fit is shipped, the analytic cost stands.
+Families register how they see a lowered kernel (``SEERS``, by its function or else by its cost family); what they see is what
+their fit was fitted on, so a kernel in a model and a row of a table are one thing. Where no family sees a kernel, or no fit is
+shipped, the analytic cost stands.
 
 A machine that carries its owner's own measurements (``Machine.calibrations``) has them layered over the fit, or over the
 analytic terms where none is shipped.

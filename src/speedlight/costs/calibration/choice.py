@@ -15,6 +15,15 @@ from ..._foundation.arrays import Value
 
 LEAF = -1
 
+# Key fields a tree may be grown for, the most particular first. Weight-only formats share a partition with bf16, not its kernels.
+LEVELS = (
+    ("framework", "version", "device", "format"),
+    ("framework", "version", "device"),
+    ("framework", "device"),
+    ("framework", "architecture"),
+    ("framework",),
+)
+
 Coded = tuple[tuple[str, ...], np.ndarray]  # names, and which of them each point has
 
 
@@ -37,14 +46,8 @@ class Choice:
     trees: Mapping[tuple[str, ...], Tree]
 
     def tree(self, key: Mapping[str, str]) -> Tree | None:
-        framework, named = key.get("framework", ""), key.get("format", "")
-        for cls in (
-            (framework, key.get("version", ""), key.get("device", ""), named),
-            (framework, key.get("version", ""), key.get("device", "")),
-            (framework, key.get("device", "")),
-            (framework, key.get("architecture", "")),
-            (framework,),
-        ):
+        for fields in LEVELS:
+            cls = tuple(key.get(name, "") for name in fields)
             if cls in self.trees:
                 return self.trees[cls]
         return None

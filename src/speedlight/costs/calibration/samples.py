@@ -228,7 +228,7 @@ class _UnknownDevice(UnknownName):
 
 
 class OutOfScope(BadInput):
-    """Rows that state no time of a kernel (a benchmark's placeholder, say): not predicted, and no lack of coverage."""
+    """Rows that state no time of a kernel (the zeros of a part that another kernel does): not predicted, and no lack of coverage."""
 
 
 def machine_of(rules: TableRules, cls: Mapping[str, str], on: Machine | None = None) -> Machine:

@@ -18,7 +18,7 @@ from ..calibration.seen import SEERS, Seen
 from ..cost import Conditions, Cost
 from .expert_load import TILES, Load
 from .expert_mlp import FAMILY, FORMATS, GROUPS, PASSES, Experts, view
-from .in_models import at_point, cold, once
+from .in_models import at_point, cold, once, resident
 
 
 def format_of(kernel: Kernel) -> str | None:
@@ -54,9 +54,7 @@ def see(
 
     def coords(at: KernelValues, under: Conditions) -> Mapping[str, Value]:
         found = again(at).coords
-        cache = machine.last_cache
-        fits = under.weights_bytes <= (cache.capacity_bytes if cache is not None else 0.0)
-        return {**found, "cache": where(fits, found["cache"], cold(found)["cache"])}
+        return {**found, "cache": where(resident(machine, under), found["cache"], cold(found)["cache"])}
 
     first, again = once(look, values)
     terms = at_point(first.terms, point, conditions, ("memory", "stream", *PASSES))

@@ -35,6 +35,7 @@ from ..calibration.samples import TABLES, Family, Rising, Rows, TableRules, Targ
 from ..calibration.seen import SEERS, Seen
 from ..cost import Conditions, Cost, largest
 from ..price import least_of
+from .in_models import resident
 
 # The table's formats: (weights, activations as multiplied).
 FORMATS = {
@@ -243,7 +244,7 @@ def coords_of(m: Value, n: Value, k: Value, sizes: tuple[float, float, bool], ma
     coords = {
         "one": 0.0, "m": log_m, "n": log_n, "k": log_k,
         "cache": size - log2(capacity), "cache_a": log_m + log_k + log2(3.0 / capacity),
-        "stream": size - log2(units), "flops": log_m + log_n + log_k + 1.0, "bytes": size,
+        "stream": size - log2(units), "bytes": size,
         "align": alignment(m), "align_n": alignment(n / 32.0), "align_k": alignment(k / 32.0),
     }  # fmt: skip
     tall, broad = ({side: ceil(size / side) for side in SIDES} for size in (m, n))
@@ -336,17 +337,13 @@ def see(
         return None
     weights, activations = (bytes_per_element(f) for f in FORMATS[named])
     sizes = (weights, activations, False)
-    cache = machine.last_cache
-
-    def resident(under: Conditions) -> Value:
-        return under.weights_bytes <= (cache.capacity_bytes if cache is not None else 0.0)
 
     def coords(at: KernelValues, under: Conditions) -> dict[str, Value]:
         found = coords_of(at.dims["m"], at.dims["n"], at.dims["k"], sizes, machine)
-        return {**found, "cache": where(resident(under), found["cache"], maximum(found["cache"], COLD))}
+        return {**found, "cache": where(resident(machine, under), found["cache"], maximum(found["cache"], COLD))}
 
     d = values.dims
-    least = where(resident(conditions), 0.0, 2.0**COLD)
+    least = where(resident(machine, conditions), 0.0, 2.0**COLD)
     matmul = cost.least["matmul"] / conditions.throttle
     terms = terms_of(d["m"], d["n"], d["k"], sizes, matmul, machine, least, point.memory_clock)
     if not conditions.device_latency:

@@ -53,6 +53,12 @@ def at_point(
     return found
 
 
+def resident(machine: Machine, conditions: Conditions) -> Value:
+    """Whether all weights of the model fit the last cache, so that none comes cold."""
+    cache = machine.last_cache
+    return conditions.weights_bytes <= (cache.capacity_bytes if cache is not None else 0.0)
+
+
 def cold(coords: Mapping[str, Value], name: str = "cache") -> dict[str, Value]:
     """Coordinates of operands that no cache kept."""
     return {**coords, name: maximum(coords[name], COLD)}

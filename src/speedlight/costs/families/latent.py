@@ -28,7 +28,7 @@ from ..calibration.blocks import Axis, Block
 from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View, architecture_of
 from ..price import peak_for
 from .attention import path_of
-from .in_models import launch_seconds as launch_seconds  # its modules' views use it too
+from .in_models import launch_seconds
 
 KV_RANK, ROPE, NOPE, V_DIM = 512.0, 64.0, 128.0, 128.0
 LATENT = KV_RANK + ROPE

@@ -18,13 +18,11 @@ from ..._foundation.formats import bytes_per_element, multiply_format
 from ...hardware.machine import Machine
 from ..calibration.blocks import Axis, Block
 from ..calibration.samples import architecture_of
+from .gemm import JOULES_PER_FLOP
 from .latent import ELEMENT, flops_peak
 
 GEMMS = {"bfloat16": ("bf16", "bf16"), "fp8_block": ("fp8_block", "fp8"), "nvfp4": ("nvfp4", "nvfp4")}
 ISSUE = 16.0  # bytes of activations a unit handles in a clock, loads, arithmetic and stores included; the fit bends it
-# Joules of a 16-bit FLOP on a server part, all in, as in the gemm family; others by their width. What a board cannot feed at
-# full rate runs at a lower clock; power goes with clock and voltage squared, so about with the square of the clock.
-JOULES_PER_FLOP = 0.6e-12
 OVERLAP = 2.5  # p of the p-norm of a product's matrix and memory time, as in the gemm family
 
 
@@ -96,6 +94,8 @@ def product(m: Value, n: Value, k: Value, gemm: str, machine: Machine, count: Va
     weights, activations = GEMMS[gemm]
     peak = flops_peak(machine, multiply_format(weights, activations))
     matmul = 2.0 * count * m * n * k / peak
+    # What a board cannot feed at full rate runs at a lower clock; power goes with clock and voltage squared, so about with
+    # the square of the clock.
     wanted = peak * JOULES_PER_FLOP * bytes_per_element(activations) / 2.0  # watts
     over = 1.0 if machine.tdp_w is None else maximum(wanted / machine.tdp_w, 1.0)
     return Product(

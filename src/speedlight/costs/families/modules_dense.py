@@ -17,7 +17,8 @@ from ...hardware.machine import Machine
 from ..calibration.blocks import Axis, Block
 from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View
 from . import module_terms as mt
-from .latent import ELEMENT, FORMAT, flops_peak, launch_seconds, over_cache, warm_limit
+from .in_models import launch_seconds
+from .latent import ELEMENT, FORMAT, flops_peak, over_cache, warm_limit
 from .module_terms import Latent, Product, product
 
 KERNELS = 10.0  # kernels of a layer whose products are not quantised: 6 products, norms, rotary, cache write, attention

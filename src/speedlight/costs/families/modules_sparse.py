@@ -25,7 +25,8 @@ from ...hardware.machine import Machine
 from ..calibration.blocks import Axis, Block
 from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View
 from . import module_terms as mt
-from .latent import ELEMENT, FORMAT, flops_peak, launch_seconds, over_cache, warm_limit
+from .in_models import launch_seconds
+from .latent import ELEMENT, FORMAT, flops_peak, over_cache, warm_limit
 from .module_terms import Grouped, Latent, Product, product
 from .modules_dense import SHARED, absorb, expand, launches, passes, projections, sizes_of
 
@@ -37,7 +38,7 @@ GRACE, GRACE_BOXES = 1.6, ("gb", "gh")
 HOST_LAUNCH_S = 1e-5  # host seconds a kernel launched from Python takes, typically; the fit bends it (assumed)
 KIND, KERNEL = ("architecture", "framework", "format", "kernel"), ("framework", "kernel")
 INDEX_KERNELS = 6.0  # two or three products, norm and rotary, scores, the choice
-NEW2, NEW4 = Axis("new", 0, 16, 2), Axis("new", 0, 16, 4)
+NEW2 = Axis("new", 0, 16, 2)
 PAST, PAST4 = Axis("past", 0, 20), Axis("past", 0, 20, 4)
 SPARSE = (
     *SHARED,

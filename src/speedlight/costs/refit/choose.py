@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..calibration.choice import LEAF, Choice, Tree
+from ..calibration.choice import LEAF, LEVELS, Choice, Tree
 from ..calibration.samples import Family
 from .solve import Data
 
@@ -16,15 +16,7 @@ def learn_choice(family: Family, data: Data) -> Choice | None:
     """Trees by class, most specific first where they agree with nothing shorter; None where no kernel is named."""
     names = np.asarray(data.names["kernel"], dtype=object)[data.keys["kernel"]]
     trees: dict[tuple[str, ...], Tree] = {}
-    levels = (
-        # Weight-only formats share a partition with bf16, not its kernels.
-        ("framework", "version", "device", "format"),
-        ("framework", "version", "device"),
-        ("framework", "device"),
-        ("framework", "architecture"),
-        ("framework",),
-    )
-    for fields in levels:
+    for fields in LEVELS:
         classes, inverse = data.classes(fields)
         for number, cls in enumerate(classes):
             rows = np.flatnonzero(inverse == number)

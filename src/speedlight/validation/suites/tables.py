@@ -14,7 +14,7 @@ import numpy as np
 
 from ...costs import families  # noqa: F401  registers the tables
 from ...costs.calibration.model import Fit
-from ...costs.calibration.predict import Forecast, forecast
+from ...costs.calibration.predict import Forecast, blank, forecast
 from ...costs.calibration.samples import TABLES, Samples, TableRules, Target, as_floats, assemble
 from ...costs.calibration.store import shipped
 from ...evidence.schema import TableSchema, schemas
@@ -76,7 +76,7 @@ def predicted(rules: TableRules, inputs: Columns, rows: int, on: Machine | None 
     with np.errstate(all="ignore"):  # rows that physics cannot price come out as NaN and get a status
         for number, target in enumerate(rules.targets):
             fit = shipped(target.family.name)
-            whole, chosen = blank_forecast(rows), blank_kernels(rows)
+            whole, chosen = blank(np.full(rows, np.nan)), blank_kernels(rows)
             status = np.full(rows, "ok", dtype=object)
             for start in range(0, rows, AT_ONCE):
                 some = slice(start, min(start + AT_ONCE, rows))
@@ -224,13 +224,6 @@ def single_kernel(rules: TableRules, inputs: Columns, rows: int) -> np.ndarray:
     pairs = np.unique(same * (int(kernel.max(initial=0)) + 1) + kernel)
     count = np.bincount(pairs // (int(kernel.max(initial=0)) + 1), minlength=1)
     return np.asarray(count[same] == 1)
-
-
-def blank_forecast(rows: int) -> Forecast:
-    """A forecast of nothing yet."""
-    seconds, low, high, limit = (np.full(rows, np.nan) for _ in range(4))
-    kernel, depth = (np.full(rows, "", dtype=object) for _ in range(2))
-    return Forecast(seconds, low, high, limit, kernel, depth)
 
 
 def blank_kernels(rows: int) -> tuple[np.ndarray, np.ndarray]:
