@@ -26,8 +26,9 @@ from .inputs import TORCH_DTYPES, InputShape, parse_inputs
 
 
 def capture(
-    source: Any, inputs: Sequence[str], *, dtype: str | None = None, train: bool = False, dynamic_batch: bool = True
-) -> Graph:
+    source: Any, inputs: Sequence[str], *, dtype: str | None = None, train: bool = False, dynamic_batch: bool = True,
+    quick: bool = False,
+) -> Graph:  # fmt: skip
     """The graph of a PyTorch module's forward pass.
 
     Runs the code the source names, because the user named it: the module's constructor and its ``forward`` on tensors
@@ -41,6 +42,7 @@ def capture(
         train: trace in training mode: dropout drops, batch norm computes statistics. For backward passes and optimizers
             see :mod:`speedlight.graph.backward`.
         dynamic_batch: keep the leading dimension of the inputs free (the symbol ``batch``).
+        quick: call the module itself before trying ``torch.export``, see :func:`~.trace.trace`.
 
     Returns:
         a checked graph. ``symbols["batch"]`` is the given batch; ``attrs["static"]`` is ``("batch",)`` where the module
@@ -63,7 +65,7 @@ def capture(
     module = build(find(source) if isinstance(source, str) else source, name)
     if number is not None:
         module = module.to(getattr(torch, TORCH_DTYPES[number]))
-    return _graph(module, shapes, name, train, dynamic_batch)
+    return _graph(module, shapes, name, train, dynamic_batch, quick)
 
 
 def _dtype(dtype: str | None) -> str | None:
@@ -75,7 +77,9 @@ def _dtype(dtype: str | None) -> str | None:
     return number.name
 
 
-def _graph(module: Any, shapes: Sequence[InputShape], name: str, train: bool, dynamic: bool) -> Graph:
+def _graph(
+    module: Any, shapes: Sequence[InputShape], name: str, train: bool, dynamic: bool, quick: bool = False
+) -> Graph:
     import torch
 
     from .assemble import assemble
@@ -89,7 +93,7 @@ def _graph(module: Any, shapes: Sequence[InputShape], name: str, train: bool, dy
         for label, s in zip(_labels(module, shapes), shapes, strict=True)
     ]
     try:
-        found = trace(module, arguments, train=train, dynamic=dynamic)
+        found = trace(module, arguments, train=train, dynamic=dynamic, quick=quick)
     except Untraceable as failure:
         raise refusal(name, failure.errors, _signature(module)) from failure.errors[-1]
     if not found.outputs and not found.recorder.ops:

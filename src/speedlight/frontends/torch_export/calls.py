@@ -27,6 +27,7 @@ class View:
         part: what tells different parts of one tensor apart (offset, sizes and strides).
         granule: contiguous elements, where it covers a scattered part of its tensor, else None.
         cls: the tensor's class (``weight``, ``constant``, ``input``, ``activation``).
+        rows: its last dimension lies side by side in memory.
     """
 
     tensor: int
@@ -37,6 +38,7 @@ class View:
     part: tuple[Any, ...] = ()
     granule: Expr | None = None
     cls: str = "activation"
+    rows: bool = True
 
     @property
     def elements(self) -> Expr:

@@ -122,17 +122,18 @@ class Logicals:
         for size, stride in zip(tensor.shape, strides, strict=True):
             if stride != 0:
                 touched = touched * size
+        rows = not strides or strides[-1] == 1 or hints[-1] == 1
         size = _plain(touched)
         ratio = tensor.element_size() / logical.width
         if size == logical.size or hint(touched) * ratio >= _number(logical.size):
-            return View(index, shape, hints, dtype, logical.elements, (), None, logical.cls)
+            return View(index, shape, hints, dtype, logical.elements, (), None, logical.cls, rows)
         elements = self.sizes.expr(touched) * scale
         run = self._run(tensor, hints, strides)
         scattered = run is not None and run != elements
         part = (hint(tensor.storage_offset()), hints, strides)
         return View(
             index, shape, hints, dtype, elements if ratio == 1 else elements * ratio, part,
-            run if scattered else None, logical.cls,
+            run if scattered else None, logical.cls, rows,
         )  # fmt: skip
 
     def _run(self, tensor: torch.Tensor, hints: tuple[int, ...], strides: tuple[int, ...]) -> Expr | None:
