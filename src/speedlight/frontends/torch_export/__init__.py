@@ -27,7 +27,7 @@ from .inputs import TORCH_DTYPES, InputShape, parse_inputs
 
 def capture(
     source: Any, inputs: Sequence[str], *, dtype: str | None = None, train: bool = False, dynamic_batch: bool = True,
-    channels_last: bool = False,
+    channels_last: bool = False, quick: bool = False,
 ) -> Graph:  # fmt: skip
     """The graph of a PyTorch module's forward pass.
 
@@ -44,6 +44,7 @@ def capture(
         channels_last: weights and inputs of four or five dimensions lie with their channels last, as after
             ``.to(memory_format=torch.channels_last)``; every op's ``orders`` then say what came of it.
         dynamic_batch: keep the leading dimension of the inputs free (the symbol ``batch``).
+        quick: call the module itself before trying ``torch.export``, see :func:`~.trace.trace`.
 
     Returns:
         a checked graph. ``symbols["batch"]`` is the given batch; ``attrs["static"]`` is ``("batch",)`` where the module
@@ -70,7 +71,7 @@ def capture(
         for rank, layout in ((4, torch.channels_last), (5, torch.channels_last_3d)):
             if any(p.dim() == rank for p in module.parameters()):
                 module = module.to(memory_format=layout)
-    return _graph(module, shapes, name, train, dynamic_batch, channels_last)
+    return _graph(module, shapes, name, train, dynamic_batch, channels_last, quick)
 
 
 def _dtype(dtype: str | None) -> str | None:
@@ -83,7 +84,13 @@ def _dtype(dtype: str | None) -> str | None:
 
 
 def _graph(
-    module: Any, shapes: Sequence[InputShape], name: str, train: bool, dynamic: bool, channels_last: bool
+    module: Any,
+    shapes: Sequence[InputShape],
+    name: str,
+    train: bool,
+    dynamic: bool,
+    channels_last: bool,
+    quick: bool = False,
 ) -> Graph:
     import torch
 
@@ -98,7 +105,7 @@ def _graph(
         for label, s in zip(_labels(module, shapes), shapes, strict=True)
     ]
     try:
-        found = trace(module, arguments, train=train, dynamic=dynamic)
+        found = trace(module, arguments, train=train, dynamic=dynamic, quick=quick)
     except Untraceable as failure:
         raise refusal(name, failure.errors, _signature(module)) from failure.errors[-1]
     if not found.outputs and not found.recorder.ops:
