@@ -88,10 +88,12 @@ def _weights(
         from .gguf_file import load_gguf
 
         return load_gguf(source, activations, kv)
-    if source.lower().endswith((".safetensors", ".safetensors.index.json")):
+    path = Path(source)
+    folder = path.is_dir() and not (path / "config.json").exists()
+    if source.lower().endswith((".safetensors", ".safetensors.index.json")) or folder:
         from .hf.bare import load_safetensors
 
-        return load_safetensors(Path(source), dtype, weights, activations, kv, mtp)
+        return load_safetensors(path, dtype, weights, activations, kv, mtp)
     return None
 
 

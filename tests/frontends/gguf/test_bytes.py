@@ -60,7 +60,9 @@ def test_experts_stored_one_by_one_in_several_types(tmp_path: Path) -> None:
         for e in range(4):
             tensors[f"blk.0.ffn_{name}.{e}.weight"] = (shape, Q6_K if (name, e) == ("down", 0) else Q4_K)
     tensors["blk.0.ffn_gate_inp.weight"] = ((4, 512), Type.F16)
-    graph = load_gguf(str(write(tmp_path / "x.gguf", arch, {**meta, "expert_count": 4, "expert_used_count": 2}, tensors)))
+    graph = load_gguf(
+        str(write(tmp_path / "x.gguf", arch, {**meta, "expert_count": 4, "expert_used_count": 2}, tensors))
+    )
     assert weight_bytes(graph) == stored_bytes(tensors)
     block = next(b for b in graph.blocks if b.layers)
     down = next(op for op in block.ops if op.name == "mlp.experts.down_proj")

@@ -88,7 +88,12 @@ def qwen2moe() -> tuple[Any, ...]:
 def mixtral() -> tuple[Any, ...]:
     parts = attention(D, H, G, HD) | experts(D, F, 8)
     meta = META | RMS | {"expert_count": 8, "expert_used_count": 2}
-    return "llama", meta, stack(parts), {**HF, "model_type": "mixtral", "num_local_experts": 8, "num_experts_per_tok": 2}
+    return (
+        "llama",
+        meta,
+        stack(parts),
+        {**HF, "model_type": "mixtral", "num_local_experts": 8, "num_experts_per_tok": 2},
+    )
 
 
 def gemma2() -> tuple[Any, ...]:
@@ -100,9 +105,9 @@ def gemma2() -> tuple[Any, ...]:
 
 def gemma3() -> tuple[Any, ...]:
     parts = attention(D, H, G, HD, norm=HD) | gated(D, F) | norm("post_attention_norm") | norm("post_ffw_norm")
-    meta = META | RMS | {"block_count": 8, "attention.key_length": HD, "attention.sliding_window": 512}
-    config = {**HF, "model_type": "gemma3_text", "num_hidden_layers": 8, "head_dim": HD, "sliding_window": 512}
-    return "gemma3", meta, stack(parts, tied=True, count=8), config
+    meta = META | RMS | {"block_count": 10, "attention.key_length": HD, "attention.sliding_window": 512}
+    config = {**HF, "model_type": "gemma3_text", "num_hidden_layers": 10, "head_dim": HD, "sliding_window": 512}
+    return "gemma3", meta, stack(parts, tied=True, count=10), config
 
 
 def phi2() -> tuple[Any, ...]:
@@ -114,7 +119,11 @@ def phi2() -> tuple[Any, ...]:
 
 
 def phi3() -> tuple[Any, ...]:
-    up: Tensors = {"ffn_norm.weight": ((D,), F32), "ffn_up.weight": ((2 * F, D), Q4_K), "ffn_down.weight": ((D, F), Q4_K)}
+    up: Tensors = {
+        "ffn_norm.weight": ((D,), F32),
+        "ffn_up.weight": ((2 * F, D), Q4_K),
+        "ffn_down.weight": ((D, F), Q4_K),
+    }
     return "phi3", META | RMS, stack(norm("attn_norm") | fused() | up), {**HF, "model_type": "phi3"}
 
 
@@ -148,7 +157,15 @@ def gpt2() -> tuple[Any, ...]:
     parts = norm("attn_norm", bias=True) | fused(H, bias=True) | norm("ffn_norm", bias=True) | two_layer()
     more = norm("output_norm", bias=True) | {"position_embd.weight": ((1024, D), F32)}
     meta = META | LN | {"attention.head_count_kv": H}
-    config = {"model_type": "gpt2", "n_embd": D, "n_layer": N, "n_head": H, "n_inner": F, "vocab_size": V, "n_positions": 1024}
+    config = {
+        "model_type": "gpt2",
+        "n_embd": D,
+        "n_layer": N,
+        "n_head": H,
+        "n_inner": F,
+        "vocab_size": V,
+        "n_positions": 1024,
+    }
     return "gpt2", meta, stack(parts, tied=True, more=more), config
 
 
@@ -181,7 +198,10 @@ def gpt_oss() -> tuple[Any, ...]:
 def bert() -> tuple[Any, ...]:
     parts = without(attention(D, H, H, HD, bias=("q", "k", "v", "output")), "attn_norm.weight")
     parts |= norm("attn_output_norm", bias=True) | norm("layer_output_norm", bias=True) | two_layer()
-    more = norm("token_embd_norm", bias=True) | {"position_embd.weight": ((512, D), F32), "token_types.weight": ((2, D), F32)}
+    more = norm("token_embd_norm", bias=True) | {
+        "position_embd.weight": ((512, D), F32),
+        "token_types.weight": ((2, D), F32),
+    }
     tensors = without(stack(parts, tied=True, more=more), "output_norm.weight")
     meta = META | LN | {"attention.head_count_kv": H, "attention.causal": False}
     config = {**HF, "model_type": "bert", "max_position_embeddings": 512, "architectures": ["BertModel"]}
@@ -212,7 +232,11 @@ def olmo2() -> tuple[Any, ...]:
 
 
 def glm4() -> tuple[Any, ...]:
-    up: Tensors = {"ffn_norm.weight": ((D,), F32), "ffn_up.weight": ((2 * F, D), Q4_K), "ffn_down.weight": ((D, F), Q4_K)}
+    up: Tensors = {
+        "ffn_norm.weight": ((D,), F32),
+        "ffn_up.weight": ((2 * F, D), Q4_K),
+        "ffn_down.weight": ((D, F), Q4_K),
+    }
     parts = attention(D, H, G, HD, bias=("q", "k", "v")) | up | norm("post_attention_norm") | norm("post_ffw_norm")
     meta = META | RMS | {"rope.dimension_count": 64}
     return "glm4", meta, stack(parts), {**HF, "model_type": "glm4"}

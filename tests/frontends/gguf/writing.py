@@ -17,7 +17,9 @@ Tensors = dict[str, tuple[tuple[int, ...], Any]]  # name → (shape, output feat
 
 
 def stored_bytes(tensors: Mapping[str, tuple[tuple[int, ...], Any]]) -> int:
-    return sum(prod(shape) // gguf.GGML_QUANT_SIZES[t][0] * gguf.GGML_QUANT_SIZES[t][1] for shape, t in tensors.values())
+    return sum(
+        prod(shape) // gguf.GGML_QUANT_SIZES[t][0] * gguf.GGML_QUANT_SIZES[t][1] for shape, t in tensors.values()
+    )
 
 
 def write(path: Path, arch: str, meta: Mapping[str, Any], tensors: Tensors, tokens: int = 0, **general: Any) -> Path:

@@ -25,7 +25,7 @@ from ..hf.config import MOST_LAYERS, Config
 from ..weight_files.exact import with_stored
 from ..weight_files.reading import Source
 from ..weight_files.table import Stored, facts
-from .describe import describe, layers_of, placement_of
+from .describe import describe, layers_of
 from .header import Header, read_header
 from .roles import sources_of
 

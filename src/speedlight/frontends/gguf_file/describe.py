@@ -7,7 +7,6 @@ rotary positions are absent. An architecture nobody knows is read the same way, 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,12 +24,13 @@ _ACT = {
     **dict.fromkeys(("falcon", "mpt", "gptneox", "bert", "grok", "refact", "nomic-bert"), "gelu"),
     **dict.fromkeys(("nemotron", "arcee"), "relu2"),
 }  # fmt: skip
-_SILU = frozenset(
+_SILU_NAMES = (
     "llama mistral mistral3 llama4 deci baichuan qwen qwen2 qwen2moe qwen2vl qwen3 qwen3moe qwen3vl qwen3vlmoe phi3 phimoe "
     "plamo orion internlm2 minicpm minicpm3 xverse command-r cohere2 olmo olmo2 olmoe openelm deepseek deepseek2 chatglm "
     "glm4 glm4moe exaone exaone4 granite granitemoe smollm3 gpt-oss seed_oss ernie4_5 ernie4_5-moe hunyuan-dense "
-    "hunyuan-moe bailingmoe bailingmoe2 dots1 mamba mamba2 jamba stablelm minimax-m2 dream llada llada-moe".split()
+    "hunyuan-moe bailingmoe bailingmoe2 dots1 mamba mamba2 jamba stablelm minimax-m2 dream llada llada-moe"
 )
+_SILU = frozenset(_SILU_NAMES.split())
 _WITHOUT_POSITIONS = frozenset({"gpt2", "starcoder", "bert", "bloom", "mpt", "refact", "jamba", "jais"})
 _ENCODERS = frozenset({"bert", "nomic-bert", "nomic-bert-moe", "modern-bert", "neo-bert", "jina-bert-v2", "jina-bert-v3",
                        "eurobert", "gemma-embedding"})  # fmt: skip
@@ -101,7 +101,9 @@ def _windows(meta: Config, count: int, notes: list[tuple[str, Any]]) -> tuple[li
         return [window if p else None for p in pattern[:count]], none
     every = pattern if isinstance(pattern, int) and pattern > 0 else _EVERY.get(kind)
     if every is None or isinstance(every, bool):
-        notes.append(("sliding window", f"{window} tokens are stated; full attention is assumed, as llama.cpp runs {kind}"))
+        notes.append(
+            ("sliding window", f"{window} tokens are stated; full attention is assumed, as llama.cpp runs {kind}")
+        )
         return none, none
     return [window if (i + 1) % every else None for i in range(count)], none
 
@@ -156,7 +158,12 @@ def _per_layer(meta: Config, field: str, index: int, default: int | None = None)
     """A number that may be a list with one entry a layer."""
     value = meta.get(field)
     if isinstance(value, list):
-        if index >= len(value) or isinstance(value[index], bool) or not isinstance(value[index], int) or value[index] < 0:
+        if (
+            index >= len(value)
+            or isinstance(value[index], bool)
+            or not isinstance(value[index], int)
+            or value[index] < 0
+        ):
             raise meta.bad(field, "a number for each layer")
         return value[index]
     return meta.integer(field, default=default, least=0, most=10**5)
@@ -192,7 +199,9 @@ def _attention(meta: Config, there: Tensors, index: int, hidden: int, causal: bo
 
 def _latent(meta: Config, there: Tensors) -> Mla:
     if any(n.startswith("indexer") for n in there):
-        raise Unsupported(f"{meta.where}: sparse attention indexers are not read from GGUF", hint="give the config.json")
+        raise Unsupported(
+            f"{meta.where}: sparse attention indexers are not read from GGUF", hint="give the config.json"
+        )
     rope = meta.integer("rope.dimension_count", least=0)
     width = meta.integer("attention.key_length_mla", "attention.key_length")
     if width < rope:

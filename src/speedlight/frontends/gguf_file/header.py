@@ -195,7 +195,9 @@ class _Parser:
         for n in sizes:
             elements *= n
             if not 0 < n < 2**48 or elements >= 2**56:
-                raise self.cursor.bad(f"the tensor {name[:80]!r} has the sizes {sizes}", "sizes of a tensor that exists")
+                raise self.cursor.bad(
+                    f"the tensor {name[:80]!r} has the sizes {sizes}", "sizes of a tensor that exists"
+                )
         if elements % values or (sizes and sizes[0] % values):
             raise self.cursor.bad(f"the tensor {name[:80]!r} has rows of {sizes[0]}", f"a multiple of {values}")
         return Stored(name, tuple(reversed(sizes)), number, elements // values * size), offset

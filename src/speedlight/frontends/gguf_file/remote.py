@@ -55,7 +55,9 @@ def _online(repository: str) -> None:
 
     if not reachable():
         raise BadInput(
-            f"cannot fetch {repository}: the hub cannot be reached", expected="a network", hint="a local file works offline"
+            f"cannot fetch {repository}: the hub cannot be reached",
+            expected="a network",
+            hint="a local file works offline",
         )
 
 

@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
 from ..._foundation.errors import BadFile
-from ..._foundation.expr import compile_tape
+from ..._foundation.expr import compile_tape, const
 from ..._foundation.formats import multiply_format
 from ...graph.ir import Block, Graph, Op, Operand, Persistent, Tensor, Work
 from ...graph.stats import unsharded
@@ -64,8 +64,8 @@ def with_stored(graph: Graph, table: Table, sources: Sources, where: str) -> Gra
     blocks = tuple(_retyped(b, i, splits, graph) for i, b in enumerate(graph.blocks))
     shared = _tensors(graph.shared, -1, splits)
     rest = [t for n, t in table.items() if n not in readers]
-    for tensor in rest:
-        shared[f"file.{tensor.name}"] = _kept(f"file.{tensor.name}", tensor.format, tensor.elements)
+    for unread in rest:
+        shared[f"file.{unread.name}"] = _kept(f"file.{unread.name}", unread.format, unread.elements)
     said = [*graph.attrs["assumptions"]]
     if rest:
         names = ", ".join(t.name for t in rest[:3]) + (" …" if len(rest) > 3 else "")
@@ -109,8 +109,6 @@ def _split(parts: Sequence[Stored], elements: int) -> Split:
 
 
 def _kept(name: str, number: str, elements: int) -> Tensor:
-    from ..._foundation.expr import const
-
     return Tensor(name, const(elements), number, "weight", Persistent(const(elements)), needs_grad=False)
 
 
@@ -118,7 +116,9 @@ def _part_name(name: str, index: int) -> str:
     return name if index == 0 else f"{name}.part{index}"
 
 
-def _tensors(tensors: Mapping[str, Tensor], position: int, splits: Mapping[tuple[int, str], Split]) -> dict[str, Tensor]:
+def _tensors(
+    tensors: Mapping[str, Tensor], position: int, splits: Mapping[tuple[int, str], Split]
+) -> dict[str, Tensor]:
     result: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         split = splits.get((position, name))

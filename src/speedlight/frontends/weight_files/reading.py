@@ -93,15 +93,17 @@ class RemoteFile:
                 stated = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", answer.headers.get("Content-Range", ""))
                 if stated is None or int(stated[1]) != offset:
                     raise BadInput(
-                        f"{self.name}: the answer says no Content-Range", expected="a server that answers range requests"
+                        f"{self.name}: the answer says no Content-Range",
+                        expected="a server that answers range requests",
                     )
                 self.size = int(stated[2])
                 self._url = answer.geturl()  # where redirections led, once
                 data: bytes = answer.read(count)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            reason = getattr(error, "reason", None) or error
             raise BadInput(
-                f"cannot fetch {self.name}: {reason}", expected="a reachable file", hint="a downloaded file works offline"
+                f"cannot fetch {self.name}: {error}",
+                expected="a reachable file",
+                hint="a downloaded file works offline",
             ) from None
         self.fetched += len(data)
         return data
