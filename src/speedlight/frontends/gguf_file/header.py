@@ -130,19 +130,20 @@ class _Parser:
 
     def array(self, depth: int) -> Any:
         kind, number = self.u32(), self.u64()
-        if kind in _NUMBERS:
-            form = _NUMBERS[kind]
-            if number <= MOST_KEPT:
-                data = self.cursor.take(number * form.size)
-                return [entry[0] for entry in form.iter_unpack(data)]
+        form = _NUMBERS.get(kind)
+        if form is not None and number > MOST_KEPT:
             self.cursor.skip(number * form.size)
             return Length(number)
         self.values += number
-        if self.values > MOST_VALUES or number * 8 > self.cursor.remaining:
+        if self.values > MOST_VALUES or (form is None and number * 8 > self.cursor.remaining):
             raise self.cursor.bad(f"an array of {number:,} entries", f"at most {MOST_VALUES:,}, within the file")
+        if form is not None:
+            return [entry[0] for entry in form.iter_unpack(self.cursor.take(number * form.size))]
         if kind == _STRING and number > MOST_KEPT:
             self.cursor.skip_texts(number)
             return Length(number)
+        if number > MOST_KEPT:
+            raise self.cursor.bad(f"an array of {number:,} arrays", f"at most {MOST_KEPT:,}")
         return [self.value(kind, depth + 1) for _ in range(number)]
 
     # tensors -----------------------------------------------------------------------------------------------------
