@@ -165,7 +165,7 @@ def _per_layer(meta: Config, field: str, index: int, default: int | None = None)
             or value[index] < 0
         ):
             raise meta.bad(field, "a number for each layer")
-        return value[index]
+        return int(value[index])
     return meta.integer(field, default=default, least=0, most=10**5)
 
 

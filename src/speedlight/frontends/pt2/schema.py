@@ -98,7 +98,7 @@ def read_program(data: bytes, where: str) -> Program:
     calls = data.count(b'"target"')
     if calls > MOST_CALLS or data.count(b'"requires_grad"') > MOST_VALUES:
         raise Unsupported(f"{where} holds a graph of {calls:,} calls", expected=f"at most {MOST_CALLS:,}")
-    program = _decoded(data, Program, where)
+    program: Program = _decoded(data, Program, where)
     version = program.schema_version
     if version is not None and not 5 <= version.major <= 8:
         raise Unsupported(
@@ -109,7 +109,8 @@ def read_program(data: bytes, where: str) -> Program:
 
 
 def read_weights(data: bytes, where: str) -> Weights:
-    return _decoded(data, Weights, where)
+    weights: Weights = _decoded(data, Weights, where)
+    return weights
 
 
 def _decoded(data: bytes, kind: Any, where: str) -> Any:

@@ -95,17 +95,18 @@ def _named(value: Any, known: Mapping[str, Any], where: str) -> Any:
 
 
 def _plain(kind: str, value: Any, where: str) -> Any:
-    if not isinstance(value, _PLAIN[kind]) or (kind != "as_bool" and isinstance(value, bool)):
+    good: bool = isinstance(value, _PLAIN[kind])
+    if not good or (kind != "as_bool" and isinstance(value, bool)):
         raise BadFile(
             f"{where}: {str(value)[:40]!r} for {kind}", expected=" or ".join(t.__name__ for t in _PLAIN[kind])
         )
-    if kind == "as_int" and not -(2**63) <= value < 2**63:
-        raise BadFile(f"{where}: the number {value}", expected="64 bits")
+    if kind == "as_int" and not -(2**63) <= int(value) < 2**63:
+        raise BadFile(f"{where}: a number of {int(value).bit_length()} bits", expected="64 bits")
     if kind == "as_float":
         try:
             return float(value)
         except (ValueError, OverflowError):
-            raise BadFile(f"{where}: {value[:40]!r} for a number", expected="a number") from None
+            raise BadFile(f"{where}: {str(value)[:40]!r} for a number", expected="a number") from None
     return value
 
 
