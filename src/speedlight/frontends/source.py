@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _FACTORY = re.compile(r"^(?P<place>[^:]+\.py|[A-Za-z_]\w*(?:\.\w+)*):(?P<name>[A-Za-z_]\w*(?:\.\w+)*)$")
 _LATER = {".onnx": "ONNX files"}
+_HUB_TAG = re.compile(r"^[\w.-]+/[\w.-]+:[\w.-]+$")  # org/repo:Q4_K_M
 _PROGRAMS = (".pt2",)  # torch.export.save
 _ARCHIVES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", ".torchscript")  # pickles and TorchScript
 
@@ -77,9 +78,7 @@ def _weights(
     source: str, dtype: str | None, weights: str | None, activations: str | None, kv: str | None, mtp: int
 ) -> Graph | None:
     """The graph of a weight file that says itself what it is; None where the source is none."""
-    from .gguf_file.remote import is_gguf
-
-    if is_gguf(source):
+    if source.lower().endswith(".gguf") or (_HUB_TAG.match(source) and not Path(source).exists()):
         if dtype or weights or mtp:
             raise Unsupported(
                 "a GGUF file has the weight formats it has", expected="--activations and --kv at most",

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import urllib.parse
-import urllib.request
 from pathlib import Path
 
 from ..._foundation.errors import BadFile, BadInput
@@ -16,13 +14,6 @@ _HUB_FILE = re.compile(r"^(?P<repo>[\w.-]+/[\w.-]+)/(?P<file>[\w./-]+\.gguf)$")
 _HUB_TAG = re.compile(r"^(?P<repo>[\w.-]+/[\w.-]+):(?P<tag>[\w.-]+)$")
 _MOST_LISTING = 16 * 2**20
 _PATIENCE_S = 10.0
-
-
-def is_gguf(source: str) -> bool:
-    """Whether a model source names a GGUF file, by its form."""
-    if source.lower().endswith(".gguf"):
-        return True
-    return _HUB_TAG.match(source) is not None and not Path(source).exists()
 
 
 def open_source(source: str) -> Source:
@@ -62,8 +53,10 @@ def _online(repository: str) -> None:
 
 
 def _hub(repository: str, file: str) -> Source:
+    from urllib.parse import quote
+
     _online(repository)
-    return RemoteFile(f"{_endpoint()}/{repository}/resolve/main/{urllib.parse.quote(file)}")
+    return RemoteFile(f"{_endpoint()}/{repository}/resolve/main/{quote(file)}")
 
 
 def _file_of(repository: str, tag: str) -> str:
@@ -72,9 +65,11 @@ def _file_of(repository: str, tag: str) -> str:
     Raises:
         BadInput: listing the quantisations there are, where it is none of them.
     """
+    from urllib.request import urlopen  # 40 ms that local files need not pay
+
     _online(repository)
     try:
-        with urllib.request.urlopen(f"{_endpoint()}/api/models/{repository}", timeout=_PATIENCE_S) as answer:
+        with urlopen(f"{_endpoint()}/api/models/{repository}", timeout=_PATIENCE_S) as answer:
             found = json.loads(answer.read(_MOST_LISTING))
         names = sorted(str(s["rfilename"]) for s in found["siblings"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
