@@ -51,6 +51,22 @@ def parse_json(text: str, what: str) -> Any:
         raise BadFile(f"{what} is not usable JSON: {error}", expected="a JSON document") from None
 
 
+def parse_json_bytes(data: bytes, what: str) -> Any:
+    """JSON from untrusted bytes of any size, in a third of the memory that text takes.
+
+    Raises:
+        BadFile: for what is no UTF-8, malformed or deeply nested.
+    """
+    import msgspec
+
+    try:
+        return msgspec.json.decode(data)
+    except RecursionError:
+        raise BadFile(f"{what} is nested too deeply") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadFile(f"{what} is not valid JSON: {error}", expected="a JSON document in UTF-8") from None
+
+
 def parse_yaml(text: str, what: str, *, trusted: bool = False) -> Any:
     """YAML as plain data; nothing is constructed.
 

@@ -97,10 +97,15 @@ def _rewritten(graph: Graph, rewrites: tuple[Rewrite, ...]) -> Graph:
 def default_stack(graph: Graph, machine: Machine, phase: str) -> str:
     """The stack people would use unasked: DESIGN decision 5, as far as it is built.
 
-    Decoder LLMs: vllm on accelerators, llama.cpp on CPUs and Apple silicon; everything else torch-eager.
+    Decoder LLMs: vllm on accelerators, llama.cpp on CPUs and Apple silicon; everything else torch-eager. A file that only
+    one engine runs (GGUF) says so in ``graph.attrs["stack"]``.
     """
     generates = graph.attrs.get("kind") == "transformer" and graph.attrs.get("causal", False)
-    if phase == "train" or not generates:
+    if phase == "train":
+        return "torch-eager"
+    if stated := graph.attrs.get("stack"):
+        return str(stated)
+    if not generates:
         return "torch-eager"
     return "llama.cpp" if machine.kind in ("cpu", "soc") else "vllm"
 

@@ -1,7 +1,8 @@
 """A model source as the user names it → a graph.
 
-Tried in this order: ``file.py:factory`` or ``package.module:factory`` (a PyTorch module), an existing file or folder,
-a bundled name (or the hub id or alias of one), a folder of further configurations, a hub id.
+Tried in this order: ``file.py:factory`` or ``package.module:factory`` (a PyTorch module), a weight file by its ending
+(``.gguf`` also by URL or hub id), an existing file or folder, a bundled name (or the hub id or alias of one), a folder of
+further configurations, a hub id.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
     from .hf.config import Config
 
 _FACTORY = re.compile(r"^(?P<place>[^:]+\.py|[A-Za-z_]\w*(?:\.\w+)*):(?P<name>[A-Za-z_]\w*(?:\.\w+)*)$")
-_LATER = {".onnx": "ONNX files", ".gguf": "GGUF files", ".pt2": "exported programs", ".safetensors": "bare safetensors"}
+_LATER = {".onnx": "ONNX files"}
+_HUB_TAG = re.compile(r"^[\w.-]+/[\w.-]+:[\w.-]+$")  # org/repo:Q4_K_M
+_PROGRAMS = (".pt2",)  # torch.export.save
+_ARCHIVES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", ".torchscript")  # pickles and TorchScript
 
 
 @lru_cache(maxsize=64)
@@ -58,8 +62,48 @@ def load_graph(
         return capture(source, inputs, dtype=dtype, channels_last=layout == "channels_last")
     if layout is not None:
         raise BadInput("--layout is for PyTorch modules", expected="a source of the form file.py:factory")
+    if Path(source).suffix.lower() in _PROGRAMS:
+        from .pt2 import load_program
+
+        if weights or activations or kv or mtp or dtype:
+            raise Unsupported("an exported program keeps its own formats", hint="export the model in the wanted dtype")
+        return load_program(source, inputs)
     if inputs:
-        raise BadInput("--input is for PyTorch modules", expected="a source of the form file.py:factory")
+        raise BadInput("--input is for PyTorch modules", expected="a source of the form file.py:factory or a .pt2 file")
+    if Path(source).suffix.lower() in _ARCHIVES and Path(source).exists():
+        from .pt2.archives import refuse
+
+        refuse(Path(source))
+    found = _weights(source, dtype, weights, activations, kv, mtp)
+    return found if found is not None else _configured(source, dtype, weights, activations, kv, models_dir, mtp)
+
+
+def _weights(
+    source: str, dtype: str | None, weights: str | None, activations: str | None, kv: str | None, mtp: int
+) -> Graph | None:
+    """The graph of a weight file that says itself what it is; None where the source is none."""
+    if source.lower().endswith(".gguf") or (_HUB_TAG.match(source) and not Path(source).exists()):
+        if dtype or weights or mtp:
+            raise Unsupported(
+                "a GGUF file has the weight formats it has", expected="--activations and --kv at most",
+                hint="to ask about other formats, give the model's config.json with --weights q4_k (or another format)",
+            )  # fmt: skip
+        from .gguf_file import load_gguf
+
+        return load_gguf(source, activations, kv)
+    path = Path(source)
+    folder = path.is_dir() and not (path / "config.json").exists()
+    if source.lower().endswith((".safetensors", ".safetensors.index.json")) or folder:
+        from .hf.bare import load_safetensors
+
+        return load_safetensors(path, dtype, weights, activations, kv, mtp)
+    return None
+
+
+def _configured(
+    source: str, dtype: str | None, weights: str | None, activations: str | None, kv: str | None,
+    models_dir: str | None, mtp: int,
+) -> Graph:  # fmt: skip
     from .hf.load import load_hf
 
     found = _configuration(source, models_dir)
