@@ -1,7 +1,7 @@
 """A model source as the user names it → a graph.
 
-Tried in this order: ``file.py:factory`` or ``package.module:factory`` (a PyTorch module), an existing file or folder,
-a bundled name (or the hub id or alias of one), a folder of further configurations, a hub id.
+Tried in this order: ``file.py:factory`` or ``package.module:factory`` (a PyTorch module), a file of ops, another existing
+file or folder, a bundled name (or the hub id or alias of one), a folder of further configurations, a hub id.
 """
 
 from __future__ import annotations
@@ -56,6 +56,12 @@ def load_graph(
         return capture(source, inputs, dtype=dtype)
     if inputs:
         raise BadInput("--input is for PyTorch modules", expected="a source of the form file.py:factory")
+    from .op_list import is_op_list, load_op_list
+
+    if is_op_list(source):
+        if weights or activations or kv or mtp:
+            raise Unsupported("an ops file states its own formats", hint="use --dtype, or state them in the file")
+        return load_op_list(source, dtype)
     from .hf.load import load_hf
 
     found = _configuration(source, models_dir)
