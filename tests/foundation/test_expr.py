@@ -33,9 +33,9 @@ def expressions() -> st.SearchStrategy[Expr]:
     leaves = st.one_of(st.just(A), st.just(B), st.integers(1, 50).map(const))
     return st.recursive(
         leaves,
-        lambda inner: st.tuples(st.sampled_from(["+", "-", "*", "min", "max", "ceil", "where", "log2"]), inner, inner).map(
-            build
-        ),
+        lambda inner: st.tuples(
+            st.sampled_from(["+", "-", "*", "min", "max", "ceil", "where", "log2"]), inner, inner
+        ).map(build),
         max_leaves=12,
     )
 
@@ -110,7 +110,7 @@ def test_truth_of_an_expression_is_refused() -> None:
 @pytest.mark.parametrize(
     "text",
     ["(((9**16)**16)**16)**16", "1e999", "(0-8)**0.5", "min(1, b=2)", "log2(n, n)", "__import__('os')", "n.real", "[n]", "n if n else 1",
-     "5(n)", "10**16" * 3, "1_0**17", "x**y", "9**9**9", "2**1001", "1.0000001**99999", "x**17", ""],
+     "5(n)", "10**16" * 3, "x**y", "9**9**9", "2**1001", "1.0000001**99999", "x**17", ""],
 )  # fmt: skip
 def test_text_that_is_no_small_arithmetic_is_refused(text: str) -> None:
     with pytest.raises(BadInput, match="expression"):

@@ -98,7 +98,9 @@ def bound_names(machine: Machine) -> tuple[str, ...]:
 
 
 def _own(machine: Machine) -> tuple[str, ...]:
-    units = {f"unit:{p.unit}": None for p in machine.engine.peaks if p.unit not in ("matmul", "vector", "transcendental")}
+    units = {
+        f"unit:{p.unit}": None for p in machine.engine.peaks if p.unit not in ("matmul", "vector", "transcendental")
+    }
     domains = {f"link:{d.name}": None for d in machine.domains}
     host = {f"link:{k.name}": None for k in machine.links if k.role == "host"}
     return tuple({**units, **domains, **host})

@@ -118,7 +118,9 @@ def _ranks(graph: Graph, workload: Workload) -> int:
         given = {k: v for k, v in graph.symbols.items() if v is not None} | dict(workload.symbols)
         unstated(graph, given)
         values = complete(graph, given)
-        ranks = np.asarray(evaluate(op.message.size, {k: float(v) if isinstance(v, int) else v for k, v in values.items()}))
+        ranks = np.asarray(
+            evaluate(op.message.size, {k: float(v) if isinstance(v, int) else v for k, v in values.items()})
+        )
         if not np.all(np.isfinite(ranks)) or np.any(ranks < 1) or np.any(ranks > 1e6):
             raise BadInput(f"{op.name} is among {ranks} ranks", expected="1 to a million")
         most = max(most, int(np.max(np.ceil(ranks))))

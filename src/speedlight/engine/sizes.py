@@ -47,7 +47,10 @@ def check_sizes(workload: Workload, graph: Graph) -> None:
         )
     if graph.attrs.get("kind") == "op list":
         if workload.phase == "train":
-            raise BadInput(f"{graph.name} is a list of ops, which has no backward pass", expected="--phase forward, its ops written down")
+            raise BadInput(
+                f"{graph.name} is a list of ops, which has no backward pass",
+                expected="--phase forward, its ops written down",
+            )
         unstated(graph, {**workload.symbols, "batch": workload.batch})
         check_amounts(graph, free_symbols(graph, workload))
     static = graph.attrs.get("static", ())

@@ -83,12 +83,17 @@ def _notes(
 ) -> list[Assumption]:  # fmt: skip
     """Each range with the times it spans by itself, everything else in the middle of what it may be."""
     values = {name: np.ravel(np.asarray(v, dtype=float)) for name, v in _values(resolved, places).items()}
-    times, limits = time.reshape(time.shape[0], -1).mean(axis=1), np.broadcast_to(limit, time.shape).reshape(time.shape[0], -1).mean(axis=1)
+    times, limits = (
+        time.reshape(time.shape[0], -1).mean(axis=1),
+        np.broadcast_to(limit, time.shape).reshape(time.shape[0], -1).mean(axis=1),
+    )
     notes = []
     for statistic in left:
         place, value = np.ravel(places[statistic.name]), values[statistic.name]
         ends = [(float(value[place == end].min()), float(value[place == end].max())) for end in (0.0, 1.0)]
-        means = [format_time(float(np.exp(np.log(np.maximum(times[place == end], 1e-30)).mean()))) for end in (0.0, 1.0)]
+        means = [
+            format_time(float(np.exp(np.log(np.maximum(times[place == end], 1e-30)).mean()))) for end in (0.0, 1.0)
+        ]
         middle = float(value[place == 0.5][0])
         grade = statistic.source.partition(":")[0]
         about = f"{statistic.about}; " if statistic.about else ""

@@ -31,7 +31,12 @@ def check_amounts(graph: Graph, values: Mapping[str, Value]) -> None:
     for (what, expr), value in zip(named, found, strict=True):
         array = np.asarray(value)
         if array.dtype.kind not in "iufb" or not np.all(np.isfinite(array)) or np.any(array < 0):
-            raise _nonsense(what, expr, env, f"is {np.ravel(array)[np.argmax(~(np.ravel(array) >= 0))] if array.dtype.kind in 'iuf' else value}")
+            raise _nonsense(
+                what,
+                expr,
+                env,
+                f"is {np.ravel(array)[np.argmax(~(np.ravel(array) >= 0))] if array.dtype.kind in 'iuf' else value}",
+            )
 
 
 def _alone(what: str, expr: Expr, env: Mapping[str, Value]) -> Value:

@@ -126,7 +126,9 @@ def _arithmetic(name: str, expr: Expr, values: Mapping[str, Value]) -> Value:
     try:
         return evaluate(expr, env)
     except (ArithmeticError, ValueError) as error:
-        raise BadInput(f"{name} cannot be worked out: {error}", expected=f"sizes for which {expr} is a number") from None
+        raise BadInput(
+            f"{name} cannot be worked out: {error}", expected=f"sizes for which {expr} is a number"
+        ) from None
 
 
 def corners(names: Sequence[str], depth: int) -> dict[str, np.ndarray]:

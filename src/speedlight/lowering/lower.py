@@ -173,9 +173,10 @@ def _kernel(
     # What a product inside the group takes from another member passes through memory all the same: products do not fuse.
     passing = {r.tensor for op in group if op.kind in _FAMILY for r in op.reads if r.tensor in written}
     accesses: dict[tuple[object, ...], Access] = {}
+    before: set[str] = set()  # an op that changes a state or an optimizer's moments in place reads them all the same
     for op in group:
         for operand in op.reads:
-            if operand.tensor not in written or (operand.tensor in passing and op.kind in _FAMILY):
+            if operand.tensor not in before or (operand.tensor in passing and op.kind in _FAMILY):
                 _touch(accesses, graph, block, op, operand, write=False)
         for operand in op.writes:
             tensor = graph.tensor(block, operand.tensor)
@@ -187,6 +188,7 @@ def _kernel(
                 or _dangling(tensor.name, needed)
             ):
                 _touch(accesses, graph, block, op, operand, write=True)
+        before.update(w.tensor for w in op.writes)
     dims = _merged_dims(group) if len(group) > 1 and all(o.fn == lead.fn for o in group) else dict(lead.dims)
     found = list(accesses.values())
     if variant.traffic.constant != 1:

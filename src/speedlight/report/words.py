@@ -119,8 +119,10 @@ def asked(prediction: Prediction) -> str:
     return " · ".join(parts)
 
 
-def _plain_number(value: float) -> str:
+def _plain_number(value: float | None) -> str:
     """Sizes as whole numbers, shares as they are."""
+    if value is None:
+        return whole_number(value)
     return whole_number(value) if float(value).is_integer() else f"{value:.4g}"
 
 

@@ -57,7 +57,9 @@ def _lists_ops(text: str) -> bool:
         data = parse_json(text, "")
     except BadFile:
         return False
-    return isinstance(data, dict) and "schema" in data and bool({"ops", "blocks"} & set(data)) and "programs" not in data
+    return (
+        isinstance(data, dict) and "schema" in data and bool({"ops", "blocks"} & set(data)) and "programs" not in data
+    )
 
 
 def load_op_list(source: str, dtype: str | None = None) -> Graph:
@@ -86,21 +88,27 @@ def parse_op_list(text: str, where: str = "ops file", dtype: str | None = None) 
         spec = msgspec.convert(data, OpListSpec)
     except msgspec.ValidationError as error:
         message, _, place = str(error).partition(" - at `")
-        raise bad_field(where, text, parsed(place.rstrip("`")), message, "the fields of docs/ops-files.md", _hint(message)) from None
+        raise bad_field(
+            where, text, parsed(place.rstrip("`")), message, "the fields of docs/ops-files.md", _hint(message)
+        ) from None
     except (OverflowError, RecursionError) as error:
         raise BadFile(f"{where} holds a value out of range: {error}", expected="ordinary numbers") from None
     count = len(spec.ops) + sum(len(b.ops) for b in spec.blocks)
     if bool(spec.ops) == bool(spec.blocks) or not count:
         raise BadFile(f"{where} lists {'ops and blocks' if spec.ops else 'no ops'}", expected="ops, or blocks of ops")
     if count > MOST_OPS:
-        raise BadFile(f"{where} lists {count} ops", expected=f"at most {MOST_OPS}", hint="fold equal ones: blocks have a count")
+        raise BadFile(
+            f"{where} lists {count} ops", expected=f"at most {MOST_OPS}", hint="fold equal ones: blocks have a count"
+        )
     try:
         return build(spec, Path(where).stem, dtype)
     except FieldError as error:
         raise bad_field(where, text, error.path, error.message, error.expected, error.hint) from None
     except GrammarError as error:
         said = str(error).splitlines()[1:2]
-        raise BadFile(f"{where}: {said[0].strip() if said else error}", expected="ops that read what was written before") from None
+        raise BadFile(
+            f"{where}: {said[0].strip() if said else error}", expected="ops that read what was written before"
+        ) from None
 
 
 def _refuse_large(data: Any, where: str) -> None:
@@ -114,7 +122,11 @@ def _refuse_large(data: Any, where: str) -> None:
         if depth > MAX_DEPTH:
             raise BadFile(f"{where} is nested deeper than {MAX_DEPTH} levels", expected="a flatter document")
         if left < 0:
-            raise BadFile(f"{where} holds more than {MOST_NODES} values", expected="a shorter list", hint="fold equal ops: blocks have a count")
+            raise BadFile(
+                f"{where} holds more than {MOST_NODES} values",
+                expected="a shorter list",
+                hint="fold equal ops: blocks have a count",
+            )
         stack.extend((child, depth + 1) for child in children)
 
 

@@ -101,7 +101,10 @@ class _File:
 
     def _symbol(self, name: str, value: Any) -> Statistic:
         if not _SYMBOL.fullmatch(name) or name in RESERVED:
-            raise BadInput(f"{name!r} is no name for a symbol", expected=f"letters, digits and _, and none of {', '.join(sorted(RESERVED))}")
+            raise BadInput(
+                f"{name!r} is no name for a symbol",
+                expected=f"letters, digits and _, and none of {', '.join(sorted(RESERVED))}",
+            )
         spec = value if isinstance(value, SymbolSpec) else SymbolSpec(value)
         if (spec.low is None) != (spec.high is None):
             raise BadInput("a range has one end", expected="low and high")
@@ -110,7 +113,9 @@ class _File:
         default, low, high = (None if end is None else self._expr(end) for end in (spec.value, spec.low, spec.high))
         if name == "batch" and (default is None or default.constant is None):
             raise BadInput("the batch is no number", expected="a number: --batch changes it")
-        return Statistic(name, spec.about, default, low, high, source=spec.source or ("assumed" if low is not None else ""))
+        return Statistic(
+            name, spec.about, default, low, high, source=spec.source or ("assumed" if low is not None else "")
+        )
 
     def _expr(self, value: Any) -> Expr:
         """A size of the file, over its symbols.
@@ -142,7 +147,9 @@ class _File:
         homes = _homes(spec.home)
         kept = shared or spec.cls in _KEPT or homes != (("main", 1.0),)
         lifetime = "model" if spec.cls in ("weight", "constant", "index") else "run"
-        return Tensor(name, size, dtype, spec.cls, Persistent(size, lifetime, homes) if kept else None, needs_grad=False)
+        return Tensor(
+            name, size, dtype, spec.cls, Persistent(size, lifetime, homes) if kept else None, needs_grad=False
+        )
 
     def _format(self, name: str | None) -> str:
         return number_format(name).name if name else self.dtype
@@ -171,7 +178,9 @@ class _File:
         for index, op in enumerate(spec.ops):
             with _At(*path, "ops", index):
                 if not _NAME.fullmatch(op.name):
-                    raise FieldError(("name",), BadInput(f"{op.name!r} is no name for an op", expected="letters, digits, _ . and -"))
+                    raise FieldError(
+                        ("name",), BadInput(f"{op.name!r} is no name for an op", expected="letters, digits, _ . and -")
+                    )
                 self._op(builder, declared, op, "" if alone else f"{spec.name}.")
         _refuse_twice((op.name for op in builder.ops), "ops", (*path, "ops"))
         return builder.build()
@@ -182,13 +191,18 @@ class _File:
         if spec.template is not None:
             stray = [f for f in ("work", "reads", "writes", "message", "dims") if getattr(spec, f)]
             if stray or spec.kind != "other" or spec.span != 1:
-                raise BadInput(f"a template with {stray[0] if stray else 'kind or span'} of its own", expected="its arguments under with")
+                raise BadInput(
+                    f"a template with {stray[0] if stray else 'kind or span'} of its own",
+                    expected="its arguments under with",
+                )
             with _At("template"):
                 template = TEMPLATES.get(spec.template)
             with _At("with"):
                 out = spec.arguments.get("out")
                 if out is not None and not (isinstance(out, str) and _NAME.fullmatch(out)):
-                    raise FieldError(("out",), BadInput(f"{out!r} is no name for a tensor", expected="letters, digits, _ . and -"))
+                    raise FieldError(
+                        ("out",), BadInput(f"{out!r} is no name for a tensor", expected="letters, digits, _ . and -")
+                    )
                 site = Site(builder, self.shared, declared, spec.name, count, out)
                 given = self._arguments(template.arguments, spec, site, prefix)
                 template.expand(site, **given)
@@ -221,7 +235,10 @@ class _File:
             if argument.default is not None:
                 return substitute(parse_expr(argument.default), sizes)
             if argument.low is None or argument.high is None:
-                raise BadInput(f"{spec.template} {spec.name!r} lacks {name}: {argument.about}", expected="a number or an expression")
+                raise BadInput(
+                    f"{spec.template} {spec.name!r} lacks {name}: {argument.about}",
+                    expected="a number or an expression",
+                )
             key = f"{prefix}{spec.name}.{name}"
             low, high = (substitute(parse_expr(end), sizes) for end in (argument.low, argument.high))
             self.statistics[key] = Statistic(
@@ -248,7 +265,10 @@ class _File:
             if spec.kind not in KINDS or spec.kind == "gap":
                 raise UnknownName("kind", spec.kind, [k for k in KINDS if k != "gap"])
             if (spec.kind == "collective") != (spec.message is not None):
-                raise BadInput(f"a {spec.kind} {'with' if spec.message else 'without'} a message", expected="collectives have messages, others none")
+                raise BadInput(
+                    f"a {spec.kind} {'with' if spec.message else 'without'} a message",
+                    expected="collectives have messages, others none",
+                )
         reads, writes, work = [], [], []
         for index, operand in enumerate(spec.reads):
             with _At("reads", index):
@@ -283,7 +303,10 @@ class _File:
         known = {**site.shared, **site.builder.tensors}
         if spec.tensor in known:
             if spec.dtype is not None:
-                raise FieldError(("dtype",), BadInput(f"{spec.tensor!r} has its format already", expected="dtype where it is first written"))
+                raise FieldError(
+                    ("dtype",),
+                    BadInput(f"{spec.tensor!r} has its format already", expected="dtype where it is first written"),
+                )
             dtype = known[spec.tensor].dtype
             elements = self._size(spec.elements, spec.bytes, dtype)
         else:
@@ -295,7 +318,10 @@ class _File:
             dtype = self._format(spec.dtype)
             elements = self._size(spec.elements, spec.bytes, dtype)
             if elements is None:
-                raise BadInput(f"{spec.tensor!r} is written without a size", expected="elements or bytes, or a tensor declared under tensors")
+                raise BadInput(
+                    f"{spec.tensor!r} is written without a size",
+                    expected="elements or bytes, or a tensor declared under tensors",
+                )
             site.builder.activation(spec.tensor, elements, dtype, needs_grad=False)
             elements = elements if spec.access != "streamed" else None
         with _At("granule"):
@@ -307,7 +333,10 @@ class _File:
     def _work(self, spec: WorkSpec) -> Work:
         with _At("unit"):
             if not _SYMBOL.fullmatch(spec.unit):
-                raise BadInput(f"{spec.unit!r} is no name for a unit", expected="matmul, vector, transcendental or a name of your own")
+                raise BadInput(
+                    f"{spec.unit!r} is no name for a unit",
+                    expected="matmul, vector, transcendental or a name of your own",
+                )
         with _At("format"):
             default = self.dtype if spec.unit == "matmul" else "fp32"
             number = number_format(spec.format or default)
@@ -341,7 +370,10 @@ def _homes(home: str | Mapping[str, float]) -> tuple[tuple[str, float], ...]:
     shares = {home: 1.0} if isinstance(home, str) else dict(home)
     for name, share in shares.items():
         if name not in HOMES or not 0 <= share <= 1:
-            raise FieldError(("home",), BadInput(f"home {name!r}: {share}", expected="main or host, or shares of each between 0 and 1"))
+            raise FieldError(
+                ("home",),
+                BadInput(f"home {name!r}: {share}", expected="main or host, or shares of each between 0 and 1"),
+            )
     if abs(sum(shares.values()) - 1) > 1e-9:
         raise FieldError(("home",), BadInput(f"shares of home sum to {sum(shares.values()):g}", expected="1"))
     return tuple(shares.items())

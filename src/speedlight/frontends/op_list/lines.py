@@ -10,7 +10,9 @@ from ..._foundation.errors import BadFile
 Path = tuple[str | int, ...]
 
 
-def bad_field(where: str, text: str, path: Sequence[str | int], message: str, expected: str = "", hint: str = "") -> BadFile:
+def bad_field(
+    where: str, text: str, path: Sequence[str | int], message: str, expected: str = "", hint: str = ""
+) -> BadFile:
     """The error for a field: ``work.yaml line 12, ops[3].reads[0].tensor: …``."""
     line = line_of(text, path)
     place = f"{where} line {line}, {spelled(path)}" if line else f"{where}, {spelled(path)}"

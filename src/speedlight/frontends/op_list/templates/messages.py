@@ -22,4 +22,6 @@ def collective(site: Site, op: str, ranks: Expr, elements: Expr, dtype: str, x: 
     Bytes and steps: Thakur, Rabenseifner and Gropp, Optimization of collective communication operations in MPICH, 2005, §4.
     """
     source = site.source(x, "x", elements, dtype)
-    site.op("collective", op, reads=[source], message=Message(op, ("ranks",), ranks, elements * bytes_per_element(dtype)))
+    site.op(
+        "collective", op, reads=[source], message=Message(op, ("ranks",), ranks, elements * bytes_per_element(dtype))
+    )

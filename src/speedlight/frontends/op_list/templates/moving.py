@@ -52,7 +52,12 @@ def copy(site: Site, elements: Expr, dtype: str, x: str | None) -> None:
     site.op("copy", "copy", reads=[streamed(source, elements)], writes=[site.result(elements, dtype)])
 
 
-@template("moving", elements=size("copied"), dtype=number_format("of the elements"), x=tensor("what is copied, in the host's memory"))
+@template(
+    "moving",
+    elements=size("copied"),
+    dtype=number_format("of the elements"),
+    x=tensor("what is copied, in the host's memory"),
+)
 def host_to_device(site: Site, elements: Expr, dtype: str, x: str | None) -> None:
     """From the host's memory over its link into the device's: bytes over each of the three, the slowest sets the time.
 
@@ -80,7 +85,13 @@ def elementwise(site: Site, elements: Expr, inputs: Expr, flops: Expr, dtype: st
     reads = [streamed(source, elements)]
     if inputs.constant != 1:
         reads.append(streamed(site.source(None, "others", (inputs - 1) * elements, dtype), (inputs - 1) * elements))
-    site.op("elementwise", "elementwise", reads=reads, writes=[site.result(elements, dtype)], work=[vector(elements * flops)])
+    site.op(
+        "elementwise",
+        "elementwise",
+        reads=reads,
+        writes=[site.result(elements, dtype)],
+        work=[vector(elements * flops)],
+    )
 
 
 @template(

@@ -26,7 +26,10 @@ def radix_sort(site: Site, n: Expr, key: str, payload: Expr, digit: Expr, run: E
     moved = n * (1 + payload / (bits / 8))  # keys with their payload, in keys
     between = site.result(moved, key, "between", cls="input")
     reads = [streamed(source, n + moved), streamed(between, moved * (passes - 1))]
-    writes = [scattered(out, moved * share, run * moved / n) for out, share in ((site.result(moved, key), 1), (between, passes - 1))]
+    writes = [
+        scattered(out, moved * share, run * moved / n)
+        for out, share in ((site.result(moved, key), 1), (between, passes - 1))
+    ]
     site.op(
         "sort", "radix_sort", reads=reads, writes=writes,
         work=[vector(n * passes * (digit + 4), "int32")], span=passes + 1, dims={"rows": n},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...._foundation.expr import Expr, const
 from ...._foundation.formats import multiply_format
+from ....graph.ir import Operand
 from ..site import Site, matmul, scattered, streamed, vector
 from .template import number_format, size, statistic, template, tensor
 
@@ -23,7 +24,14 @@ def _top(site: Site, queries: Expr, candidates: Expr, k: Expr, distances: str) -
     )  # fmt: skip
 
 
-@template("vector search", **QUERIES, k=KEPT, dtype=number_format("the vectors"), x=tensor("the queries"), index=tensor("the vectors"))
+@template(
+    "vector search",
+    **QUERIES,
+    k=KEPT,
+    dtype=number_format("the vectors"),
+    x=tensor("the queries"),
+    index=tensor("the vectors"),
+)
 def search_flat(
     site: Site, queries: Expr, vectors: Expr, dim: Expr, k: Expr, dtype: str, x: str | None, index: str | None
 ) -> None:  # fmt: skip
@@ -136,7 +144,11 @@ def search_hnsw(
     source = site.source(x, "queries", queries * dim, dtype)
     held = site.source(index, "index", vectors * dim, dtype, "index")
     links = site.source(None, "links", vectors * degree, "int32", "index")
-    reads = [source, scattered(links, queries * ef * degree, degree), scattered(held, queries * visited * dim, dim)]
+    reads: list[str | Operand] = [
+        source,
+        scattered(links, queries * ef * degree, degree),
+        scattered(held, queries * visited * dim, dim),
+    ]
     writes = [site.result(queries * k, "fp32"), site.result(queries * k, "int64", "ids")]
     site.op("gather", "graph_walk", reads=reads, writes=writes, work=[vector(2 * queries * visited * dim)], span=2 * ef,
             dims={"rows": queries, "width": visited})  # fmt: skip

@@ -65,7 +65,10 @@ def sddmm(
     sparse matrix multiplication, PPoPP 2019.
     """
     left, right = site.source(x, "x", m * k, dtype), site.source(y, "y", n * k, dtype)
-    pattern: list[str | Operand] = [site.source(None, "columns", nnz, index, "constant"), site.source(None, "rows", m + 1, index, "constant")]
+    pattern: list[str | Operand] = [
+        site.source(None, "columns", nnz, index, "constant"),
+        site.source(None, "rows", m + 1, index, "constant"),
+    ]
     site.op(
         "gather", "sddmm", reads=[*pattern, streamed(left, m * k), scattered(right, nnz * k, k)],
         writes=[site.result(nnz, dtype)], work=[vector(2 * nnz * k)], dims={"rows": nnz, "width": k},
@@ -126,7 +129,9 @@ def message_passing(
     dims = {"rows": edges, "width": width}
     if fused == "yes":
         reads = [*pattern, rows, scattered(source, edges * width, width)]
-        site.op("gather", "message_passing", reads=reads, writes=[site.result(nodes * width, dtype)], work=work, dims=dims)
+        site.op(
+            "gather", "message_passing", reads=reads, writes=[site.result(nodes * width, dtype)], work=work, dims=dims
+        )
         return
     messages = site.result(edges * width, dtype, "messages")
     site.op("gather", "gather", step="gather", reads=[*pattern, scattered(source, edges * width, width)], writes=[messages],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...._foundation.expr import Expr
 from ...._foundation.formats import multiply_format
+from ....graph.ir import Operand
 from ..site import Site, matmul, scattered, vector
 from .template import number_format, size, statistic, template, tensor, word
 
@@ -26,7 +27,7 @@ def embedding_bag(
     lookups = rows * pooling
     held = site.source(table, "table", entries * width, dtype, "weight", home)
     numbers = site.source(None, "index", lookups, index)
-    reads = [numbers, scattered(held, lookups * width * (1 - hit), width, path)]
+    reads: list[str | Operand] = [numbers, scattered(held, lookups * width * (1 - hit), width, path)]
     site.op("embedding", "embedding_bag", reads=reads, writes=[site.result(rows * width, dtype)], work=[vector(lookups * width)],
             dims={"rows": rows, "width": width})  # fmt: skip
 
