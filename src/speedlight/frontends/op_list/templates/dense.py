@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...._foundation.expr import Expr, const, minimum
 from ...._foundation.formats import multiply_format
 from ....graph.ir import Operand
-from ..site import Site, matmul, vector
+from ..site import Site, matmul, streamed, vector
 from .template import number_format, size, template, tensor, word
 
 
@@ -45,15 +45,16 @@ def conv2d(
     """A 2-D convolution.
 
     2 · batch · out_h · out_w · filters · channels/groups · kernel_h · kernel_w FLOPs, where out = (in + 2·pad − kernel) //
-    stride + 1: Dumoulin and Visin, arXiv 1603.07285, relationship 6.
+    stride + 1: Dumoulin and Visin, arXiv 1603.07285, relationship 6. Rows and columns that strides skip are not read.
     """
     out_h = (height + 2 * pad_h - kernel_h) // stride_h + 1
     out_w = (width + 2 * pad_w - kernel_w) // stride_w + 1
     m, n, k = batch * out_h * out_w, filters / groups, channels / groups * kernel_h * kernel_w
     source = site.source(x, "x", batch * height * width * channels, dtype)
+    seen = minimum(height, out_h * kernel_h) * minimum(width, out_w * kernel_w)
     filters_of = site.source(weight, "weight", filters * k, dtype, "weight")
     site.op(
-        "conv", "conv2d", reads=[source, filters_of], writes=[site.result(m * filters, dtype)],
+        "conv", "conv2d", reads=[streamed(source, batch * channels * seen), filters_of], writes=[site.result(m * filters, dtype)],
         work=[matmul(2 * m * filters * k, multiply_format(dtype))],
         dims={
             "batch": batch, "in_channels": channels, "out_channels": filters, "groups": groups, "m": m, "n": n, "k": k,
