@@ -18,9 +18,7 @@ def argument(name: str, told: Argument) -> str:
         left = "`" + "`, `".join(told.words) + "`"
     elif told.low is not None:
         left = f"open: {told.low} to {told.high}"
-    elif told.sort == "size" and told.default is not None:
-        left = f"`{told.default}`"
-    elif told.sort == "format" and told.default:
+    elif told.sort in ("size", "format") and told.default not in (None, ""):
         left = f"`{told.default}`"
     else:
         left = ""

@@ -110,7 +110,7 @@ def published(folder: Path) -> pd.DataFrame:
     """Products, attention, softmax, layer norm and GELU of kernels.csv."""
     rows = pd.read_csv(folder / "kernels.csv")
     found = []
-    for index, row in rows.iterrows():
+    for _, row in rows.iterrows():
         dtype = {"fp16/bf16": "fp16", "fp8_e4m3": "fp8"}.get(str(row["dtype"]), str(row["dtype"]))
         rate = float(row.flops_per_s) if row.flops_per_s == row.flops_per_s else None
         asked: tuple[str, dict[str, float], float] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -29,6 +30,8 @@ def check_amounts(graph: Graph, values: Mapping[str, Value]) -> None:
         except (ArithmeticError, ValueError, TypeError):
             found = [_alone(what, expr, env) for what, expr in named]
     for (what, expr), value in zip(named, found, strict=True):
+        if isinstance(value, (int, float)) and 0 <= value < math.inf:
+            continue
         array = np.asarray(value)
         if array.dtype.kind not in "iufb" or not np.all(np.isfinite(array)) or np.any(array < 0):
             raise _nonsense(

@@ -255,3 +255,10 @@ def test_any_prefix_of_a_file_is_read_or_refused() -> None:
     for end in range(0, len(SMALL), 7):
         with suppress(SpeedlightError):
             parse_op_list(SMALL[:end])
+
+
+def test_bare_words_that_yaml_takes_for_truth_values_are_words() -> None:
+    text = "schema: 1\nops: [{name: a, template: attention, with: {seqs: 1, queries: 4, heads: 1, head_dim: 8, causal: %s}}]"
+    masked, full = (parse_op_list(text % word).blocks[0].ops[0] for word in ("yes", "no"))
+    assert masked.flops("matmul").constant == 4 * 8 * 10
+    assert full.flops("matmul").constant == 4 * 8 * 16

@@ -247,6 +247,8 @@ class _File:
             return sym(key)
         if given is None:
             return None if argument.sort == "tensor" else self.dtype if argument.default is None else argument.default
+        if isinstance(given, bool) and "yes" in argument.words:
+            given = "yes" if given else "no"  # what YAML makes of the bare words
         if not isinstance(given, str):
             raise BadInput(f"{given!r} is no {argument.sort}", expected="text")
         if argument.sort == "format":
