@@ -20,8 +20,7 @@ def ask(folder: pytest.TempPathFactory, file: dict[str, Any], machine: str, stac
     path.write_text(json.dumps(file), "utf-8")
     try:
         return speedlight.explain(str(path), machine, stack=stack)
-    except SpeedlightError as error:
-        assert error.message
+    except SpeedlightError:
         return None
 
 
