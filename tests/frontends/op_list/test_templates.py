@@ -134,6 +134,13 @@ def test_a_sparse_square_is_open_between_even_rows_and_skewed_ones() -> None:
     assert flops(stated) == 20_000 * (2 + 4)
 
 
+def test_a_sparse_convolution_multiplies_pairs() -> None:
+    graph = one("sparse_conv", sites=1000, channels=16, filters=32, neighbours=9)
+    assert flops(graph) == 2 * 9000 * 16 * 32
+    (left,) = one("sparse_conv", sites=1000, channels=16, filters=32).attrs["statistics"]
+    assert (left.low.constant, left.high.constant) == (27 / 8, 27)
+
+
 def test_messages_that_do_not_stay_on_the_chip_are_written_and_read() -> None:
     fused = one("message_passing", nodes=10, edges=40, width=8)
     apart = one("message_passing", nodes=10, edges=40, width=8, fused="no")

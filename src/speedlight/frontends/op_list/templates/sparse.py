@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ...._foundation.expr import Expr, maximum
+from ...._foundation.formats import multiply_format
 from ....graph.ir import Operand
-from ..site import Site, scattered, streamed, vector
+from ..site import Site, matmul, scattered, streamed, vector
 from .template import number_format, size, statistic, template, tensor, word
 
 INDICES = number_format("the column indices", "int32")
@@ -103,6 +104,34 @@ def spgemm(
     site.op(
         "gather", "spgemm", reads=reads, writes=writes, work=[vector(2 * products), vector(4 * products, "int32")],
         dims={"rows": m, "width": products / maximum(m, 1)},
+    )  # fmt: skip
+
+
+@template(
+    "sparse", sites=size("active sites"), volume=size("offsets of the filter", 27), channels=size("of the input"),
+    filters=size("channels of the output"),
+    neighbours=statistic("active sites under a filter", "max(1, volume / 8)", "volume",
+                         "derived: at most all offsets; assumed: at least an eighth of them, as on surfaces"),
+    dtype=number_format("features and filters"), x=tensor("the sites' features"),
+)  # fmt: skip
+def sparse_conv(
+    site: Site, sites: Expr, volume: Expr, channels: Expr, filters: Expr, neighbours: Expr, dtype: str, x: str | None
+) -> None:  # fmt: skip
+    """A convolution on the active sites of a grid (point clouds): one product for each offset, over the pairs that meet in it.
+
+    2·pairs·channels·filters FLOPs, pairs = sites·neighbours; features are gathered by pair, results written once. Graham and
+    van der Maaten, Submanifold sparse convolutional networks, arXiv 1706.01307.
+    """
+    pairs = sites * neighbours
+    source = site.source(x, "x", sites * channels, dtype)
+    reads: list[str | Operand] = [
+        site.source(None, "pairs", 2 * pairs, "int32", "constant"), scattered(source, pairs * channels, channels),
+        site.source(None, "weight", volume * channels * filters, dtype, "weight"),
+    ]  # fmt: skip
+    site.op(
+        "conv", "sparse_conv", reads=reads, writes=[site.result(sites * filters, dtype)],
+        work=[matmul(2 * pairs * channels * filters, multiply_format(dtype))],
+        dims={"m": pairs / volume, "n": filters, "k": channels, "groups": volume},
     )  # fmt: skip
 
 
