@@ -41,6 +41,7 @@ def make_scenario(
     stack: str | None = None,
     power: Any = None,
     inputs: Sequence[str] = (),
+    symbols: Mapping[str, Any] | None = None,
     optimizer: str = "adamw",
     recompute: str = "none",
     micro_batch: Any = None,
@@ -52,7 +53,7 @@ def make_scenario(
     """The question as a frozen record.
 
     Args:
-        model: a bundled or hub id, a path to a configuration, or ``file.py:factory``.
+        model: a bundled or hub id, a path to a configuration or to an ops file, or ``file.py:factory``.
         machine: an id (``h100-sxm-80gb``), a file of your own, or ``here``.
         phase: ``forward``, ``prefill``, ``decode``, ``generate`` or ``train``; by default ``generate`` for models that
             generate, else ``forward``.
@@ -64,6 +65,7 @@ def make_scenario(
             ``"amp-bf16"`` for bf16).
         layout: how a captured module's images lie: ``nchw`` or ``nhwc`` (``channels_last``).
         tp, pp, dp, ep, cp, zero: degrees of the mesh axes.
+        symbols: values of an ops file's symbols and of a captured module's free dimensions.
         power: power limit in watts per device.
         overrides: machine figures by dotted path, e.g. ``{"tiers.hbm.bandwidth": 4e12}``.
 
@@ -86,11 +88,15 @@ def make_scenario(
             isl = graph.attrs.get("tokens_per_sequence")  # an image is so many patches
         if batch is None:
             batch = graph.symbols.get("batch")  # a captured module runs at the batch of its example input
+    named = dict(symbols or {})
+    if "batch" in named:
+        batch = named.pop("batch")
     sizes = {"batch": batch, "isl": isl, "osl": osl, "context": context}
     given = {k: v for k, v in sizes.items() if v is not None}
     if phase == "decode" and context is None and isl is not None:
         given["context"] = isl
-    workload = Workload(phase=phase, **given, training=Training(optimizer, recompute, micro_batch), moe_load=moe_load)
+    training = Training(optimizer, recompute, micro_batch)
+    workload = Workload(phase=phase, **given, symbols=named, training=training, moe_load=moe_load)
     return Scenario(
         (Program(ref, workload, Parallel(tp=tp, ep=ep, dp=dp, pp=pp, cp=cp, zero=zero), stack),),
         machine,

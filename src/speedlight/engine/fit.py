@@ -41,7 +41,7 @@ def fit(scenario: Scenario, *, levers: bool = True) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "fits": bool(ledger.fits),
         "by": float(ledger.headroom),
-        "largest_batch": _largest(lambda n: _with(resolved, batch=n), MOST_SEQUENCES),
+        "largest_batch": _largest(lambda n: _with(resolved, batch=n), MOST_SEQUENCES) if _batched(resolved) else None,
         "largest_context": _largest(lambda n: _at_context(resolved, n), MOST_CONTEXT) if generates else None,
         "users": None,
         "memory": {
@@ -55,6 +55,11 @@ def fit(scenario: Scenario, *, levers: bool = True) -> dict[str, Any]:
         answer["users"] = answer["largest_batch"]
     answer["levers"] = _levers(resolved) if levers and not answer["fits"] else []
     return answer
+
+
+def _batched(resolved: Resolved) -> bool:
+    """Whether the batch is a size of the question: a list of ops may have none."""
+    return resolved.graph.attrs.get("kind") != "op list" or "batch" in resolved.graph.symbols
 
 
 def _context(resolved: Resolved) -> Value:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from .._foundation.arrays import Value, shape_of
 from ..graph.ir import Graph
+from ..graph.statistics import complete
 from ..hardware.machine import Machine
 from ..workload.workload import Step, Workload, decode_step, single_step
 from . import growing
@@ -31,11 +32,11 @@ class Parts:
 
 
 def free_symbols(graph: Graph, workload: Workload) -> dict[str, Value]:
-    """Values of a captured module's own dimensions: the question's, else the capture's."""
-    symbols: dict[str, Value] = {**graph.symbols, **workload.symbols}
+    """Values of a graph's own symbols: the question's, else the graph's defaults, else the middles of their ranges."""
+    symbols: dict[str, Value] = {**workload.symbols}
     if "batch" in graph.symbols:
         symbols["batch"] = workload.batch
-    return symbols
+    return complete(graph, {**{k: v for k, v in graph.symbols.items() if v is not None}, **symbols})
 
 
 def run_phase(

@@ -18,14 +18,16 @@ from ..graph.ir import Graph
 from ..placement.place import world
 from ..scenario.file import scenario_hash
 from ..scenario.scenario import Scenario
+from ..workload.workload import Workload
 from . import intervals, summary
 from .assume import assumptions_of
 from .memory import memory_of
-from .phase import Parts, run_phase, total, weighted
+from .phase import Parts, free_symbols, run_phase, total, weighted
 from .prediction import Prediction
 from .resolve import Plan, Resolved, planned, resolve
 from .sizes import check_sizes
 from .sweep import in_chunks
+from .unstated import open_statistics, spanning
 from .why import crossovers, sensitivities
 
 
@@ -41,7 +43,13 @@ def predict(scenario: Scenario, *, details: bool = True) -> Prediction:
     """
     resolved = resolve(scenario)
     check_sizes(scenario.program.workload, resolved.graph)
-    shape = shape_of(scenario)  # arrays reach the machine through the scenario's overrides only
+    answer = _answer(resolved, details)
+    left = open_statistics(resolved)
+    return answer if not left else spanning(resolved, left, answer, lambda other: _answer(other, False))
+
+
+def _answer(resolved: Resolved, details: bool) -> Prediction:
+    shape = shape_of(resolved.scenario)  # arrays reach the machine through the scenario's overrides only
     if not shape:
         return _predict(resolved, details=details)
     return in_chunks(resolved, shape, lambda part: _predict(part, details=False))
@@ -73,7 +81,7 @@ def _predict(resolved: Resolved, *, details: bool) -> Prediction:
     main = machine.main.resource
     prediction = Prediction(
         scenario=scenario,
-        model=_model_facts(graph),
+        model=_model_facts(graph) if graph.attrs.get("kind") != "op list" else _op_list_facts(graph, workload),
         machine={
             "id": machine.id, "device": machine.device_id, "name": machine.name, "n_devices": machine.n_devices,
             "used": devices, "usd_per_hour": machine.price.usd_per_hour,
@@ -95,7 +103,10 @@ def _predict(resolved: Resolved, *, details: bool) -> Prediction:
         coverage=summary.coverage(graph, parts),
         ttft=summary.ttft(parts, workload),
         tpot=summary.tpot(parts, workload),
-        attrs={"hash": scenario_hash(scenario), "roofs": summary.roofs(machine, peak)} if details else {},
+        attrs={
+            "hash": scenario_hash(scenario), "roofs": summary.roofs(machine, peak),
+            "batchless": graph.attrs.get("kind") == "op list" and "batch" not in graph.symbols,
+        } if details else {},
         notes=machine.notes,
     )  # fmt: skip
     return _explained(prediction, resolved, made, dims, parts) if details else prediction
@@ -110,6 +121,17 @@ def _explained(
         crossovers=crossovers(resolved, made, dims),
         assumptions=assumptions_of(resolved, prediction, parts),
     )
+
+
+def _op_list_facts(graph: Graph, workload: Workload) -> Mapping[str, Any]:
+    """The same of an op list, whose weights may depend on its symbols: sizes are those of this question."""
+    env = {k: float(v) if isinstance(v, int) else v for k, v in free_symbols(graph, workload).items()}
+    params, weight_bytes = (evaluate(stats.kept(graph, "weight", of_bytes=b), env) for b in (False, True))
+    none = np.ndim(params) == 0 and params == 0
+    return {
+        "id": graph.name, "params": None if none else params, "active_params": None if none else params,
+        "weight_bytes": weight_bytes, "kv_bytes_per_token": None,
+    }  # fmt: skip
 
 
 @lru_cache(maxsize=64)

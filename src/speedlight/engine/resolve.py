@@ -12,10 +12,12 @@ import numpy as np
 
 from .._foundation.arrays import Value
 from .._foundation.errors import BadInput, Unsupported
+from .._foundation.expr import evaluate
 from .._foundation.provenance import Assumption, Fact
 from ..frontends.source import load_graph
 from ..graph.ir import Graph
 from ..graph.rewrite import rewrite
+from ..graph.statistics import complete, unstated
 from ..hardware.catalogue import load_machine
 from ..hardware.machine import Domain, Machine
 from ..lowering.kernels import Program as LoweredProgram
@@ -25,6 +27,7 @@ from ..lowering.prepare import as_written, expanded
 from ..placement.place import place, world
 from ..scenario.scenario import Parallel, Program, Rewrite, Scenario
 from ..stacks.stack import Stack, load_stack
+from ..workload.workload import Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ def resolve(scenario: Scenario) -> Resolved:
     assumptions: list[Assumption] = []
     if scenario.overrides:
         machine = machine.with_values(scenario.overrides, grade="assumed")
-    machine, said = _with_fabric(machine, program.parallel)
+    machine, said = _with_fabric(machine, max(int(np.max(world(program.parallel))), _ranks(graph, program.workload)))
     assumptions += said
     name = program.stack
     if name is None:
@@ -119,19 +122,40 @@ def without_device_runtime(stack: Stack) -> Stack:
     return dataclasses.replace(stack, reserve=reserve, assumptions=kept)
 
 
-def _with_fabric(machine: Machine, parallel: Parallel) -> tuple[Machine, list[Assumption]]:
+def _ranks(graph: Graph, workload: Workload) -> int:
+    """Devices that the collectives of an op list take part in; 1 for graphs whose messages placement inserts.
+
+    Raises:
+        BadInput: for a number of ranks that is not a whole one from 1 to a million.
+    """
+    most = 1
+    for _, op in graph.ops():
+        if op.message is None or "ranks" not in op.message.axis:
+            continue
+        given = {k: v for k, v in graph.symbols.items() if v is not None} | dict(workload.symbols)
+        unstated(graph, given)
+        values = complete(graph, given)
+        ranks = np.asarray(
+            evaluate(op.message.size, {k: float(v) if isinstance(v, int) else v for k, v in values.items()})
+        )
+        if not np.all(np.isfinite(ranks)) or np.any(ranks < 1) or np.any(ranks > 1e6):
+            raise BadInput(f"{op.name} is among {ranks} ranks", expected="1 to a million")
+        most = max(most, int(np.max(np.ceil(ranks))))
+    return most
+
+
+def _with_fabric(machine: Machine, needed: int) -> tuple[Machine, list[Assumption]]:
     """Room for the mesh: a lone device is taken to sit in a box of its kind, joined by its own fastest link.
 
     Raises:
         BadInput: if a system has fewer devices than the mesh needs.
     """
-    needed = int(np.max(world(parallel)))
     if needed <= machine.n_devices:
         return machine, []
     if machine.domains:
         raise BadInput(
             f"the layout needs {needed} devices, {machine.id} has {machine.n_devices}",
-            expected=f"tp × dp ≤ {machine.n_devices}",
+            expected=f"tp × dp, and ranks of a collective, ≤ {machine.n_devices}",
             hint="use a larger system or smaller degrees",
         )
     links = [k for role in ("scale_up", "host") for k in machine.links if k.role == role]

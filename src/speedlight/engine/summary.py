@@ -14,13 +14,13 @@ from ..hardware.machine import Machine
 from ..scenario.scenario import Scenario
 from ..stacks.stack import Stack
 from ..workload.workload import Workload
-from .phase import Parts, weighted
+from .phase import Parts, free_symbols, weighted
 from .prediction import Coverage, OpRow, PeakFact
 
 
 def op_rows(parts: Parts, machine: Machine) -> tuple[OpRow, ...]:
     """Rows of all kernels and gaps; kernels that never run are left out."""
-    names = bound_names(tuple(f"link:{d.name}" for d in machine.domains))
+    names = bound_names(machine)
     rows: list[OpRow] = []
     several = len(parts.results) > 1
     for step, weight, nodes in parts.results:
@@ -56,7 +56,7 @@ def bound(parts: Parts, machine: Machine, rows: tuple[OpRow, ...] | None) -> Any
         for row in rows:
             shares[row.bound] = shares.get(row.bound, 0.0) + row.time
         return max(shares, key=lambda k: shares[k]) if shares else "latency"
-    names = bound_names(tuple(f"link:{d.name}" for d in machine.domains))
+    names = bound_names(machine)
     spent: list[Value] = [0.0] * len(names)
     for step, weight, nodes in parts.results:
         for cost, count in step.costs:
@@ -126,6 +126,11 @@ def throughput(workload: Workload, graph: Graph, time: Value, dp: Value, devices
         }[workload.phase]  # fmt: skip
         if workload.groups:
             per_call = sum(g.count * g.new for g in workload.groups)
+    elif "items" in graph.attrs:
+        name, symbol = graph.attrs["items"]
+        unit, per_call = f"{name}/s", free_symbols(graph, workload)[symbol]
+    elif graph.attrs.get("kind") == "op list" and "batch" not in graph.symbols:
+        unit, per_call = "calls/s", 1
     else:
         unit, per_call = "samples/s", workload.batch
     value = per_call * dp / time

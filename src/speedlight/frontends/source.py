@@ -1,8 +1,8 @@
 """A model source as the user names it → a graph.
 
 Tried in this order: ``file.py:factory`` or ``package.module:factory`` (a PyTorch module), a weight file by its ending
-(``.gguf`` also by URL or hub id), an existing file or folder, a bundled name (or the hub id or alias of one), a folder of
-further configurations, a hub id.
+(``.gguf`` also by URL or hub id), a file of ops, another existing file or folder, a bundled name (or the hub id or alias
+of one), a folder of further configurations, a hub id.
 """
 
 from __future__ import annotations
@@ -74,6 +74,12 @@ def load_graph(
         from .pt2.archives import refuse
 
         refuse(Path(source))
+    from .op_list import is_op_list, load_op_list
+
+    if is_op_list(source):
+        if weights or activations or kv or mtp:
+            raise Unsupported("an ops file states its own formats", hint="use --dtype, or state them in the file")
+        return load_op_list(source, dtype)
     found = _weights(source, dtype, weights, activations, kv, mtp)
     return found if found is not None else _configured(source, dtype, weights, activations, kv, models_dir, mtp)
 

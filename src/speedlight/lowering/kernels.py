@@ -24,6 +24,7 @@ class Access:
         size: bytes of the whole tensor, which decides whether a cache could hold it.
         write: written rather than read.
         granule: contiguous bytes of a random access, or None when streamed.
+        home: share of the tensor by tier role; ``path`` says how what is not in main memory comes.
     """
 
     tensor: str
@@ -32,6 +33,8 @@ class Access:
     size: Expr
     write: bool = False
     granule: Expr | None = None
+    home: tuple[tuple[str, float], ...] = (("main", 1.0),)
+    path: str = "copied"
 
 
 @dataclass(frozen=True, slots=True)
