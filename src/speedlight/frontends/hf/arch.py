@@ -54,6 +54,7 @@ class Attention(Struct, frozen=True):
         shared_kv: keys and values are an earlier layer's: no projection, nothing cached, the same bytes read (Gemma 4).
         index: sparse attention's indexer.
         relative_bias: rows of a learned relative-position table of this layer.
+        v_bias: bias of the values' projection where it differs from the keys' (Whisper), None where it does not.
     """
 
     heads: int
@@ -77,6 +78,26 @@ class Attention(Struct, frozen=True):
     shared_kv: bool = False
     index: Index | None = None
     relative_bias: int = 0
+    v_bias: bool | None = None
+
+
+class CrossAttention(Struct, frozen=True):
+    """A decoder's attention to an encoder's states (arXiv 1706.03762 §3.2.3).
+
+    Keys and values are projected once a sequence, in the step that brings it in, and cached; every later step reads them.
+
+    Attributes:
+        source_width: width of the encoder's states.
+        q_bias, k_bias, v_bias, out_bias: of the four projections.
+    """
+
+    heads: int
+    head_dim: int
+    source_width: int
+    q_bias: bool = False
+    k_bias: bool = False
+    v_bias: bool = False
+    out_bias: bool = False
 
 
 class Mla(Struct, frozen=True):
@@ -252,6 +273,7 @@ class Layer(Struct, frozen=True):
         streams: residual streams mixed by hyper-connections (DeepSeek-V4); 1 for the usual residual.
         first_norm: the mixer's own norm is there (ModernBERT's first layer has none).
         side_input: width of a per-layer embedding gated into the residual (Gemma 3n, Gemma 4).
+        cross: attention to an encoder's states, between the two, with a norm of its own.
     """
 
     mixer: Any = None
@@ -263,6 +285,7 @@ class Layer(Struct, frozen=True):
     streams: int = 1
     first_norm: bool = True
     side_input: int = 0
+    cross: CrossAttention | None = None
 
 
 class Patches(Struct, frozen=True):
@@ -291,6 +314,43 @@ class Patches(Struct, frozen=True):
     @property
     def tokens(self) -> int:
         return self.patches + self.extra_tokens
+
+
+class Convolution(Struct, frozen=True):
+    """One layer of a stack of one-dimensional convolutions over time: a learned map, a norm, an activation.
+
+    Attributes:
+        norm: ``none``, ``group`` (one group a channel) or ``layer``.
+    """
+
+    channels: int
+    kernel: int
+    stride: int = 1
+    bias: bool = True
+    norm: str = "none"
+
+
+class Sound(Struct, frozen=True):
+    """Audio's way in: convolutions that shorten it to the encoder's positions.
+
+    Attributes:
+        channels: of the input: mel bands of a spectrogram, 1 for raw samples.
+        layers: the convolutions, in order; padding keeps ``length = ⌈length / stride⌉`` where ``padded``.
+        padded: convolutions are padded (Whisper); else each loses ``kernel − stride`` inputs (wav2vec 2.0).
+        act: after each convolution.
+        positions: learned or stored position rows, 0 for none.
+        projected: a norm over the last channels and a projection to the encoder's width follow (wav2vec 2.0).
+        position_kernel, position_groups: a grouped convolution that adds positions (wav2vec 2.0), 0 for none.
+    """
+
+    channels: int
+    layers: tuple[Convolution, ...]
+    padded: bool = True
+    act: str = "gelu"
+    positions: int = 0
+    projected: bool = False
+    position_kernel: int = 0
+    position_groups: int = 1
 
 
 class Diffusion(Struct, frozen=True):
@@ -357,9 +417,14 @@ class Arch(Struct, frozen=True):
             head_dense_bias: of its dense layer.
         outputs: width of a classifier or projection.
         side_vocab: rows of the per-layer embedding table (Gemma 4), 0 for none.
-        patches: set for image models.
+        patches: set for image models; ``sound`` for audio models.
+        encoder: what reads the source of an encoder–decoder: its states are what this model's layers cross-attend to.
+        source_default, prompt: of an encoder–decoder: source positions where nothing is asked, and the tokens its decoder
+            starts with.
+        source_per_second: encoder positions of a second of audio, 0 where the source is no audio.
         tower: a second, textual tower (CLIP); it sees ``tokens_per_sequence`` tokens for each image.
         diffusion: set for diffusion transformers; ``layers`` is empty then.
+        own: builds the blocks of a model that is no list of layers: (context, shared tensors) → :class:`.denoise.pieces.Built`.
         layer_prefix: module path of the layer list.
         tokens_per_sequence: fixed length of a sequence (image models), None where free.
         assumptions: what the family assumed because the configuration did not say.
@@ -391,8 +456,14 @@ class Arch(Struct, frozen=True):
     causal: bool = True
     side_vocab: int = 0
     patches: Patches | None = None
+    sound: Sound | None = None
+    encoder: Arch | None = None
+    source_default: int = 512
+    prompt: int = 1
+    source_per_second: float = 0.0
     tower: Arch | None = None
     diffusion: Diffusion | None = None
+    own: Any = None
     layer_prefix: str = "model.layers.*"
     max_context: int | None = None
     tokens_per_sequence: int | None = None

@@ -24,7 +24,11 @@ def embed(arch: Arch, ctx: Context, shared: dict[str, Tensor], prefix: str = "")
     """The first block: tokens or patches → hidden states."""
     for name, elements in arch.extra:
         shared_weight(shared, name, elements, ctx.formats.dtype)
-    b = BlockBuilder(f"{prefix}embed", "model", ctx.formats.dtype)
+    b = BlockBuilder(f"{prefix}embed", f"{prefix}model", ctx.formats.dtype)
+    if arch.sound is not None:
+        from .sound import sound_embedding
+
+        return b.build([sound_embedding(ctx, b, arch.sound, arch.hidden)])
     if arch.patches is not None:
         x = patch_embedding(b, arch.patches, arch.hidden)
         if arch.embed_norm:
@@ -115,14 +119,7 @@ def head(arch: Arch, ctx: Context, shared: dict[str, Tensor], prefix: str = "") 
         from .parts.streams import collapse_last
 
         x = collapse_last(ctx, b, "model.hc_head", x, streams)
-    if arch.final_norm:
-        rows = SEQS if arch.pooled_norm else TOKENS
-        source = Operand(x, rows * arch.hidden)
-        learned = [b.weight("model.norm.weight", arch.hidden)] if arch.norm_weight else []
-        if arch.norm_bias:
-            learned.append(b.weight("model.norm.bias", arch.hidden))
-        x = b.elementwise("model.norm", arch.norm, [source], rows * arch.hidden, kind="norm", weights=learned,
-                          dims={"rows": rows, "width": const(arch.hidden)})  # fmt: skip
+    x = final_norm(arch, b, x)
     if arch.head in ("lm", "mlm"):
         return b.build([_language(arch, ctx, b, x, shared)])
     if arch.head in ("pooler", "classes", "projection"):
@@ -145,6 +142,19 @@ def head(arch: Arch, ctx: Context, shared: dict[str, Tensor], prefix: str = "") 
              work=b.element_work("l2_norm", SEQS * arch.outputs))  # fmt: skip
         return b.build([TEXT_EMBEDS])
     return b.build([x])
+
+
+def final_norm(arch: Arch, b: BlockBuilder, x: str) -> str:
+    """The norm after the last layer, where there is one."""
+    if not arch.final_norm:
+        return x
+    rows = SEQS if arch.pooled_norm else TOKENS
+    source = Operand(x, rows * arch.hidden)
+    learned = [b.weight("model.norm.weight", arch.hidden)] if arch.norm_weight else []
+    if arch.norm_bias:
+        learned.append(b.weight("model.norm.bias", arch.hidden))
+    return b.elementwise("model.norm", arch.norm, [source], rows * arch.hidden, kind="norm", weights=learned,
+                         dims={"rows": rows, "width": const(arch.hidden)})  # fmt: skip
 
 
 def _similarity(arch: Arch, b: BlockBuilder, x: str) -> str:

@@ -28,7 +28,11 @@ _MODULES: dict[str, str] = {
     "searched": "nemotron-nas deci",
     "encoders": "bert roberta xlm-roberta camembert megatron-bert distilbert electra modernbert",
     "vision": "vit deit clip_vision_model clip_text_model clip",
+    "seq2seq": "t5 mt5 umt5 switch_transformers bart mbart marian pegasus plbart whisper",
     "diffusion": "diffusion_transformer",
+    "denoisers": "FluxTransformer2DModel SD3Transformer2DModel HunyuanVideoTransformer3DModel MochiTransformer3DModel "
+    "DiTTransformer2DModel PixArtTransformer2DModel WanTransformer3DModel LTXVideoTransformer3DModel "
+    "CogVideoXTransformer3DModel UNet2DConditionModel AutoencoderKL",
 }
 MODULE_OF: dict[str, str] = {name: module for module, names in _MODULES.items() for name in names.split()}
 

@@ -20,6 +20,7 @@ from ...formats import Formats
 _MODULES = {
     "Attention": "attention", "Mla": "latent", "CompressedAttention": "compressed", "Mlp": "feedforward",
     "Moe": "experts", "DenseAndMoe": "experts", "Mamba1": "mamba", "Mamba2": "mamba", "DeltaNet": "delta_net",
+    "CrossAttention": "cross",
 }  # fmt: skip
 
 
