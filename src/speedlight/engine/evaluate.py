@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from .._foundation.arrays import Value, shape_of
 from .._foundation.folding import Folded, at_points
 from ..costs.calibrated import calibrate
@@ -89,6 +91,8 @@ def evaluate_step(
         line: list[tuple[Value, Value]] = []
         priced: list[PricedKernel] = []
         for kernel, names, numbers in zip(block.kernels, needs, values, strict=True):
+            if not np.any(numbers.count):
+                continue  # what does not run costs nothing, and may have no sizes either
             folded = folding.of(names | dims.keys()) if sized else None
             cost = _cost(kernel, numbers, machine, point, conditions, rigid, folded)
             times = instances * numbers.count
@@ -115,6 +119,8 @@ def least_of_kernels(
     for block, (count, values) in zip(plan.program.blocks, plan.program.evaluate(env, groups), strict=True):
         instances = count if block.phase == "optimizer" else count * step.repeats
         for kernel, numbers in zip(block.kernels, values, strict=True):
+            if not np.any(numbers.count):
+                continue
             yield kernel, least_of(kernel, numbers, machine, point, conditions), instances * numbers.count
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from .._foundation.arrays import Value
 from .._foundation.errors import BadInput, Unsupported
 from ..graph.ir import Graph
+from ..scenario.scenario import Scenario
 from ..workload.workload import Workload
 
 
@@ -16,7 +17,7 @@ def check_sizes(workload: Workload, graph: Graph) -> None:
     for name, smallest in least.items():
         _whole(name, getattr(workload, name), smallest)
     for name, value in workload.symbols.items():
-        _whole(name, value, 1)
+        _whole(name, value, 0)
         if name not in graph.symbols:
             raise BadInput(f"{graph.name} has no size {name!r}", expected=", ".join(graph.symbols) or "no free sizes")
     for group in workload.groups:
@@ -46,6 +47,12 @@ def check_sizes(workload: Workload, graph: Graph) -> None:
                 f"the capture of {graph.name} holds at {name} = {graph.symbols.get(name)} only",
                 hint=f"give --input with the {name} you want",
             )
+
+
+def check_repeats(scenario: Scenario) -> None:
+    """Refuse programs that run less than once in a call."""
+    for program in scenario.programs:
+        _whole(f"repeats of {program.name}", program.repeats, 1)
 
 
 def _whole(name: str, value: Value, least: int) -> None:

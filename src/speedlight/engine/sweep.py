@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -47,11 +48,7 @@ def in_chunks(resolved: Resolved, shape: tuple[int, ...], answer: Callable[[Reso
             index[back] = slice(start, start + step)
             return array[tuple(index)]
 
-        part = Resolved(
-            map_arrays(resolved.scenario, cut), resolved.graph, map_arrays(resolved.machine, cut), resolved.stack,
-            resolved.assumptions,
-        )  # fmt: skip
-        piece = answer(part)
+        piece = answer(resolved.mapped(functools.partial(map_arrays, function=cut)))
         numbers = {name: getattr(piece, name) for name in NUMBERS}
         if first is None:
             first, room = piece, _room(numbers, shape, step >= shape[axis])

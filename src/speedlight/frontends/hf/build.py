@@ -43,6 +43,8 @@ def build_graph(arch: Arch, formats: Formats, mtp: int = 0) -> Graph:
             tower = encoder_blocks(arch.encoder, ctx, shared)
             free["source"] = arch.source_default
             facts |= {"prompt": arch.prompt, "source_per_second": arch.source_per_second}
+            if arch.source_per_second:
+                facts["asked"] = {"seconds": arch.source_default / arch.source_per_second}
         blocks = [*tower, embed(arch, ctx, shared), *layer_blocks(arch, ctx)]
         if mtp:
             from .multi_token import draft_block, share_head
@@ -61,7 +63,7 @@ def build_graph(arch: Arch, formats: Formats, mtp: int = 0) -> Graph:
         dims=ctx.dims,
         symbols=free,
         attrs={
-            "family": arch.family, "max_context": arch.max_context, "causal": arch.causal, "hidden": arch.hidden,
+            "family": arch.family, "generates": arch.causal and arch.head == "lm", "max_context": arch.max_context, "causal": arch.causal, "hidden": arch.hidden,
             "n_layers": len(arch.layers), "assumptions": notes, "unknown_ops": (),
             "kind": _kind(arch),
             "tokens_per_sequence": arch.tokens_per_sequence, "dtype": formats.dtype,

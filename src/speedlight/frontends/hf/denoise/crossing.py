@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import math
+
 from ...._foundation.expr import const
 from ....graph.builder import NEW, SEQS, TOKENS, BlockBuilder
 from ....graph.ir import Block, Operand, Tensor
 from ..config import Config
 from ..parts import Context, linear
+from . import pipelines
 from .pieces import (
     CONDITION,
     TEXT,
@@ -68,7 +71,9 @@ def dit(c: Config, ctx: Context, shared: dict[str, Tensor]) -> Built:
     x = modulated(b, "norm_out", x, TOKENS, width, by)
     out_channels = c.integer("out_channels", default=channels)
     blocks.append(b.build([linear(ctx, b, "proj_out_2", x, side**2 * out_channels, width, bias=True)]))
-    return Built(tuple(blocks))
+    facts = pipelines.DIT.facts(pipelines.picture_tokens(8 * side))
+    facts["asked"] |= dict.fromkeys(("height", "width"), 8 * c.integer("sample_size", default=32))
+    return Built(tuple(blocks), facts=facts)
 
 
 def _again(b: BlockBuilder, shared: dict[str, Tensor], width: int) -> list[tuple[str, int, str]]:
@@ -109,13 +114,17 @@ def pixart(c: Config, ctx: Context, shared: dict[str, Tensor]) -> Built:
                         act=_activation(c))  # fmt: skip
     blocks.append(b.build([x, text]))
     out = side**2 * c.integer("out_channels", default=channels)
-    return Built((*blocks, _exit(ctx, width, out)), {"text": 300 if sized is False else 120})
+    known = pipelines.PIXART_ALPHA if sized else pipelines.PIXART_SIGMA
+    facts = known.facts(pipelines.picture_tokens(8 * side))
+    facts["asked"] |= dict.fromkeys(("height", "width"), 8 * c.integer("sample_size", default=128))
+    return Built((*blocks, _exit(ctx, width, out)), {"text": known.encoders[0][1]}, facts)
 
 
 def wan(c: Config, ctx: Context, shared: dict[str, Tensor]) -> Built:
     """Wan 2.1 text-to-video: queries and keys normed over all heads, a learned norm before cross-attention."""
     heads, d = c.integer("num_attention_heads", default=40), c.integer("attention_head_dim", default=128)
-    width, volume = heads * d, _volume(c, (1, 2, 2))
+    width, sides = heads * d, _sides(c, (1, 2, 2))
+    volume = math.prod(sides)
     if c.get("image_dim") is not None or c.get("added_kv_proj_dim") is not None:
         raise c.bad(
             "image_dim" if c.get("image_dim") is not None else "added_kv_proj_dim", "null: text-to-video models"
@@ -134,7 +143,9 @@ def wan(c: Config, ctx: Context, shared: dict[str, Tensor]) -> Built:
         cross_norm=c.flag("cross_attn_norm", default=True),
     )  # fmt: skip
     blocks.append(b.build([x, text]))
-    return Built((*blocks, _exit(ctx, width, volume * c.integer("out_channels", default=16))), {"text": 512})
+    head = _exit(ctx, width, volume * c.integer("out_channels", default=16))
+    depth, side = sides[0], sides[1]
+    return Built((*blocks, head), {"text": 512}, pipelines.WAN.facts(pipelines.video_tokens(8 * side, 4, depth)))
 
 
 def ltx(c: Config, ctx: Context, shared: dict[str, Tensor]) -> Built:
@@ -155,7 +166,8 @@ def ltx(c: Config, ctx: Context, shared: dict[str, Tensor]) -> Built:
         text_width=c.integer("cross_attention_dim", default=2048), act=_activation(c), norm_fn="rms_norm",
     )  # fmt: skip
     blocks.append(b.build([x, text]))
-    return Built((*blocks, _exit(ctx, width, c.integer("out_channels", default=128))), {"text": 128})
+    head = _exit(ctx, width, c.integer("out_channels", default=128))
+    return Built((*blocks, head), {"text": 128}, pipelines.LTX.facts(pipelines.video_tokens(32, 8)))
 
 
 def cogvideox(c: Config, ctx: Context, shared: dict[str, Tensor]) -> Built:
@@ -205,17 +217,21 @@ def cogvideox(c: Config, ctx: Context, shared: dict[str, Tensor]) -> Built:
     x = modulated(b, "norm_out", x, TOKENS, width, by, learned=learned)
     out_channels = c.integer("out_channels", default=16)
     blocks.append(b.build([linear(ctx, b, "proj_out", x, volume * out_channels, width, bias=True)]))
-    return Built(tuple(blocks), {"text": c.integer("max_text_seq_length", default=226)})
+    known = pipelines.COGVIDEOX if deep is None else pipelines.COGVIDEOX_15
+    length = pipelines.video_tokens(8 * side, 4, volume // side**2)
+    return Built(tuple(blocks), {"text": c.integer("max_text_seq_length", default=226)}, known.facts(length))
 
 
-def _volume(c: Config, default: tuple[int, ...]) -> int:
+def _sides(c: Config, default: tuple[int, int, int]) -> list[int]:
+    """Latent pictures, rows and columns a token spans."""
     sides = c.get("patch_size", list(default))
-    if not isinstance(sides, (list, tuple)) or not all(isinstance(s, int) and 0 < s < 1024 for s in sides):
+    if (
+        not isinstance(sides, (list, tuple))
+        or len(sides) != 3
+        or not all(isinstance(s, int) and 0 < s < 1024 for s in sides)
+    ):
         raise c.bad("patch_size", "a list of three sides")
-    result = 1
-    for side in sides:
-        result *= side
-    return result
+    return list(sides)
 
 
 def _activation(c: Config) -> str:

@@ -10,6 +10,7 @@ from ....graph.builder import NEW, SEQS, TOKENS, BlockBuilder
 from ....graph.ir import Block, Tensor
 from ..config import Config
 from ..parts import Context, linear
+from . import pipelines
 from .pieces import (
     CONDITION,
     TEXT,
@@ -52,7 +53,7 @@ def flux(c: Config, ctx: Context, shared: dict[str, Tensor]) -> Built:
     blocks += _joint_blocks(ctx, c.layers("num_layers", default=19), width, heads, d, "head")
     blocks += _single_blocks(ctx, c.layers("num_single_layers", default=38), width, heads, d, 4 * width, "head")
     out = c.integer("out_channels", default=channels) * c.integer("patch_size", default=1) ** 2
-    return Built((*blocks, _exit(ctx, width, out)), {"text": 512})
+    return Built((*blocks, _exit(ctx, width, out)), {"text": 512}, pipelines.FLUX.facts(pipelines.picture_tokens(16)))
 
 
 def sd3(c: Config, ctx: Context, shared: dict[str, Tensor]) -> Built:
@@ -79,7 +80,9 @@ def sd3(c: Config, ctx: Context, shared: dict[str, Tensor]) -> Built:
         blocks += _joint_blocks(ctx, dual, width, heads, d, norm, dual=True)
     blocks += _joint_blocks(ctx, count - 1 - dual, width, heads, d, norm)
     blocks += _joint_blocks(ctx, 1, width, heads, d, norm, last=True)
-    return Built((*blocks, _exit(ctx, width, side**2 * c.integer("out_channels", default=16))), {"text": 333})
+    head = _exit(ctx, width, side**2 * c.integer("out_channels", default=16))
+    facts = pipelines.SD3.facts(pipelines.picture_tokens(8 * side))
+    return Built((*blocks, head), {"text": 333}, facts)
 
 
 def hunyuan_video(c: Config, ctx: Context, shared: dict[str, Tensor]) -> Built:
@@ -109,7 +112,8 @@ def hunyuan_video(c: Config, ctx: Context, shared: dict[str, Tensor]) -> Built:
     blocks = [b.build([x, text])]
     blocks += _joint_blocks(ctx, c.layers("num_layers", default=20), width, heads, d, norm, inner=inner)
     blocks += _single_blocks(ctx, c.layers("num_single_layers", default=40), width, heads, d, inner, norm)
-    return Built((*blocks, _exit(ctx, width, side**2 * depth * c.integer("out_channels", default=16))), {"text": 256})
+    head = _exit(ctx, width, side**2 * depth * c.integer("out_channels", default=16))
+    return Built((*blocks, head), {"text": 256}, pipelines.HUNYUAN.facts(pipelines.video_tokens(8 * side, 4, depth)))
 
 
 def _refined(
@@ -156,7 +160,8 @@ def mochi(c: Config, ctx: Context, shared: dict[str, Tensor]) -> Built:
         blocks.append(_mochi_block(ctx, count - 1, width, narrow, heads, d, last=False))
     blocks.append(_mochi_block(ctx, 1, width, narrow, heads, d, last=True))
     out_channels = c.integer("out_channels", default=c.integer("in_channels", default=12))
-    return Built((*blocks, _exit(ctx, width, side**2 * out_channels, text=narrow)), {"text": 256})
+    head = _exit(ctx, width, side**2 * out_channels, text=narrow)
+    return Built((*blocks, head), {"text": 256}, pipelines.MOCHI.facts(pipelines.video_tokens(8 * side, 6)))
 
 
 def _mochi_block(ctx: Context, count: int, width: int, narrow: int, heads: int, d: int, *, last: bool) -> Block:

@@ -9,6 +9,7 @@ from ....graph.builder import SEQS, BlockBuilder
 from ....graph.ir import Tensor
 from ..config import Config
 from ..parts import Context
+from . import pipelines
 from .convolutions import Map, channels_of, conv, doubled, halved, joined, normed, per_level, resnet, transformer
 from .pieces import TEXT_ROWS, Built, given, time_embedding, two_layers
 
@@ -92,7 +93,12 @@ def unet(c: Config, ctx: Context, shared: dict[str, Tensor]) -> Built:
             m = doubled(b, f"up_blocks.{i}.upsamplers.0", m)
     m = conv(b, "conv_out", normed(b, "conv_norm_out", m), c.integer("out_channels", default=4))
     pixels = _SCALE * c.integer("sample_size", default=64)
-    return Built((b.build([m.x]),), {"text": 77, "height": pixels, "width": pixels})
+    known = (
+        pipelines.SDXL if c.get("addition_embed_type") is not None else pipelines.SD2 if words == 1024 else pipelines.SD
+    )
+    facts = known.facts(None)
+    facts["asked"] |= {"height": pixels, "width": pixels}
+    return Built((b.build([m.x]),), {"text": 77, "height": pixels, "width": pixels}, facts)
 
 
 def _kinds(c: Config, name: str, default: list[str], levels: int) -> list[bool]:

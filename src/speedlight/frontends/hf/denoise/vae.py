@@ -49,7 +49,8 @@ def autoencoder(c: Config, ctx: Context, shared: dict[str, Tensor]) -> Built:
     m = conv(b, "conv_out", normed(b, "conv_norm_out", m), c.integer("out_channels", default=3))
     blocks = (_switched(encoder, sym("encode")), _switched(b.build([m.x]), sym("decode")))
     pixels = c.integer("sample_size", default=512)
-    return Built(blocks, {"height": pixels, "width": pixels, "encode": 1, "decode": 1})
+    return Built(blocks, {"height": pixels, "width": pixels, "encode": 1, "decode": 1},
+                 {"asked": {"height": pixels, "width": pixels}})  # fmt: skip
 
 
 def _middle(ctx: Context, b: BlockBuilder, m: Map, *, attends: bool) -> Map:

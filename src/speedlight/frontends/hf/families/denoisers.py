@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from importlib import import_module
-from typing import Any
 
+from ...._foundation.expr import substitute, sym
+from ....graph.builder import COUNT, SEQS, TOKENS
 from ....graph.ir import Tensor
 from ..arch import Arch
+from ..binding import bind
 from ..config import Config
+from ..denoise.pieces import Built
 from ..parts import Context
 from .common import registry
 
@@ -40,6 +44,17 @@ class _Builder:
     def __init__(self, module: str, name: str, config: Config) -> None:
         self.module, self.name, self.config = module, name, config
 
-    def __call__(self, ctx: Context, shared: dict[str, Tensor]) -> Any:
+    def __call__(self, ctx: Context, shared: dict[str, Tensor]) -> Built:
         builders = import_module(f"..denoise.{self.module}", __package__)
-        return getattr(builders, self.name)(self.config, ctx, shared)
+        built = getattr(builders, self.name)(self.config, ctx, shared)
+        return built if self.module == "vae" else _in_passes(built, shared)
+
+
+def _in_passes(built: Built, shared: dict[str, Tensor]) -> Built:
+    """Guidance runs a step's pictures twice, with the prompt and without: every size of the batch times ``passes``."""
+    passes = sym("passes")
+    values = {"tokens": TOKENS * passes, "seqs": SEQS * passes, "count": COUNT * passes}
+    for name, tensor in shared.items():
+        shared[name] = dataclasses.replace(tensor, elements=substitute(tensor.elements, values))
+    blocks = tuple(bind(block, values) for block in built.blocks)
+    return dataclasses.replace(built, blocks=blocks, symbols={**built.symbols, "passes": 1})
