@@ -78,7 +78,8 @@ def _stages(resolved: Resolved) -> list[Assumption]:
     if around and not around["decoder"]:
         found.append(Assumption("decoder", "left out: no configuration of this model's autoencoder is read"))
     sizes = resolved.scenario.program.workload
-    found.append(Assumption("latent tokens", sizes.isl, "derived", "from --height, --width and --frames"))
+    if resolved.graph.attrs.get("length") is not None:
+        found.append(Assumption("latent tokens", sizes.isl, "derived", "from --height, --width and --frames"))
     for stage in resolved.stages:
         program = stage.scenario.program
         if program.name != resolved.scenario.program.name:

@@ -100,6 +100,27 @@ class CrossAttention(Struct, frozen=True):
     out_bias: bool = False
 
 
+class Disentangled(Struct, frozen=True):
+    """DeBERTa's attention (arXiv 2006.03654 §3.1): content to content, content to position, position to content.
+
+    Attributes:
+        span: relative positions on a side; the table has twice as many rows.
+        clipped: only as many positions as the sequence is long take part (DeBERTa 1).
+        c2p, p2c: which of the two further products are there.
+        shared: positions are projected with the content's own weights (DeBERTa 3).
+        fused: one projection without bias makes queries, keys and values, two biases are added (DeBERTa 1).
+    """
+
+    heads: int
+    head_dim: int
+    span: int
+    clipped: bool = False
+    c2p: bool = True
+    p2c: bool = True
+    shared: bool = False
+    fused: bool = False
+
+
 class Mla(Struct, frozen=True):
     """Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434 §2.1): what is cached is ``kv_rank + rope_dim``.
 
@@ -213,6 +234,41 @@ class DeltaNet(Struct, frozen=True):
     state_dtype: str | None = "fp32"
 
 
+class Rwkv(Struct, frozen=True):
+    """RWKV's time mixing (arXiv 2305.13048 §3.1; versions 5 and 6: arXiv 2404.05892 §3–4).
+
+    Attributes:
+        version: 4 (a state of vectors), 5 (a matrix a head, output gate) or 6 (decay and mixing depend on the input).
+        inner: width of keys, values and receptance; head_dim: of a head (versions 5, 6).
+        mix_rank, decay_rank: widths of version 6's low-rank projections.
+    """
+
+    version: int
+    inner: int
+    head_dim: int = 64
+    mix_rank: int = 32
+    decay_rank: int = 64
+
+
+class ChannelMix(Struct, frozen=True):
+    """RWKV's feed-forward (arXiv 2305.13048 eq. 16–18): squared ReLU, gated by a receptance of the model's width."""
+
+    width: int
+
+
+class Retention(Struct, frozen=True):
+    """RetNet's multi-scale retention (arXiv 2307.08621 §2): a matrix state a head, a fixed decay, an output gate.
+
+    Attributes:
+        value_width: of values and gate, over all heads.
+        chunk: tokens per block of the chunk-wise form.
+    """
+
+    heads: int
+    value_width: int
+    chunk: int = 512
+
+
 class Mlp(Struct, frozen=True):
     """Two-layer (``act(x·U)·D``) or gated (``(act(x·G) ⊙ x·U)·D``) feed-forward.
 
@@ -292,7 +348,7 @@ class Patches(Struct, frozen=True):
     """An image's way in: a convolution of stride = kernel, class tokens, learned positions.
 
     Attributes:
-        image, patch, channels: pixels on a side, of a patch, colour channels.
+        image, patch, channels: pixels on a side (0: pictures of any size, every position is a patch), of a patch, colours.
         extra_tokens: class and distillation tokens.
         bias: of the convolution.
         positions: learned rows; 0 for none.
@@ -390,6 +446,26 @@ class Diffusion(Struct, frozen=True):
     facts: tuple[tuple[str, Any], ...] = ()
 
 
+class Sight(Struct, frozen=True):
+    """What a language model sees with: an image tower and a projector whose output takes the place of prompt tokens.
+
+    Attributes:
+        tower: its ``patches`` say how a picture becomes positions; ``image`` 0 where pictures keep their size.
+        merged: positions that make one token of the prompt.
+        dropped: positions of a picture that the projector does not get (class tokens).
+        projector: ``mlp`` (two layers, LLaVA) or ``merger`` (a norm, then two layers over merged positions, Qwen-VL).
+        side: pixels of a picture where none is asked for.
+        images: pictures in a prompt where none is asked for.
+    """
+
+    tower: Any
+    merged: int = 1
+    dropped: int = 0
+    projector: str = "mlp"
+    side: int = 336
+    images: int = 0
+
+
 class Mtp(Struct, frozen=True):
     """Multi-token prediction: so many modules in the checkpoint, each with one such layer."""
 
@@ -411,13 +487,15 @@ class Arch(Struct, frozen=True):
         pooled_norm: that norm runs on one token a sequence only.
         tied: the head uses the embedding table.
         head: ``lm``, ``mlm`` (dense + act + norm before the decoder), ``pooler`` (dense + tanh on one token a sequence),
-            ``classes`` (a classifier on one token a sequence), ``score`` (ELECTRA's discriminator), ``projection`` or
-            ``none``.
+            ``classes`` (a classifier on one token a sequence), ``score`` (ELECTRA's discriminator), ``projection``,
+            ``map`` (attention of one learned query over the tokens: SigLIP) or ``none``.
         head_bias: of the decoder, classifier or projection; head_act: of ``mlm``;
             head_dense_bias: of its dense layer.
         outputs: width of a classifier or projection.
         side_vocab: rows of the per-layer embedding table (Gemma 4), 0 for none.
+        relative: rows of a table of relative positions that all layers read, 0 for none; ``relative_norm`` norms it first.
         patches: set for image models; ``sound`` for audio models.
+        sight: set for models that read pictures among the tokens of a prompt.
         encoder: what reads the source of an encoder–decoder: its states are what this model's layers cross-attend to.
         source_default, prompt: of an encoder–decoder: source positions where nothing is asked, and the tokens its decoder
             starts with.
@@ -456,7 +534,10 @@ class Arch(Struct, frozen=True):
     causal: bool = True
     side_vocab: int = 0
     patches: Patches | None = None
+    relative: int = 0
+    relative_norm: bool = False
     sound: Sound | None = None
+    sight: Sight | None = None
     encoder: Arch | None = None
     source_default: int = 512
     prompt: int = 1

@@ -45,6 +45,11 @@ def build_graph(arch: Arch, formats: Formats, mtp: int = 0) -> Graph:
             facts |= {"prompt": arch.prompt, "source_per_second": arch.source_per_second}
             if arch.source_per_second:
                 facts["asked"] = {"seconds": arch.source_default / arch.source_per_second}
+        if arch.sight is not None:
+            from .sight import sight_blocks
+
+            seen, free, more = sight_blocks(arch.sight, ctx, shared)
+            tower, facts = [*seen, *tower], {**facts, **more}
         blocks = [*tower, embed(arch, ctx, shared), *layer_blocks(arch, ctx)]
         if mtp:
             from .multi_token import draft_block, share_head
