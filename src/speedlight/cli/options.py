@@ -31,6 +31,13 @@ sizes = _group(
     click.option("--isl", type=int, help="Prompt tokens per sequence."),
     click.option("--osl", type=int, help="Output tokens per sequence."),
     click.option("--context", type=int, help="Tokens already cached per sequence (decode)."),
+    click.option("--steps", type=int, help="Denoising steps (--phase generate of a diffusion model)."),
+    click.option("--guidance", help="on | off: run each step with and without the prompt."),
+    click.option("--height", type=int, help="Pixels of a picture."),
+    click.option("--width", type=int, help="Pixels of a picture."),
+    click.option("--frames", type=int, help="Pictures of a clip."),
+    click.option("--images", type=int, help="Pictures in each prompt."),
+    click.option("--seconds", type=float, help="Audio in each recording."),
     click.option("--input", "inputs", multiple=True, metavar="SHAPE", help="Input of a module, e.g. 1x3x224x224[:fp16]; repeatable."),
     click.option("--set", "symbols", multiple=True, metavar="NAME=N", help="A symbol of an ops file or a free dimension of a module; repeatable."),
 )  # fmt: skip

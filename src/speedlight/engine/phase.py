@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .._foundation.arrays import Value, shape_of
@@ -25,10 +25,23 @@ class Parts:
         results: (step result, weight): the call's time is Σ weight · step time, over an extra leading axis of a step
             that stands for several contexts.
         error: bound on the relative error of integrating over a growing context.
+        stages: of each result the program it belongs to, where a call runs several; else empty.
     """
 
     results: tuple[tuple[StepResult, Value, bool], ...]
     error: float = 0.0
+    stages: tuple[str, ...] = ()
+
+    def times(self, repeats: Value, stage: str) -> Parts:
+        """The same as a stage that runs so often in a call."""
+        results = tuple((step, weight * repeats, nodes) for step, weight, nodes in self.results)
+        return Parts(results, self.error, (stage,) * len(results))
+
+
+def in_sequence(parts: Sequence[Parts]) -> Parts:
+    """Stages one after the other: their steps are those of one call."""
+    results = tuple(result for part in parts for result in part.results)
+    return Parts(results, max(part.error for part in parts), tuple(name for part in parts for name in part.stages))
 
 
 def free_symbols(graph: Graph, workload: Workload) -> dict[str, Value]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -32,27 +33,74 @@ from ..workload.workload import Workload
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """Everything a scenario refers to, loaded."""
+    """Everything a scenario refers to, loaded.
+
+    Attributes:
+        graph, stack: the main program's.
+        stages: each program on its own, in order, where there are several; empty for one.
+    """
 
     scenario: Scenario
     graph: Graph
     machine: Machine
     stack: Stack
     assumptions: tuple[Assumption, ...]
+    stages: tuple[Resolved, ...] = ()
+
+    @property
+    def chain(self) -> tuple[Resolved, ...]:
+        """What runs in a call, in order: the stages, or the one program."""
+        return self.stages or (self,)
+
+    def mapped(self, function: Callable[[Any], Any]) -> Resolved:
+        """The same with ``function`` applied to the numbers of every scenario and machine (:func:`map_arrays`)."""
+        return dataclasses.replace(
+            self, scenario=function(self.scenario), machine=function(self.machine),
+            stages=tuple(stage.mapped(function) for stage in self.stages),
+        )  # fmt: skip
+
+    def with_scenario(self, scenario: Scenario) -> Resolved:
+        """The same models, other sizes."""
+        stages = tuple(
+            dataclasses.replace(stage, scenario=_alone(scenario, program))
+            for stage, program in zip(self.stages, scenario.programs, strict=False)
+        )
+        return dataclasses.replace(self, scenario=scenario, stages=stages)
 
 
 def resolve(scenario: Scenario) -> Resolved:
-    """Load the first program's model, the machine and the stack.
+    """Load the programs' models, the machine and the stacks.
 
     Raises:
         BadInput: for names nobody knows and sizes that make no sense.
         Unsupported: for parts of the format this version does not execute.
     """
-    if len(scenario.programs) != 1:
+    if not scenario.programs:
+        raise BadInput("the scenario has no program", expected="at least one")
+    if scenario.edges:
         raise Unsupported(
-            f"the scenario has {len(scenario.programs)} programs",
-            expected="one: several programs are part of the file format but not executed by this version",
+            "edges between programs are not executed by this version", expected="programs one after the other"
         )
+    if len(scenario.programs) == 1:
+        return _resolve_one(scenario)
+    names = [program.name for program in scenario.programs]
+    if len(set(names)) != len(names):
+        raise BadInput(
+            f"two programs are called {max(names, key=names.count)!r}", expected="a name of its own for each"
+        )
+    if scenario.main and scenario.main not in names:
+        raise BadInput(f"no program is called {scenario.main!r}", expected="one of " + ", ".join(names))
+    stages = tuple(_resolve_one(_alone(scenario, program)) for program in scenario.programs)
+    main = stages[names.index(scenario.program.name)]
+    return dataclasses.replace(main, scenario=scenario, stages=stages)
+
+
+def _alone(scenario: Scenario, program: Program) -> Scenario:
+    """The same question about one of its programs."""
+    return dataclasses.replace(scenario, programs=(program,), main="")
+
+
+def _resolve_one(scenario: Scenario) -> Resolved:
     if scenario.schedule != "serial":
         raise Unsupported(f"the schedule {scenario.schedule!r} is not executed by this version", expected="serial")
     if scenario.serving is not None:
@@ -103,7 +151,7 @@ def default_stack(graph: Graph, machine: Machine, phase: str) -> str:
     Decoder LLMs: vllm on accelerators, llama.cpp on CPUs and Apple silicon; everything else torch-eager. A file that only
     one engine runs (GGUF) says so in ``graph.attrs["stack"]``.
     """
-    generates = graph.attrs.get("kind") == "transformer" and graph.attrs.get("causal", False)
+    generates = graph.attrs.get("generates", False) and "prompt" not in graph.attrs
     if phase == "train":
         return "torch-eager"
     if stated := graph.attrs.get("stack"):

@@ -9,6 +9,7 @@ from .._foundation.errors import BadInput, Unsupported
 from ..graph.amounts import check_amounts
 from ..graph.ir import Graph
 from ..graph.statistics import Statistic, statistics_of, unstated
+from ..scenario.scenario import Scenario
 from ..workload.workload import Workload
 from .phase import free_symbols
 
@@ -25,7 +26,7 @@ def check_sizes(workload: Workload, graph: Graph) -> None:
         if name in known:
             _within(known[name], value)
         else:
-            _whole(name, value, 1)
+            _whole(name, value, 0)
     for group in workload.groups:
         for name, smallest in (("count", 1), ("new", 1), ("cached", 0)):
             _whole(f"groups {name}", getattr(group, name), smallest)
@@ -71,6 +72,12 @@ def _within(statistic: Statistic, value: Value) -> None:
     if np.any(array < statistic.least) or np.any(array > statistic.most):
         wrong = np.min(array) if np.any(array < statistic.least) else np.max(array)
         raise BadInput(f"{statistic.name} is {wrong:g}", expected=f"{statistic.least:g} to {statistic.most:g}")
+
+
+def check_repeats(scenario: Scenario) -> None:
+    """Refuse programs that run less than once in a call."""
+    for program in scenario.programs:
+        _whole(f"repeats of {program.name}", program.repeats, 1)
 
 
 def _whole(name: str, value: Value, least: int) -> None:

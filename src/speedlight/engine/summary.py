@@ -23,8 +23,11 @@ def op_rows(parts: Parts, machine: Machine) -> tuple[OpRow, ...]:
     names = bound_names(machine)
     rows: list[OpRow] = []
     several = len(parts.results) > 1
-    for step, weight, nodes in parts.results:
-        label = step.step.name if several else ""
+    for index, (step, weight, nodes) in enumerate(parts.results):
+        stage = parts.stages[index] if parts.stages else ""
+        alone = not stage or parts.stages.count(stage) == 1
+        label = " ".join(filter(None, (stage, "" if stage and alone else step.step.name))) if several else ""
+        within = f"{stage}." if stage else ""
         for (block, phase, kernels), passage in zip(step.blocks, step.timeline.passages, strict=True):
             for priced in kernels:
                 cost, kernel = priced.cost, priced.kernel
@@ -36,16 +39,19 @@ def op_rows(parts: Parts, machine: Machine) -> tuple[OpRow, ...]:
                 if not count:
                     continue
                 bound = cost.bound
-                index = int(np.ravel(bound)[np.size(bound) // 2])
+                most = int(np.ravel(bound)[np.size(bound) // 2])
                 rows.append(
                     OpRow(
-                        kernel.name, kernel.path, kernel.kind, count, sum_of(cost.time), sum_of(largest(cost.busy)),
-                        sum_of(cost.limit), names[index], sum_of(cost.flops), sum_of(cost.bytes), phase, label,
+                        kernel.name, within + kernel.path, kernel.kind, count, sum_of(cost.time),
+                        sum_of(largest(cost.busy)), sum_of(cost.limit), names[most], sum_of(cost.flops),
+                        sum_of(cost.bytes), phase, label,
                     )
                 )  # fmt: skip
             gap = weighted(passage.gap, weight, nodes)
             if gap > 0:
-                rows.append(OpRow(f"{block}.gap", block, "gap", 1.0, gap, gap, 0.0, "launch", 0.0, 0.0, phase, label))
+                rows.append(
+                    OpRow(f"{block}.gap", within + block, "gap", 1.0, gap, gap, 0.0, "launch", 0.0, 0.0, phase, label)
+                )
     return tuple(rows)
 
 
