@@ -1,7 +1,7 @@
 """A model source as the user names it → a graph.
 
-Tried in this order: ``file.py:factory`` or ``package.module:factory`` (a PyTorch module), an existing file or folder,
-a bundled name (or the hub id or alias of one), a folder of further configurations, a hub id.
+Tried in this order: ``file.py:factory`` or ``package.module:factory`` (a PyTorch module), an ``.onnx`` file, an existing
+file or folder, a bundled name (or the hub id or alias of one), a folder of further configurations, a hub id.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .hf.config import Config
 
 _FACTORY = re.compile(r"^(?P<place>[^:]+\.py|[A-Za-z_]\w*(?:\.\w+)*):(?P<name>[A-Za-z_]\w*(?:\.\w+)*)$")
-_LATER = {".onnx": "ONNX files", ".gguf": "GGUF files", ".pt2": "exported programs", ".safetensors": "bare safetensors"}
+_LATER = {".gguf": "GGUF files", ".pt2": "exported programs", ".safetensors": "bare safetensors"}
 
 
 @lru_cache(maxsize=64)
@@ -36,7 +36,7 @@ def load_graph(
 
     Args:
         source: see the module docstring.
-        inputs: input shapes of a captured module (``1x3x224x224[:dtype]``).
+        inputs: input shapes of a captured module (``1x3x224x224[:dtype]``) or an ONNX file (``[name=]1x128``).
         dtype, weights, activations, kv: formats that override the configuration's.
         models_dir: folder of configuration files (``name.json``), searched after the bundled names.
         mtp: draft passes of multi-token prediction that a step runs.
@@ -54,8 +54,19 @@ def load_graph(
         if weights or activations or kv or mtp:
             raise Unsupported("a captured module keeps its own formats", hint="use --dtype, or build it quantised")
         return capture(source, inputs, dtype=dtype)
+    if source.endswith(".onnx"):
+        from .onnx_file import load_onnx
+
+        if dtype or weights or activations or kv or mtp:
+            raise Unsupported(
+                "an ONNX file keeps its own formats", hint="convert the file, or export it in that format"
+            )
+        return load_onnx(source, inputs)
     if inputs:
-        raise BadInput("--input is for PyTorch modules", expected="a source of the form file.py:factory")
+        raise BadInput(
+            "--input is for PyTorch modules and ONNX files",
+            expected="a source of the form file.py:factory or model.onnx",
+        )
     from .hf.load import load_hf
 
     found = _configuration(source, models_dir)
