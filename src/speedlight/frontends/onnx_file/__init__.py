@@ -108,12 +108,12 @@ def _graph(model: Model, found: Entries, walk: Walk) -> Graph:
         "family": "onnx", "kind": "module", "unknown_ops": tuple(walk.unknown), "capture": "onnx", "train": False,
         "assumptions": (*model.notes, *walk.notes.items()), "dtype": _dtype(walk), "opset": model.opset,
         "producer": producer, "static": () if found.free else ("batch",),
-        "static_hint": f"give --input with the {'batch' if found.symbol is not None else 'sizes the file fixes'}"
-        " you want, or export the model with a dynamic batch axis",
+        "static_hint": "give --input with the batch you want" if found.symbol is not None
+        else "the file fixes it: export the model again with a dynamic batch axis",
         "inputs": tuple((e.name, tuple(at(s, found.batch) for s in e.shape)) for e in found.inputs),
     }  # fmt: skip
     flat = assemble(model.path.stem, walk, walk.outputs, set(paths) - inner, {"batch": found.batch}, attrs)
-    return check(_counted(fold(check(flat))))
+    return check(_counted(fold(flat)))
 
 
 def _dtype(walk: Walk) -> str:

@@ -43,6 +43,7 @@ class Held:
         constant: the same whatever the inputs are.
         part: what tells a part of its home from others; ``touched`` are then its elements.
         stored: the quantised tensor it is the dequantised form of, while no op had to write that form.
+        by: the DequantizeLinear that would write it then.
         items: the tensors of a sequence.
     """
 
@@ -55,6 +56,7 @@ class Held:
     constant: bool = False
     part: tuple[Any, ...] = ()
     stored: Held | None = None
+    by: Any = None
     items: list[Held] | None = None
 
     @property
@@ -83,6 +85,12 @@ class Memory:
             )  # fmt: skip
         return home.index
 
+    def learned(self, index: int) -> None:
+        """A constant turns out to be trained numbers."""
+        tensor = self.tensors[index]
+        if tensor.cls == "constant" and tensor.dtype in FLOATING:
+            tensor.cls, tensor.needs_grad = "weight", True
+
     def _free(self, home: Home) -> str:
         name, number = (f"input.{home.name}" if home.cls == "input" else home.name), 1
         free = name
@@ -93,9 +101,22 @@ class Memory:
         return free
 
 
-def class_of(dtype: str) -> str:
-    """What a stored tensor is, by its format: trained numbers are floating or quantised, the rest are indices and masks."""
-    return "weight" if dtype in FLOATING or dtype in QUANTIZED else "constant"
+# Kinds of ops whose floating constants are trained numbers, whatever they are called.
+LEARNED_BY = frozenset({"matmul", "conv", "norm", "embedding", "scan", "moe", "attention"})
+
+
+def class_of(dtype: str, name: str, shape: tuple[int, ...]) -> str:
+    """Whether a stored tensor is a weight or a constant (indices, masks, rotary tables).
+
+    Files do not say. Trained numbers are floating or quantised; floating tables that an exporter computed have names it
+    made up (``onnx::Mul_12``, ``val_221``, ``/Constant_output_0``), while parameters keep theirs or are vectors. What a
+    product or a norm reads becomes a weight then (:data:`LEARNED_BY`).
+    """
+    if dtype in QUANTIZED and dtype not in FLOATING:
+        return "weight"
+    named = ("." in name or "/" in name) and not name.startswith(("/", "onnx::"))
+    vector = sum(d != 1 for d in shape) < 2
+    return "weight" if dtype in FLOATING and (named or vector) else "constant"
 
 
 def is_number(home: Home) -> bool:

@@ -253,7 +253,8 @@ class Node:
         if held.stored is None:
             made.home = self.settle(held)
         else:
-            made.home, made.stored = held.home, dataclasses.replace(held.stored, shape=tuple(shape))
+            made.home, made.by = held.home, held.by
+            made.stored = dataclasses.replace(held.stored, shape=tuple(shape))
         self.frame.set(name, made)
 
     def part_of(self, shape: Sequence[Size], part: tuple[Any, ...], index: int = 0) -> None:

@@ -100,7 +100,7 @@ def dequantize_linear(node: Node) -> None:
     node.settle(x)
     dtype = node.tensor_type("output_dtype", node.dtype(1) if node.dtype(1) in FLOATING else "fp32")
     name = node.proto.output[0]
-    node.frame.set(name, Held(name, dtype, node.shape(0), constant=x.constant, stored=x))
+    node.frame.set(name, Held(name, dtype, node.shape(0), constant=x.constant, stored=x, by=node.proto))
 
 
 def dynamic_quantize(node: Node) -> None:

@@ -12,4 +12,8 @@ from .reducing import REDUCING
 
 RULES: dict[tuple[str, str], Rule] = {**ELEMENTWISE, **MOVING, **REDUCING, **PRODUCTS, **QUANTIZING, **CONTRIB}
 
-__all__ = ["DRAWS", "RULES"]
+# Never taken as done at load time: random numbers, and products, which stand in the file although their sides are constant
+# (position tables through a projection): whether a runtime computes them once is for its stack to say.
+COMPUTED = DRAWS | {name for _, name in PRODUCTS}
+
+__all__ = ["COMPUTED", "RULES"]

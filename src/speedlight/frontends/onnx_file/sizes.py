@@ -163,7 +163,7 @@ def sign(value: Size) -> int:
         Varies: where it depends on the batch.
     """
     if not isinstance(value, Poly):
-        return (value > 0) - (value < 0)
+        return int(value > 0) - int(value < 0)
     shifted: Size = 0  # in t = batch − LEAST, whose coefficients show the sign for t ≥ 0
     power: Size = 1
     for c in value.coefs:

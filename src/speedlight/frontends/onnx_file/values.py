@@ -62,7 +62,7 @@ def sizes_in(found: Array) -> list[Size]:
     for item in found.ravel().tolist():
         if isinstance(item, Poly):
             result.append(item)
-        elif isinstance(item, (int, float)) and math.isfinite(item) and item == int(item) and abs(item) < 2**62:
+        elif isinstance(item, (int, float)) and math.isfinite(item) and item == int(item) and abs(item) <= 2**63:
             result.append(int(item))
         else:
             raise Unsized(f"a size is {item!r}")
@@ -342,9 +342,7 @@ def fold(node: Node) -> list[Array] | None:
             return None
         with np.errstate(all="ignore"):
             found = function(node, args)
-    except Unsized:
-        return None
-    except (IndexError, ValueError, TypeError, OverflowError, ZeroDivisionError, np.exceptions.AxisError) as error:
-        raise Unsized(f"{node.op} of these values fails: {error}") from None
-    results = found if isinstance(found, list) else [found]
-    return [tidy(np.asarray(r)) for r in results] if all(r.size <= MOST for r in results) else None
+    except (Unsized, IndexError, ValueError, TypeError, OverflowError, ZeroDivisionError, np.exceptions.AxisError):
+        return None  # the operator's own rule says what does not fit
+    results = [np.asarray(r) for r in (found if isinstance(found, list) else [found])]
+    return [tidy(r) for r in results] if all(r.size <= MOST for r in results) else None

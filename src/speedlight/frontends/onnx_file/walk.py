@@ -20,17 +20,17 @@ from ...graph.builder import BlockBuilder
 from ..torch_export.calls import Facts, Touch, View
 from ..torch_export.recorded import Logical, Recorded, Use
 from . import control, quantized
-from .held import Held, Home, Memory, class_of, is_number
+from .held import LEARNED_BY, Held, Home, Memory, class_of, is_number
 from .node import Node
 from .paths import path_of
 from .reading import STANDARD, Model
-from .rules import DRAWS, RULES
+from .rules import COMPUTED, RULES
 from .sizes import FREE, Poly, Size, product, to_expr
 from .types import format_of
 from .values import MOST, Unsized, fold
 from .wire import MAX_DEPTH, MAX_NODES, SIZE_MARK
 
-MAX_STEPS = 4 * MAX_NODES  # nodes walked with functions and inner graphs spelled out
+MAX_STEPS = MAX_NODES + 5000  # nodes walked, with functions and inner graphs spelled out
 
 
 @dataclass
@@ -180,7 +180,7 @@ class Walk:
         if rule is None:
             raise Unsized(f"nothing is known of {node.op}")
         given = [h for h in node.inputs if h is not None]
-        node.muted = bool(given) and all(h.constant for h in given) and node.op not in DRAWS
+        node.muted = bool(given) and all(h.constant for h in given) and node.op not in COMPUTED
         quantized.plan(node)
         rule(node)
         made = [n for n in node.proto.output if n in node.frame.names]
@@ -243,7 +243,7 @@ class Walk:
         """An initialiser, or a tensor that stands in an attribute."""
         dtype = format_of(tensor.data_type, f"the tensor {name[:80]!r}")
         shape = tuple(int(d) for d in tensor.dims)
-        home = Home(name, product(shape), dtype, class_of(dtype))
+        home = Home(name, product(shape), dtype, class_of(dtype, name, shape))
         return Held(name, dtype, shape, home, proto=tensor, constant=True)
 
     def value_of(self, held: Held, force: bool = False) -> np.ndarray | None:
@@ -276,9 +276,8 @@ class Walk:
         if held.constant:
             home.cls = "weight"  # done when the model is loaded
         held.home = home
-        proto = frame.readers.get(held.name, [None])[0]
-        node = Node(self, frame, proto, [held.stored]) if proto is not None else None
-        if not held.constant and node is not None:
+        if not held.constant:
+            node = Node(self, frame, held.by, [held.stored])
             out = node.view_of(dataclasses.replace(held, stored=None))
             work = BlockBuilder.element_work("quantize", out.elements)
             self.record(node, Facts("quantize", "dequantize", work, reads=(node.view_of(held.stored),), writes=(out,)))
@@ -287,8 +286,9 @@ class Walk:
 
     def record(self, node: Node, facts: Facts) -> None:
         reads, writes = self._uses(list(facts.reads or ())), self._uses(list(facts.writes or ()))
-        if not facts.known:
-            self.unknown.setdefault(f"{node.domain}::{node.op}" if node.domain else node.op, None)
+        if facts.kind in LEARNED_BY:
+            for use in reads:
+                self.logicals.learned(use.tensor)
         if node.frame.repeat != 1:
             facts = dataclasses.replace(facts, attrs={**facts.attrs, "repeat": node.frame.repeat})
         weights = [
