@@ -60,7 +60,7 @@ def check_sizes(workload: Workload, graph: Graph) -> None:
         if wanted is not None and np.any(np.asarray(wanted) != graph.symbols.get(name)):
             raise BadInput(
                 f"the capture of {graph.name} holds at {name} = {graph.symbols.get(name)} only",
-                hint=f"give --input with the {name} you want",
+                hint=graph.attrs.get("static_hint", f"give --input with the {name} you want"),
             )
 
 
