@@ -57,13 +57,50 @@ class _Placed(TorchDispatchMode):  # type: ignore[misc]
     """Puts numbers that the module's code makes on the CPU beside the rest, and looks at the sizes that come out."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*tree_map(_to_meta, args), **tree_map(_to_meta, kwargs or {}))
+        out = _known(func, args)
+        if out is None:
+            out = func(*tree_map(_to_meta, args), **tree_map(_to_meta, kwargs or {}))
         for tensor in out if isinstance(out, (list, tuple)) else (out,):
             if isinstance(tensor, torch.Tensor):
                 for size in tensor.shape:
                     if size > LARGEST_SIZE and size % PROBE:
                         raise NotSymbolic(f"a size of {func} is no multiple of the batch")
         return out
+
+
+_SAME_DTYPE = frozenset({
+    "add", "sub", "mul", "div", "relu", "gelu", "silu", "sigmoid", "hardswish", "hardsigmoid", "tanh", "leaky_relu",
+    "hardtanh", "clamp", "elu", "mish", "exp", "sqrt", "rsqrt", "neg",
+})  # fmt: skip
+_BATCH_NORMS = frozenset({"native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training"})
+
+
+def _known(func: Any, args: Sequence[Any]) -> Any:
+    """Results that need no kernel to be known, for most meta kernels are Python and slow; None for all others."""
+    if not args or not isinstance(args[0], torch.Tensor):
+        return None
+    first, name = args[0], func._schema.name.partition("::")[2]
+    if func._schema.is_mutable:
+        written = [a for a in func._schema.arguments if a.alias_info is not None and a.alias_info.is_write]
+        itself = len(written) == 1 and written[0] is func._schema.arguments[0] and torch.Tag.inplace_view not in func.tags
+        return first if itself and len(func._schema.returns) == 1 else None
+    if name in _BATCH_NORMS and first.device.type == "meta" and not (name != _NO_TRAINING and args[5]):
+        nothing = first.new_empty(0)
+        return torch.empty_like(first), nothing, first.new_empty(0)
+    if name in _SAME_DTYPE and first.device.type == "meta" and first.is_floating_point():
+        others = [a for a in args[1:] if isinstance(a, torch.Tensor)]
+        if all(a.dtype == first.dtype and _within(a.shape, first.shape) for a in others):
+            return torch.empty_like(first)
+    return None
+
+
+_NO_TRAINING = "_native_batch_norm_legit_no_training"
+
+
+def _within(shape: Sequence[int], whole: Sequence[int]) -> bool:
+    """Broadcasts to ``whole`` without growing it."""
+    pairs = zip(reversed(shape), reversed(whole), strict=False)
+    return len(shape) <= len(whole) and all(a in (1, b) for a, b in pairs)
 
 
 def _to_meta(value: Any) -> Any:

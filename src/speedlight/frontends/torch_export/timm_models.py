@@ -128,8 +128,9 @@ def capture_timm(variant: Variant, *, train: bool = False) -> Graph:
     errors: list[Exception] = []
     for way in ways:
         try:
-            module = _built(way, variant.name)
-            graph = capture(module, [shape], train=train, quick=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                graph = capture(way, [shape], train=train, quick=True)
         except (BadInput, TypeError) as error:
             errors.append(error)
             continue
@@ -140,14 +141,6 @@ def capture_timm(variant: Variant, *, train: bool = False) -> Graph:
         expected="a size the model takes",
         hint=f"timm's own size is {'x'.join(map(str, (1, *default)))}",
     )
-
-
-def _built(factory: Any, name: str) -> Any:
-    from .source import build
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return build(factory, name)
 
 
 def _attrs(graph: Graph, variant: Variant) -> dict[str, Any]:
