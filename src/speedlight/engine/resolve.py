@@ -15,13 +15,15 @@ from .._foundation.errors import BadInput, Unsupported
 from .._foundation.provenance import Assumption, Fact
 from ..frontends.source import load_graph
 from ..graph.ir import Graph
+from ..graph.rewrite import rewrite
 from ..hardware.catalogue import load_machine
 from ..hardware.machine import Domain, Machine
 from ..lowering.kernels import Program as LoweredProgram
 from ..lowering.ledger import LedgerPlan
 from ..lowering.lower import lower
+from ..lowering.prepare import as_written, expanded
 from ..placement.place import place, world
-from ..scenario.scenario import Parallel, Program, Scenario
+from ..scenario.scenario import Parallel, Program, Rewrite, Scenario
 from ..stacks.stack import Stack, load_stack
 
 
@@ -57,8 +59,6 @@ def resolve(scenario: Scenario) -> Resolved:
             f"the technique {scenario.techniques[0].name!r} is not known", expected="no --technique in this version"
         )
     program = scenario.program
-    if program.model.rewrites:
-        raise Unsupported(f"the graph rewrite {program.model.rewrites[0].name!r} is not known")
     graph = model_graph(program)
     machine = load_machine(scenario.machine, scenario.machines_dir)
     assumptions: list[Assumption] = []
@@ -72,14 +72,26 @@ def resolve(scenario: Scenario) -> Resolved:
         assumptions.append(Assumption("stack", name, "assumed", "default for this model, machine and phase"))
     stack = load_stack(name)
     if machine.kind == "cpu":
-        stack = without_device_runtime(stack)
+        stack = without_device_runtime(stack.on_cpu or stack)
+    graph = as_written(graph, stack, program.model.autocast)
     return Resolved(scenario, graph, machine, stack, tuple(assumptions))
 
 
 def model_graph(program: Program) -> Graph:
     """The forward graph of a program's model in its formats."""
     ref = program.model
-    return load_graph(ref.source, ref.inputs, ref.dtype, ref.weights, ref.activations, ref.kv, ref.models_dir, ref.mtp)
+    graph = load_graph(
+        ref.source, ref.inputs, ref.dtype, ref.weights, ref.activations, ref.kv, ref.models_dir, ref.mtp, ref.layout
+    )
+    return _rewritten(graph, ref.rewrites) if ref.rewrites else graph
+
+
+@lru_cache(maxsize=64)
+def _rewritten(graph: Graph, rewrites: tuple[Rewrite, ...]) -> Graph:
+    """The graph after the rewrites its reference names, in order."""
+    for each in rewrites:
+        graph = rewrite(graph, each.name, each.parameters)
+    return graph
 
 
 def default_stack(graph: Graph, machine: Machine, phase: str) -> str:
@@ -159,7 +171,7 @@ def plan(graph: Graph, stack: Stack, training: tuple[str, str] | None) -> Plan:
     The placed graph is the same for every degree: messages are ops whose count is 0 where their axis is 1.
     """
     complete = graph if training is None else _training_graph(graph, *training)
-    placed = place(complete, Parallel())[0].graph
+    placed = expanded(place(complete, Parallel())[0].graph, stack)
     return Plan(placed, lower(placed, stack), LedgerPlan(placed))
 
 

@@ -17,10 +17,9 @@ from typing import Any
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map
 
 from ..._foundation.expr import Expr, const, sym
-from .arguments import Argument, Trace, declare_rest, lead
+from .arguments import LAST, Argument, Trace, declare_rest, lead
 from .dispatched import recorded_call
 from .logical import Logicals
 from .recorder import Recorder
@@ -59,7 +58,7 @@ class _Placed(TorchDispatchMode):  # type: ignore[misc]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = _known(func, args)
         if out is None:
-            out = func(*tree_map(_to_meta, args), **tree_map(_to_meta, kwargs or {}))
+            out = func(*map(_to_meta, args), **{name: _to_meta(value) for name, value in (kwargs or {}).items()})
         for tensor in out if isinstance(out, (list, tuple)) else (out,):
             if isinstance(tensor, torch.Tensor):
                 for size in tensor.shape:
@@ -89,7 +88,7 @@ def _known(func: Any, args: Sequence[Any]) -> Any:
         return torch.empty_like(first), nothing, first.new_empty(0)
     if name in _SAME_DTYPE and first.device.type == "meta" and first.is_floating_point():
         others = [a for a in args[1:] if isinstance(a, torch.Tensor)]
-        if all(a.dtype == first.dtype and _within(a.shape, first.shape) for a in others):
+        if all(a.dtype == first.dtype and _follows(a, first) for a in others):
             return torch.empty_like(first)
     return None
 
@@ -97,16 +96,15 @@ def _known(func: Any, args: Sequence[Any]) -> Any:
 _NO_TRAINING = "_native_batch_norm_legit_no_training"
 
 
-def _within(shape: Sequence[int], whole: Sequence[int]) -> bool:
-    """Broadcasts to ``whole`` without growing it."""
-    pairs = zip(reversed(shape), reversed(whole), strict=False)
-    return len(shape) <= len(whole) and all(a in (1, b) for a, b in pairs)
+def _follows(other: torch.Tensor, first: torch.Tensor) -> bool:
+    """It is of the same shape and lies in the same way, or is a number, so that the result is like the first."""
+    return other.dim() == 0 or (other.shape == first.shape and other.stride() == first.stride())
 
 
 def _to_meta(value: Any) -> Any:
     if isinstance(value, torch.Tensor) and value.device.type != "meta":
         return torch.empty_strided(value.size(), value.stride(), dtype=value.dtype, device=_META)
-    return value
+    return type(value)(map(_to_meta, value)) if type(value) in (list, tuple) else value
 
 
 def probed(module: nn.Module, arguments: Sequence[Argument]) -> Trace:
@@ -118,10 +116,7 @@ def probed(module: nn.Module, arguments: Sequence[Argument]) -> Trace:
     """
     first = lead(arguments)
     with _weights_on_meta(module):
-        inputs = [
-            torch.empty((PROBE, *a.shape[1:]) if a.shape[0] == first else a.shape, dtype=a.dtype, device=_META)
-            for a in arguments
-        ]
+        inputs = [_input(a, (PROBE, *a.shape[1:]) if a.shape[0] == first else a.shape) for a in arguments]
         recorder = Recorder(Logicals(_ProbeSizes()))
         for tensor, argument in zip(inputs, arguments, strict=True):
             recorder.logicals.declare(tensor, argument.name, "input")
@@ -129,6 +124,14 @@ def probed(module: nn.Module, arguments: Sequence[Argument]) -> Trace:
         with _Placed(), _laid_out_attention():
             outputs = recorded_call(module, arguments, inputs, recorder)
     return Trace(recorder, outputs, "probe", False)
+
+
+def _input(argument: Argument, shape: tuple[int, ...]) -> torch.Tensor:
+    layout = LAST.get(len(shape)) if argument.channels_last else None
+    made: torch.Tensor = torch.empty(
+        shape, dtype=argument.dtype, device=_META, memory_format=layout or torch.contiguous_format
+    )
+    return made
 
 
 @contextmanager

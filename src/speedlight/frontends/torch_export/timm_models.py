@@ -104,7 +104,7 @@ def resolve(name: str) -> str:
     return current.partition(".")[0]
 
 
-def capture_timm(variant: Variant, *, train: bool = False) -> Graph:
+def capture_timm(variant: Variant, *, train: bool = False, channels_last: bool = False) -> Graph:
     """The graph of a timm model.
 
     Models whose weights depend on the image size take ``img_size``; others refuse it and take any size.
@@ -130,7 +130,7 @@ def capture_timm(variant: Variant, *, train: bool = False) -> Graph:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                graph = capture(way, [shape], train=train, quick=True)
+                graph = capture(way, [shape], train=train, channels_last=channels_last, quick=True)
         except (BadInput, TypeError) as error:
             errors.append(error)
             continue
