@@ -1,7 +1,8 @@
 """A model source as the user names it → a graph.
 
 Tried in this order: ``file.py:factory`` or ``package.module:factory`` (a PyTorch module), an existing file or folder,
-a bundled name (or the hub id or alias of one), a folder of further configurations, a hub id.
+one of timm's image models by timm's name, a bundled name (or the hub id or alias of one), a folder of further
+configurations, a hub id.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from .hf.config import Config
 
 _FACTORY = re.compile(r"^(?P<place>[^:]+\.py|[A-Za-z_]\w*(?:\.\w+)*):(?P<name>[A-Za-z_]\w*(?:\.\w+)*)$")
+_IMAGE_MODEL = re.compile(r"^(timm/)?[a-z0-9_]+(\.[a-z0-9_]+)?$")
 _LATER = {".onnx": "ONNX files", ".gguf": "GGUF files", ".pt2": "exported programs", ".safetensors": "bare safetensors"}
 
 
@@ -56,6 +58,11 @@ def load_graph(
         if weights or activations or kv or mtp:
             raise Unsupported("a captured module keeps its own formats", hint="use --dtype, or build it quantised")
         return capture(source, inputs, dtype=dtype, channels_last=layout == "channels_last")
+    image = _image_model(source, inputs, dtype, layout)
+    if image is not None:
+        if weights or activations or kv or mtp:
+            raise Unsupported("an image model keeps its own formats", hint="use --dtype")
+        return image
     if layout is not None:
         raise BadInput("--layout is for PyTorch modules", expected="a source of the form file.py:factory")
     if inputs:
@@ -65,6 +72,15 @@ def load_graph(
     found = _configuration(source, models_dir)
     graph = load_hf(found, dtype, weights, activations, kv, mtp)[2]
     return graph.replace(name=_label(str(found if isinstance(found, Path) else found.where)))
+
+
+def _image_model(source: str, inputs: tuple[str, ...], dtype: str | None, layout: str | None) -> Graph | None:
+    """timm's models, spelled as timm spells them; a file or folder of that name comes first."""
+    if Path(source).exists() or not _IMAGE_MODEL.match(source):
+        return None
+    from .image_model import image_graph
+
+    return image_graph(source, inputs, dtype, layout)
 
 
 def _label(where: str) -> str:

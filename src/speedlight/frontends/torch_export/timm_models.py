@@ -143,12 +143,18 @@ def capture_timm(variant: Variant, *, train: bool = False, channels_last: bool =
     )
 
 
-def _attrs(graph: Graph, variant: Variant) -> dict[str, Any]:
+def module_of(name: str) -> str:
+    """timm's Python module that defines a model."""
+    timm()
     from timm.models import _registry
 
+    return str(_registry._model_to_module.get(name, ""))
+
+
+def _attrs(graph: Graph, variant: Variant) -> dict[str, Any]:
     return {
         **graph.attrs,
         "source": f"timm {timm().__version__}",
-        "defined_in": _registry._model_to_module.get(variant.name, ""),
+        "defined_in": module_of(variant.name),
         "classes": variant.classes,
     }
