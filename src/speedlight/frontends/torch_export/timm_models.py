@@ -123,6 +123,7 @@ def capture_timm(variant: Variant, *, train: bool = False, channels_last: bool =
     def sized() -> Any:
         return create(variant.name, num_classes=variant.classes, img_size=variant.size[1:])
 
+    plain.__name__ = sized.__name__ = variant.name  # what messages call it
     shape = "x".join(map(str, (1, *variant.size)))
     ways = (plain,) if variant.size == default else (sized, plain)
     errors: list[Exception] = []

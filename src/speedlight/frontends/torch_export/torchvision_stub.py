@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -90,7 +90,7 @@ class _Name(type):
 class _Stub(ModuleType):
     """A module in which every name is an empty class of its own."""
 
-    __path__: Sequence[str] = ()
+    __path__: list[str] = []  # noqa: RUF012  Python asks for it by this name
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
