@@ -47,7 +47,7 @@ class ImageModel:
 
 
 @lru_cache(maxsize=1)
-def archive() -> Archive:
+def shipped() -> Archive:
     """The carried graphs.
 
     Raises:
@@ -58,7 +58,7 @@ def archive() -> Archive:
 
 def version() -> str:
     """The timm version whose models are carried."""
-    return str(archive().facts["timm"])
+    return str(shipped().facts["timm"])
 
 
 def names() -> list[str]:
@@ -67,7 +67,7 @@ def names() -> list[str]:
 
 
 def _models() -> Mapping[str, Any]:
-    found: Mapping[str, Any] = archive().facts["models"]
+    found: Mapping[str, Any] = shipped().facts["models"]
     return found
 
 
@@ -79,7 +79,7 @@ def find(source: str) -> ImageModel | None:
     """
     name, _, tag = source.removeprefix("timm/").partition(".")
     if name not in _models():
-        current = archive().facts["renamed"].get(name)
+        current = shipped().facts["renamed"].get(name)
         if not current:
             return None
         name, _, new_tag = str(current).partition(".")
@@ -104,9 +104,9 @@ def carried_graph(name: str, size: Sequence[int], classes: int, layout: str | No
         BadFile: where the file is damaged.
     """
     wanted = key(name, size, classes, layout)
-    if wanted not in archive().keys:
+    if wanted not in shipped().keys:
         return None
-    return from_plain(archive().read(wanted))
+    return from_plain(shipped().read(wanted))
 
 
-__all__ = ["ImageModel", "archive", "carried_graph", "find", "key", "names", "version"]
+__all__ = ["ImageModel", "carried_graph", "find", "key", "names", "shipped", "version"]
