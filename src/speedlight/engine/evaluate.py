@@ -97,11 +97,12 @@ def evaluate_step(
             moved = moved + cost.bytes * times
             if not kernel.attrs.get("recompute"):  # such FLOPs count for HFU, not for MFU
                 flops, dense = flops + cost.flops * times, dense + cost.dense * times
-            line.append((cost.time * numbers.count, issue * numbers.launches * numbers.count))
+            each = issue if kernel.host_s is None or not issue else kernel.host_s
+            line.append((cost.time * numbers.count, each * numbers.launches * numbers.count))
             priced.append(PricedKernel(kernel, cost, times))
         laid.append((instances, line))
         rows.append((block.name, block.phase, tuple(priced)))
-    timeline = serial(laid, stack.host.step_s)
+    timeline = serial(laid, stack.host.step_s, inline=stack.host.inline)
     return StepResult(step, timeline.time, largest(least), least, flops, dense, moved, tuple(rows), timeline, ledger)
 
 
