@@ -84,7 +84,9 @@ def _known(func: Any, args: Sequence[Any]) -> Any:
         return None
     if func._schema.is_mutable:
         written = [a for a in func._schema.arguments if a.alias_info is not None and a.alias_info.is_write]
-        itself = len(written) == 1 and written[0] is func._schema.arguments[0] and torch.Tag.inplace_view not in func.tags
+        itself = (
+            len(written) == 1 and written[0] is func._schema.arguments[0] and torch.Tag.inplace_view not in func.tags
+        )
         return first if itself and len(func._schema.returns) == 1 else None
     if name in _BATCH_NORMS and not (name != _NO_TRAINING and args[5]):
         nothing = first.new_empty(0)
