@@ -11,15 +11,17 @@ from types import MappingProxyType
 import numpy as np
 
 from .._foundation.arrays import Value
-from .._foundation.errors import BadInput, Unsupported
+from .._foundation.errors import BadInput, UnknownName, Unsupported
 from .._foundation.provenance import Assumption, Fact
 from ..frontends.source import load_graph
 from ..graph.ir import Graph
+from ..graph.rewrites import REWRITES
 from ..hardware.catalogue import load_machine
 from ..hardware.machine import Domain, Machine
 from ..lowering.kernels import Program as LoweredProgram
 from ..lowering.ledger import LedgerPlan
 from ..lowering.lower import lower
+from ..lowering.unfold import unfold
 from ..placement.place import place, world
 from ..scenario.scenario import Parallel, Program, Scenario
 from ..stacks.stack import Stack, load_stack
@@ -57,14 +59,14 @@ def resolve(scenario: Scenario) -> Resolved:
             f"the technique {scenario.techniques[0].name!r} is not known", expected="no --technique in this version"
         )
     program = scenario.program
-    if program.model.rewrites:
-        raise Unsupported(f"the graph rewrite {program.model.rewrites[0].name!r} is not known")
     graph = model_graph(program)
+    for rewrite in program.model.rewrites:
+        graph = rewritten(graph, rewrite.name)
     machine = load_machine(scenario.machine, scenario.machines_dir)
     assumptions: list[Assumption] = []
     if scenario.overrides:
         machine = machine.with_values(scenario.overrides, grade="assumed")
-    machine, said = _with_fabric(machine, program.parallel)
+    machine, said = with_fabric(machine, program.parallel)
     assumptions += said
     name = program.stack
     if name is None:
@@ -102,7 +104,7 @@ def without_device_runtime(stack: Stack) -> Stack:
     return dataclasses.replace(stack, reserve=reserve, assumptions=kept)
 
 
-def _with_fabric(machine: Machine, parallel: Parallel) -> tuple[Machine, list[Assumption]]:
+def with_fabric(machine: Machine, parallel: Parallel) -> tuple[Machine, list[Assumption]]:
     """Room for the mesh: a lone device is taken to sit in a box of its kind, joined by its own fastest link.
 
     Raises:
@@ -158,9 +160,20 @@ def plan(graph: Graph, stack: Stack, training: tuple[str, str] | None) -> Plan:
 
     The placed graph is the same for every degree: messages are ops whose count is 0 where their axis is 1.
     """
-    complete = graph if training is None else _training_graph(graph, *training)
+    written = unfold(graph, stack, training is not None)
+    complete = written if training is None else _training_graph(written, *training)
     placed = place(complete, Parallel())[0].graph
     return Plan(placed, lower(placed, stack), LedgerPlan(placed))
+
+
+@lru_cache(maxsize=64)
+def rewritten(graph: Graph, name: str) -> Graph:
+    """The graph after a named rewrite; the same object each time, since plans are remembered by it."""
+    try:
+        rewrite = REWRITES.get(name)
+    except UnknownName:
+        raise Unsupported(f"the graph rewrite {name!r} is not known", expected="one of " + ", ".join(REWRITES)) from None
+    return rewrite(graph)
 
 
 def _training_graph(graph: Graph, optimizer: str, recompute: str) -> Graph:

@@ -24,6 +24,7 @@ class Access:
         size: bytes of the whole tensor, which decides whether a cache could hold it.
         write: written rather than read.
         granule: contiguous bytes of a random access, or None when streamed.
+        format: number format it is stored in.
     """
 
     tensor: str
@@ -32,6 +33,7 @@ class Access:
     size: Expr
     write: bool = False
     granule: Expr | None = None
+    format: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,7 +241,7 @@ def _touch(
         moved = accesses[key].bytes + moved
     # KV caches and states are read per step through their operands; weights by their own size.
     size = tensor.kept_bytes if tensor.persistent else tensor.bytes
-    accesses[key] = Access(operand.tensor, tensor.cls, moved, size, write, granule)
+    accesses[key] = Access(operand.tensor, tensor.cls, moved, size, write, granule, tensor.dtype)
 
 
 def _work(group: Sequence[Op], variant: KernelVariant) -> tuple[KernelWork, ...]:

@@ -43,6 +43,48 @@ class FuseRule:
 
 
 @dataclass(frozen=True, slots=True)
+class UnfoldStep:
+    """One call of a function written out (see :class:`Unfold`).
+
+    Attributes:
+        fn: the function called; ``=`` for the op itself.
+        out: name of its result inside the rule.
+        of: what it reads: results of earlier steps, ``x`` (the op's first operand), or ``q``, ``k``, ``v`` of an attention.
+        train: called in training only (dropout).
+    """
+
+    fn: str
+    out: str
+    of: tuple[str, ...]
+    train: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unfold:
+    """A logical op that the stack runs as several calls; the last step's result is the op's.
+
+    Attributes:
+        fn: the function it applies to.
+        families: model families whose code is written so; empty for all.
+        names: endings of op names (``self_attn.o_proj``); empty for all.
+        steps: see :class:`UnfoldStep`.
+    """
+
+    fn: str
+    families: tuple[str, ...]
+    names: tuple[str, ...]
+    steps: tuple[UnfoldStep, ...]
+    source: str = ""
+
+    def applies(self, fn: str, name: str, family: str) -> bool:
+        return (
+            fn == self.fn
+            and (not self.families or family in self.families)
+            and (not self.names or any(name.endswith(n) for n in self.names))
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class KernelVariant:
     """How a stack runs one function.
 
@@ -102,6 +144,9 @@ class Stack:
 
     ``library`` names the framework whose measured kernels it runs, by number format as measurements call it ("" for any), by
     cost family (``mla_decode``), or by both (``moe/fp8``); the most particular entry counts.
+
+    ``unfold`` and ``merged_families`` (whose query, key and value projections are one product) say how the stack's models are
+    *written*; they change the graph before it is differentiated, so that the backward pass is that of the code.
     """
 
     name: str
@@ -111,6 +156,8 @@ class Stack:
     merge_linears: bool = False
     fuse_all: bool = False
     fuse: tuple[FuseRule, ...] = ()
+    unfold: tuple[Unfold, ...] = ()
+    merged_families: tuple[str, ...] = ()
     variants: tuple[KernelVariant, ...] = ()
     host: Host = Host()
     reserve: Reserve = Reserve()
@@ -141,6 +188,21 @@ class _FuseFile(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     pattern: list[str]
     parallel: bool = False
+
+
+class _StepFile(msgspec.Struct, forbid_unknown_fields=True):
+    fn: str
+    out: str
+    of: list[str]
+    train: bool = False
+
+
+class _UnfoldFile(msgspec.Struct, forbid_unknown_fields=True):
+    fn: str
+    steps: list[_StepFile]
+    families: list[str] = []
+    names: list[str] = []
+    source: str = ""
 
 
 class _VariantFile(msgspec.Struct, forbid_unknown_fields=True):
@@ -179,6 +241,8 @@ class StackFile(msgspec.Struct, forbid_unknown_fields=True):
     device_latency: bool = True
     library: dict[str, str] = {}
     fuse: list[_FuseFile] = []
+    unfold: list[_UnfoldFile] = []
+    merged_families: list[str] = []
     variants: list[_VariantFile] = []
     host: _HostFile = msgspec.field(default_factory=_HostFile)
     reserve: _ReserveFile = msgspec.field(default_factory=_ReserveFile)
@@ -222,10 +286,31 @@ def parse_stack(data: Any, where: str) -> Stack:
     return Stack(
         name=spec.name, version=spec.version, date=spec.date, description=spec.description,
         merge_linears=spec.merge_linears, fuse_all=spec.fuse_all,
-        fuse=tuple(FuseRule(f.name, tuple(f.pattern), f.parallel) for f in spec.fuse), variants=variants, host=host,
+        fuse=tuple(FuseRule(f.name, tuple(f.pattern), f.parallel) for f in spec.fuse),
+        unfold=tuple(_unfold(u, where) for u in spec.unfold), merged_families=tuple(spec.merged_families),
+        variants=variants, host=host,
         reserve=reserve, device_latency=spec.device_latency, library=MappingProxyType(spec.library), assumptions=tuple(notes),
         attrs=MappingProxyType(spec.attrs),
     )  # fmt: skip
+
+
+def _unfold(rule: _UnfoldFile, where: str) -> Unfold:
+    """A rule whose steps read what exists by then, each result once."""
+    known = {"x", "q", "k", "v"}
+    if not rule.steps:
+        raise BadFile(f"{where}: unfold of {rule.fn} has no steps", expected="at least one")
+    for step in rule.steps:
+        missing = [name for name in step.of if name not in known]
+        if missing or step.out in known:
+            raise BadFile(
+                f"{where}: unfold of {rule.fn}, step {step.out}: {missing[0] if missing else step.out!r}",
+                expected="reads of earlier steps' results, and a new name for its own",
+            )
+        known.add(step.out)
+    if rule.steps[-1].train and len(rule.steps[-1].of) != 1:
+        raise BadFile(f"{where}: unfold of {rule.fn} ends in training only", expected="one input to end in otherwise")
+    steps = tuple(UnfoldStep(s.fn, s.out, tuple(s.of), s.train) for s in rule.steps)
+    return Unfold(rule.fn, tuple(rule.families), tuple(rule.names), steps, rule.source)
 
 
 @lru_cache(maxsize=1)

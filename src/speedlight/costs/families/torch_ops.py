@@ -15,7 +15,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..._foundation.arrays import Value, maximum
+from ..._foundation.arrays import Value, maximum, where
 from ..._foundation.errors import BadInput
 from ...hardware.machine import Machine, OperatingPoint
 from ..calibration.blocks import Axis, Block
@@ -138,7 +138,8 @@ def _finish(  # what the three kinds of operation share
     joules = JOULES_PER_FLOP * 2.0 ** ((JOULES_YEAR - (machine.release_year or JOULES_YEAR)) / JOULES_HALVE)
     if product_peak.unit == "matmul":
         joules = joules * MATRIX_SAVING
-    watts = (machine.tdp_w or 300.0) * (1.0 - IDLE)
+    limit_w = 300.0 if machine.tdp_w is None else where(machine.tdp_w > 0, machine.tdp_w, 300.0)
+    watts = limit_w * (1.0 - IDLE)
     cold = moved * (1.0 - np.minimum(1.0, capacity / maximum(moved, 1.0)))
     host_age = HOST_YEAR - (machine.release_year or HOST_YEAR)
     terms = {
@@ -148,7 +149,7 @@ def _finish(  # what the three kinds of operation share
         "vector": vector / ordinary,
         "transform": transformed / bandwidth,
         "power": padded * joules / watts,
-        "launch": machine.engine.launch_latency_s or 1e-6,
+        "launch": where(machine.engine.launch_latency_s > 0, machine.engine.launch_latency_s, 1e-6),
     }
     limit = maximum(least / peak, cold / bandwidth)
     coords = {

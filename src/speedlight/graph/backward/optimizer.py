@@ -39,6 +39,7 @@ OPTIMIZERS = {
     "sgd": Optimizer(),
     "sgd_momentum": Optimizer(("momentum",)),
     "lion": Optimizer(("exp_avg",)),
+    "none": Optimizer(),
 }
 
 
@@ -49,7 +50,7 @@ def add_optimizer(
 
     Args:
         graph: a differentiated graph.
-        name: one of :data:`OPTIMIZERS`.
+        name: one of :data:`OPTIMIZERS`; ``none`` for a forward and backward pass without an update.
         master: keep an fp32 copy of weights narrower than 32 bits, as mixed-precision training does.
         grad_dtype: format gradients are kept in; the weights' own by default.
         state_dtype: format of the states (8-bit optimizers ignore it).
@@ -63,6 +64,8 @@ def add_optimizer(
     """
     if name not in OPTIMIZERS:
         raise UnknownName("optimizer", name, OPTIMIZERS)
+    if name == "none":
+        return graph.replace(attrs={**graph.attrs, "optimizer": name})
     if any(b.phase == "optimizer" for b in graph.blocks):
         raise BadInput(f"{graph.name} has an optimizer already", expected="a differentiated graph")
     if grad_dtype is not None:
