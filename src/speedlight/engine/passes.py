@@ -2,11 +2,19 @@
 
 Tensor parallelism is in the graph. Data parallelism gives each replica its share of the batch and reduces gradients behind the
 backward pass; a pipeline (GPipe) gives each stage its share of the layers.
+
+A stack may say two things of whole programs under ``attrs``:
+
+* ``whole``: by how well their kernels are known, logs of the 10 % and 90 % quantiles of measured over predicted, which take the
+  place of the kernels' own interval (kernels err together, and what stands between them errs too);
+* ``allocator``: from which share of the memory on (``full``) it gives back what it holds and maps it again, so that every
+  activation of the forward pass is paid for at ``remap`` bytes a second.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +25,7 @@ from ..costs.cost import Conditions, Cost
 from ..costs.price import price
 from ..graph.ir import Block, Graph, Message
 from ..lowering.kernels import Kernel, KernelValues
+from ..lowering.ledger import Ledger
 from ..scenario.scenario import Parallel, Scenario
 from ..schedule.layouts import behind, pipeline
 from ..schedule.serial import Timeline
@@ -38,6 +47,11 @@ class Spell:
     low: float
     high: float
 
+    def within(self, ends: Sequence[float]) -> Spell:
+        """With another interval: logs of the factors to its ends."""
+        low, high = (self.time * math.exp(end) for end in (min(ends[0], 0.0), max(ends[1], 0.0)))
+        return dataclasses.replace(self, low=max(low, min(self.limit, self.time)), high=high)
+
     def times(self, factor: float, extra: float = 0.0, least: float = 1.0) -> Spell:
         """Scaled, with seconds added that nothing shortens; ``least`` is the share of the limit that stays one."""
         limit = self.limit * least
@@ -52,16 +66,21 @@ class Passes:
     Attributes:
         fits: whether the fullest device holds it.
         layer: what the times rest on.
+        depth: how well most of its kernels' time is known (``known``, ``relative``, ``stranger``; "" by no fit).
     """
 
     step: Spell
     forward: Spell
     fits: bool
     layer: str
+    depth: str
 
 
-def passes(scenario: Scenario) -> Passes:
+def passes(scenario: Scenario, without: str = "") -> Passes:
     """One step of a scenario without arrays.
+
+    Args:
+        without: a device whose rows nothing may rest on: what the stack's ``allocator`` was read from is left out for it.
 
     Raises:
         BadInput: for a batch its replicas or micro-batches do not divide, or more stages than layers.
@@ -88,12 +107,37 @@ def passes(scenario: Scenario) -> Passes:
     parts = run_phase(resolved, made, dims)
     result = parts.results[0][0]
     step, forward = spell(result, ("forward", "backward", "optimizer")), spell(result, ("forward",))
-    fits = bool(memory_of(parts, resolved, made, dims).fits)
+    ledger = memory_of(parts, resolved, made, dims)
+    allocator = resolved.stack.attrs.get("allocator", {})
+    if workload.phase == "train" and allocator and without not in allocator.get("seen_on", ()):
+        lost = _remapped(ledger, allocator)
+        step, forward = step.times(1.0, lost), forward.times(1.0, lost)
     if stages > 1:
         step, forward = _pipelined(result, step, forward, stages, count)
     elif replicas > 1 and workload.phase == "train":
         step = _replicated(resolved, made, dims, result, step, replicas)
-    return Passes(step, forward, fits, layer(parts, resolved.stack))
+    depth = depth_of(result)
+    ends = resolved.stack.attrs.get("whole", {}).get(depth)
+    if ends is not None:
+        step, forward = step.within(ends), forward.within(ends)
+    return Passes(step, forward, bool(ledger.fits), layer(parts, resolved.stack), depth)
+
+
+def depth_of(result: StepResult) -> str:
+    """How well the fit knows the kernels that most of the time goes to."""
+    shares: dict[str, float] = {}
+    for _, _, kernels in result.blocks:
+        for priced in kernels:
+            depth = priced.cost.error_key[2]
+            shares[depth] = shares.get(depth, 0.0) + float(priced.cost.time * priced.count)
+    return max(shares, key=lambda name: shares[name], default="")
+
+
+def _remapped(ledger: Ledger, allocator: Mapping[str, float]) -> float:
+    """Seconds a full device spends on mapping memory for the forward pass's results."""
+    if float(ledger.total) < allocator["full"] * float(ledger.capacity):
+        return 0.0
+    return float(ledger.by_class["activations"]) / allocator["remap"]
 
 
 def spell(result: StepResult, phases: Sequence[str]) -> Spell:
@@ -134,7 +178,9 @@ def _pipelined(result: StepResult, step: Spell, forward: Spell, stages: int, cou
             seconds = float(passage.count * passage.device + passage.gap)
             if passage.count > 1:
                 if passage.count < stages:
-                    raise BadInput(f"{stages} pipeline stages of {passage.count:g} layers", expected="a layer for each stage")
+                    raise BadInput(
+                        f"{stages} pipeline stages of {passage.count:g} layers", expected="a layer for each stage"
+                    )
                 inner, seen = inner + seconds, True
             else:
                 ends[seen] += seconds

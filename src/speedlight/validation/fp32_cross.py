@@ -1,22 +1,27 @@
 """Whole float32 models with a device left out: the fit of their kernels is made without it, then the models are predicted.
 
+Intervals of what is left out rest on the errors of the others: the 10 % and 90 % quantiles of measured over predicted.
+
 The kernels' table has to lie beside the models' (``../kernels/torch_fp32_ops.parquet``) or in the data folder. A device that
 the kernels' table lacks is predicted by the fit that ships, which never saw it.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 
 from .._foundation.errors import BadFile, BadInput, MissingDependency, SpeedlightError
 from ..costs.calibration.model import Fit
-from ..costs.calibration.samples import TABLES, as_floats, assemble
+from ..costs.calibration.samples import TABLES, as_floats
 from ..costs.calibration.store import instead
-from ..evidence.tables import Table, group_codes, read_table
+from ..evidence.tables import Table, read_table
 from ..hardware.catalogue import load_machine
 from .suite import Columns, Outcome, Predicted, Progress
 from .suites import fp32_models
@@ -31,30 +36,63 @@ def without_devices(table: Table, inputs: Columns, leave: Sequence[str], progres
         MissingDependency: without the extra ``fit``.
     """
     device = devices_of(inputs, table.rows)
-    wanted = [device_named(name) for name in leave] or sorted(set(device.tolist()) - {""})
-    for name, own in zip(leave, wanted, strict=False):
-        if own not in device:
-            raise BadInput(f"--leave {name}: no row is of that device", expected="one of " + ", ".join(sorted(set(device))))
+    wanted = [device_named(name) for name in leave]
+    present = sorted(set(device.tolist()) - {""})
+    for name, own in zip(leave, wanted, strict=True):
+        if own not in present:
+            raise BadInput(f"--leave {name}: no row is of that device", expected="one of " + ", ".join(present))
     fits = fits_without(kernels_beside(table.path), progress)
-    whole: Predicted | None = None
-    for name in wanted:
-        rows = device == name
-        if name in fits:
-            with instead(fits[name]):
-                found = fp32_models.predicted(inputs, rows)
-        else:
-            found = fp32_models.predicted(inputs, rows)
-        whole = found if whole is None else joined(whole, found, rows)
-    assert whole is not None
-    rest = ~np.isin(device, wanted)
-    whole.status[rest & (device == "")] = "unknown-device"
+    whole = fp32_models.predicted(inputs, device == "")
+    for name in present:
+        with instead(fits[name]) if name in fits else nullcontext():
+            found = fp32_models.predicted(inputs, device == name, without=name)
+        whole = joined(whole, found, device == name)
+    whole = with_ends(table, whole, device)
     header = {
-        "id": f"{fp32_models.TABLE}, refitted without each device", "date": next(iter(fits.values())).header["date"], "tables": [],
+        "id": f"{fp32_models.TABLE}, refitted without each device", "date": date.today().isoformat(), "tables": [],
         "cross_validation": [],
     }  # fmt: skip
-    return Predicted(
-        whole.outcomes, whole.layer, whole.status, dict.fromkeys(fp32_models.COLUMNS, header), whole.classes, whole.kind
-    )
+    whole = dataclasses.replace(whole, fits=dict.fromkeys(fp32_models.COLUMNS, header))
+    return whole if not wanted else only(whole, np.isin(device, [*wanted, ""]))
+
+
+def without_models(table: Table, inputs: Columns) -> Predicted:
+    """Every row by the fit that ships, its interval by the errors of other models: nothing else is fitted to models."""
+    names = np.array([str(m) for m in inputs["model"][: table.rows]], dtype=object)
+    return with_ends(table, fp32_models.predict(inputs, table.rows), names)
+
+
+def with_ends(table: Table, found: Predicted, label: np.ndarray) -> Predicted:
+    """Intervals of the rows of each label by the errors of all others; the step's errors serve its forward pass too."""
+    column = fp32_models.COLUMNS[0]
+    if column not in table:
+        return found
+    with np.errstate(all="ignore"):
+        error = np.log(as_floats(table.columns[column]) / found.outcomes[column].predicted)
+    outcomes = {}
+    for name, o in found.outcomes.items():
+        low, high = o.low.copy(), o.high.copy()
+        for value in set(label.tolist()):
+            mine, others = label == value, error[(label != value) & np.isfinite(error)]
+            if others.size:
+                down, up = np.quantile(others, [0.1, 0.9])
+                low[mine] = np.maximum(
+                    o.predicted[mine] * np.exp(min(down, 0.0)), np.minimum(o.limit[mine], o.predicted[mine])
+                )
+                high[mine] = o.predicted[mine] * np.exp(max(up, 0.0))
+        outcomes[name] = dataclasses.replace(o, low=low, high=high)
+    return dataclasses.replace(found, outcomes=outcomes)
+
+
+def only(found: Predicted, rows: np.ndarray) -> Predicted:
+    """Some rows; the others are out of scope."""
+    outcomes = {
+        name: Outcome(*(np.where(rows, getattr(o, w), np.nan) for w in ("predicted", "limit", "low", "high")))
+        for name, o in found.outcomes.items()
+    }  # fmt: skip
+    status, layer = found.status.copy(), found.layer.copy()
+    status[~rows], layer[~rows] = fp32_models.NOT_LEFT_OUT, None
+    return dataclasses.replace(found, outcomes=outcomes, status=status, layer=layer)
 
 
 def joined(one: Predicted, other: Predicted, rows: np.ndarray) -> Predicted:
@@ -96,7 +134,11 @@ def kernels_beside(path: str) -> Path:
     for folder in folders:
         if (folder / name).is_file():
             return folder / name
-    raise BadFile(f"no {name} beside {path}", expected="the table of kernels to refit without a device", hint="set SPEEDLIGHT_DATA")
+    raise BadFile(
+        f"no {name} beside {path}",
+        expected="the table of kernels to refit without a device",
+        hint="set SPEEDLIGHT_DATA",
+    )
 
 
 def fits_without(path: Path, progress: Progress) -> Mapping[str, Fit]:
@@ -110,12 +152,15 @@ def fits_without(path: Path, progress: Progress) -> Mapping[str, Fit]:
     (target,) = rules.targets
     seen = training_of(rules, target, read_table(path))
     left = leave_devices_out(target, seen, (), progress)
-    from datetime import date
-
     fits = {}
     for name, parts in left.parts.items():
         rest = np.flatnonzero((left.label != name) & np.isfinite(left.residual))
         spread = with_spread(target, parts, seen, {"device": (left, rest)})
-        header = {"id": f"{rules.name} without {name}", "date": date.today().isoformat(), "tables": [], "cross_validation": []}
+        header = {
+            "id": f"{rules.name} without {name}",
+            "date": date.today().isoformat(),
+            "tables": [],
+            "cross_validation": [],
+        }
         fits[str(name)] = Fit(target.family.name, header, target.family.partition, spread)
     return fits

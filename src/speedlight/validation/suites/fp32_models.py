@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,11 +18,9 @@ from ..._foundation.errors import BadFile, BadInput, SpeedlightError, UnknownNam
 from ...costs.calibration.samples import as_floats
 from ...costs.calibration.store import shipped
 from ...engine.passes import Passes, Spell, passes
-from ...engine.resolve import resolve
 from ...evidence.tables import Table
 from ...frontends.source import load_graph
 from ...hardware.catalogue import load_machine
-from ...hardware.machine import Machine
 from ...scenario.scenario import ModelRef, Parallel, Program, Rewrite, Scenario
 from ...workload.workload import Training, Workload
 from ..suite import SUITES, Columns, Leave, Outcome, Predicted, Progress, Suite
@@ -31,8 +28,9 @@ from ..suite import SUITES, Columns, Leave, Outcome, Predicted, Progress, Suite
 NAME = "torch_fp32_models"
 TABLE = "torch_fp32_ops"  # the kernels these models are made of
 COLUMNS = ("measured_latency", "measured_forward")
+NOT_LEFT_OUT = "out-of-scope:not left out"
 SIZES = ("seq_len", "batch")
-EAGER, COMPILED = "torch-eager@2.1", "torch-compile@2.1"
+EAGER, COMPILED = "transformers@4.35", "transformers-compiled@4.35"
 LAYOUT = re.compile(r"(dp|tp)([1-9]\d*)|pp([1-9]\d*)_([1-9]\d*)")
 
 
@@ -41,29 +39,31 @@ def predict(inputs: Columns, rows: int) -> Predicted:
     return predicted(inputs, np.ones(rows, dtype=bool))
 
 
-def predicted(inputs: Columns, chosen: np.ndarray) -> Predicted:
-    """The chosen rows; others are out of scope."""
+def predicted(inputs: Columns, chosen: np.ndarray, without: str = "") -> Predicted:
+    """The chosen rows; others are out of scope. ``without``: see :func:`speedlight.engine.passes.passes`."""
     rows = chosen.size
     numbers = {f"{c}|{what}": np.full(rows, np.nan) for c in COLUMNS for what in ("time", "limit", "low", "high")}
-    status = np.full(rows, "out-of-scope:not left out", dtype=object)
+    status = np.full(rows, NOT_LEFT_OUT, dtype=object)
     layer = np.full(rows, None, dtype=object)
     kinds: dict[str, int] = {}
     kind = np.full(rows, -1, dtype=np.int64)
     for i, row in enumerate(records(inputs, rows)):
         if not chosen[i]:
             continue
-        status[i], found = answered(row)
+        status[i], found = answered(row, without)
         if found is None:
             continue
         layer[i] = found.layer
-        kind[i] = kinds.setdefault(f"{load_machine(str(row['device']), table=True).device_id}|{row['mode']}|fp32", len(kinds))
+        kind[i] = kinds.setdefault(
+            f"{load_machine(str(row['device']), table=True).device_id}|{row['mode']}|fp32", len(kinds)
+        )
         for column, spell in zip(COLUMNS, (found.step, found.forward), strict=True):
             fill(numbers, column, i, spell)
     outcomes = {
         c: Outcome(*(numbers[f"{c}|{what}"] for what in ("time", "limit", "low", "high"))) for c in COLUMNS
     }  # fmt: skip
     fit = shipped(TABLE)
-    header = {c: fit.header for c in COLUMNS} if fit is not None else {}
+    header = dict.fromkeys(COLUMNS, fit.header) if fit is not None else {}
     return Predicted(outcomes, layer, status, header, tuple(kinds), kind)
 
 
@@ -79,7 +79,7 @@ def records(inputs: Columns, rows: int) -> Iterator[dict[str, Any]]:
         yield {n: "" if v is None or v != v else v for n, v in row.items()}
 
 
-def answered(row: Mapping[str, Any]) -> tuple[str, Passes | None]:
+def answered(row: Mapping[str, Any], without: str = "") -> tuple[str, Passes | None]:
     """(status, prediction) of one row; no input makes it fail."""
     for name in SIZES:
         value = as_floats(np.array([row.get(name)], dtype=object))[0]
@@ -99,20 +99,18 @@ def answered(row: Mapping[str, Any]) -> tuple[str, Passes | None]:
     except SpeedlightError as error:
         return f"unsupported:{brief(error)}", None
     try:
-        return "ok", passed(str(row["model"]), int(row["seq_len"]), int(row["batch"]), machine.id, mode, str(row.get("option", "")))
-    except Unsupported as error:
-        return f"unsupported:{brief(error)}", None
+        asked = scenario_of(
+            str(row["model"]), int(row["seq_len"]), int(row["batch"]), machine.id, mode, str(row.get("option", ""))
+        )
+        return "ok", passes(asked, without)
+    except BadInput as error:
+        return f"infeasible:{brief(error)}", None
     except SpeedlightError as error:
-        return f"infeasible:{brief(error)}" if isinstance(error, BadInput) else f"unsupported:{brief(error)}", None
+        return f"unsupported:{brief(error)}", None
 
 
 def brief(error: SpeedlightError) -> str:
     return str(error).splitlines()[0][:80]
-
-
-def passed(model: str, seq_len: int, batch: int, machine: str, mode: str, option: str) -> Passes:
-    """The engine's answer to one row."""
-    return passes(scenario_of(model, seq_len, batch, machine, mode, option))
 
 
 def scenario_of(model: str, seq_len: int, batch: int, machine: str, mode: str, option: str) -> Scenario:
@@ -143,17 +141,12 @@ def scenario_of(model: str, seq_len: int, batch: int, machine: str, mode: str, o
 
 def cross(table: Table, leave: Leave, progress: Progress) -> Predicted:
     """Rows by fits of kernels that saw none of their device's; nothing is fitted to models, so groups leave nothing out."""
-    from ..fp32_cross import without_devices
+    from ..fp32_cross import without_devices, without_models
 
     inputs = SUITE.inputs(table)
     if leave.by == "group":
-        return predict(inputs, table.rows)
+        return without_models(table, inputs)
     return without_devices(table, inputs, leave.devices, progress)
-
-
-@lru_cache(maxsize=1)
-def _nothing() -> None:
-    return None
 
 
 SUITE = Suite(
@@ -161,4 +154,3 @@ SUITE = Suite(
     slices=("device", "model", "mode", "option"), predict=predict, predicted=COLUMNS, cross=cross,
 )  # fmt: skip
 SUITES.register(NAME)(SUITE)
-__all__ = ["SUITE", "Machine", "predict", "resolve"]
