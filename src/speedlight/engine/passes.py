@@ -91,9 +91,9 @@ def passes(scenario: Scenario, without: str = "") -> Passes:
     replicas, stages = int(parallel.dp), int(parallel.pp)
     micro = workload.training.micro_batch
     count = int(workload.batch // micro) if stages > 1 and micro is not None else 1
-    for name, parts in (("data-parallel replicas", replicas), ("micro-batches", count)):
-        if workload.batch % parts:
-            raise BadInput(f"a batch of {workload.batch} over {parts} {name}", expected="a divisor of the batch")
+    for name, number in (("data-parallel replicas", replicas), ("micro-batches", count)):
+        if workload.batch % number:
+            raise BadInput(f"a batch of {workload.batch} over {number} {name}", expected="a divisor of the batch")
     share = workload.batch // replicas // count
     alone = scenario.with_program(
         parallel=Parallel(tp=parallel.tp, ep=parallel.ep),

@@ -172,7 +172,9 @@ def rewritten(graph: Graph, name: str) -> Graph:
     try:
         rewrite = REWRITES.get(name)
     except UnknownName:
-        raise Unsupported(f"the graph rewrite {name!r} is not known", expected="one of " + ", ".join(REWRITES)) from None
+        raise Unsupported(
+            f"the graph rewrite {name!r} is not known", expected="one of " + ", ".join(REWRITES)
+        ) from None
     return rewrite(graph)
 
 

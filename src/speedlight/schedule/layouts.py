@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .._foundation.arrays import Value, maximum
+from .._foundation.arrays import Value, maximum, where
 
 
 def pipeline(stages: Sequence[Value], micro_batches: Value) -> Value:
@@ -39,7 +39,8 @@ def behind(parts: Sequence[tuple[Value, Value, Value]]) -> Value:
     computed: Value = 0.0
     reduced: Value = 0.0
     for count, compute, reduce in parts:
-        first = maximum(computed + compute, reduced) + count * reduce
+        present = where(count > 0, 1.0, 0.0)
+        first = maximum(computed + present * compute, reduced) + count * reduce
         computed = computed + count * compute
-        reduced = maximum(first, computed + reduce)
+        reduced = maximum(first, computed + present * reduce)
     return maximum(reduced, computed)

@@ -30,7 +30,7 @@ STREAMS = ("elementwise", "norm", "softmax", "copy", "reduction")
 WIDTH = 1024.0  # elements of a row where an op has no rows
 PRODUCTS = ("linear", "bmm")
 # Terms by resource; the benchmark's host and launch are left out.
-TERMS = {"product": {"matmul": "matmul", "power": "matmul"}, "stream": {"vector": "vector"}}
+TERMS = {"product": {"matmul": "matmul"}, "stream": {"vector": "vector"}}
 # Functions the table has under another name.
 NAMES = {
     "layer_norm": "ln", "rms_norm": "ln", "log_softmax": "softmax", "cross_entropy": "softmax", "pow": "powu",
@@ -54,10 +54,9 @@ def see(
     def look(at: KernelValues) -> View:
         if op in PRODUCTS:
             d = at.dims
-            return torch_ops.products_view(
-                maximum(d.get("batch", 1.0), 1.0) if op == "bmm" else 1.0, *(maximum(d[n], 1.0) for n in ("m", "n", "k")),
-                machine,
-            )  # fmt: skip
+            m, n, k = (maximum(d[name], 1.0) for name in ("m", "n", "k"))
+            batch = maximum(d.get("batch", 1.0), 1.0) if op == "bmm" else 1.0
+            return torch_ops.products_view(batch, m, n, k, machine)
         return torch_ops.stream_view(op, *stream_of(op, kernel, at), machine)
 
     def coords(at: KernelValues, under: Conditions) -> Mapping[str, Value]:
