@@ -1,6 +1,6 @@
 """Whole float32 models with a device left out: the fit of their kernels is made without it, then the models are predicted.
 
-Intervals of what is left out rest on the errors of the others: the 10 % and 90 % quantiles of measured over predicted.
+Intervals of what is left out rest on the errors of the others: quantiles of measured over predicted, every device counting alike.
 
 The kernels' table has to lie beside the models' (``../kernels/torch_fp32_ops.parquet``) or in the data folder. A device that
 the kernels' table lacks is predicted by the fit that ships, which never saw it.
@@ -73,15 +73,24 @@ def with_ends(table: Table, found: Predicted, label: np.ndarray) -> Predicted:
     for name, o in found.outcomes.items():
         low, high = o.low.copy(), o.high.copy()
         for value in set(label.tolist()):
-            mine, others = label == value, error[(label != value) & np.isfinite(error)]
-            if others.size:
-                down, up = np.quantile(others, [0.1, 0.9])
-                low[mine] = np.maximum(
-                    o.predicted[mine] * np.exp(min(down, 0.0)), np.minimum(o.limit[mine], o.predicted[mine])
-                )
+            mine, others = label == value, (label != value) & np.isfinite(error)
+            if others.any():
+                down, up = ends(error[others], label[others])
+                least = np.minimum(o.limit[mine], o.predicted[mine])
+                low[mine] = np.maximum(o.predicted[mine] * np.exp(min(down, 0.0)), least)
                 high[mine] = o.predicted[mine] * np.exp(max(up, 0.0))
         outcomes[name] = dataclasses.replace(o, low=low, high=high)
     return dataclasses.replace(found, outcomes=outcomes)
+
+
+def ends(error: np.ndarray, label: np.ndarray) -> tuple[float, float]:
+    """10 % and 90 % quantiles where every label counts alike: a new device is one more device, not one more row."""
+    _, inverse, sizes = np.unique(label.astype(str), return_inverse=True, return_counts=True)
+    weight = 1.0 / sizes[inverse]
+    order = np.argsort(error)
+    passed = (np.cumsum(weight[order]) - 0.5 * weight[order]) / weight.sum()
+    low, high = np.interp([0.1, 0.9], passed, error[order])
+    return float(low), float(high)
 
 
 def only(found: Predicted, rows: np.ndarray) -> Predicted:

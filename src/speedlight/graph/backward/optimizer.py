@@ -39,8 +39,8 @@ OPTIMIZERS = {
     "sgd": Optimizer(),
     "sgd_momentum": Optimizer(("momentum",)),
     "lion": Optimizer(("exp_avg",)),
-    "none": Optimizer(),
 }
+NONE = "none"  # a forward and backward pass without an update
 
 
 def add_optimizer(
@@ -62,10 +62,10 @@ def add_optimizer(
         UnknownName: for an optimizer that is not listed.
         BadInput: for a graph without gradients.
     """
+    if name == NONE:
+        return graph.replace(attrs={**graph.attrs, "optimizer": name})
     if name not in OPTIMIZERS:
         raise UnknownName("optimizer", name, OPTIMIZERS)
-    if name == "none":
-        return graph.replace(attrs={**graph.attrs, "optimizer": name})
     if any(b.phase == "optimizer" for b in graph.blocks):
         raise BadInput(f"{graph.name} has an optimizer already", expected="a differentiated graph")
     if grad_dtype is not None:
