@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ._foundation.errors import BadInput
+from ._foundation.formats import number_format
 from .engine.prediction import Prediction
 from .hardware.machine import OperatingPoint
 from .scenario.scenario import ModelRef, Parallel, Program, Scenario
@@ -29,6 +30,8 @@ def make_scenario(
     activations: str | None = None,
     kv: str | None = None,
     mtp: int = 0,
+    autocast: str | None = None,
+    layout: str | None = None,
     tp: Any = 1,
     pp: Any = 1,
     dp: Any = 1,
@@ -57,6 +60,9 @@ def make_scenario(
         isl, osl, context: prompt, output and cached tokens per sequence.
         dtype, weights, activations, kv: number formats.
         mtp: draft passes of the model's multi-token prediction modules that a step runs.
+        autocast: ``fp16`` or ``bf16``: the forward pass runs in PyTorch's mixed precision (``dtype="amp"`` is short for fp16,
+            ``"amp-bf16"`` for bf16).
+        layout: how a captured module's images lie: ``nchw`` or ``nhwc`` (``channels_last``).
         tp, pp, dp, ep, cp, zero: degrees of the mesh axes.
         power: power limit in watts per device.
         overrides: machine figures by dotted path, e.g. ``{"tiers.hbm.bandwidth": 4e12}``.
@@ -65,11 +71,15 @@ def make_scenario(
     """
     if models_dir is None and DEFAULT_MODELS_DIR.is_dir():
         models_dir = str(DEFAULT_MODELS_DIR)
-    ref = ModelRef(model, tuple(inputs), dtype, weights, activations, kv, models_dir, mtp=mtp)
+    dtype, autocast = _mixed(dtype, autocast)
+    order = _layout(layout)
+    ref = ModelRef(
+        model, tuple(inputs), dtype, weights, activations, kv, models_dir, mtp=mtp, autocast=autocast, layout=order
+    )
     if phase is None or isl is None or inputs:
         from .frontends.source import load_graph
 
-        graph = load_graph(model, ref.inputs, dtype, weights, activations, kv, models_dir, mtp)
+        graph = load_graph(model, ref.inputs, dtype, weights, activations, kv, models_dir, mtp, order)
         if phase is None:
             phase = "generate" if graph.attrs.get("causal") and graph.attrs.get("kind") == "transformer" else "forward"
         if isl is None:
@@ -88,6 +98,37 @@ def make_scenario(
         OperatingPoint(power_w=power),
         machines_dir=machines_dir,
     )
+
+
+_LAYOUTS = {"nchw": None, "contiguous": None, "nhwc": "channels_last", "channels_last": "channels_last"}
+
+
+def _layout(name: str | None) -> str | None:
+    """``channels_last`` or None.
+
+    Raises:
+        BadInput: for any other name.
+    """
+    key = "nchw" if name is None else str(name).lower().replace("-", "_")
+    if key not in _LAYOUTS:
+        raise BadInput(f"the layout {name!r} is not known", expected="one of " + ", ".join(_LAYOUTS))
+    return _LAYOUTS[key]
+
+
+def _mixed(dtype: str | None, autocast: str | None) -> tuple[str | None, str | None]:
+    """(number format of the module, low format of autocast); ``amp``, ``amp-fp16`` and ``amp-bf16`` are dtypes people say.
+
+    Raises:
+        BadInput: for formats autocast does not have, and where both ways of saying it differ.
+    """
+    said = None
+    if dtype is not None and str(dtype).lower().partition("-")[0] == "amp":
+        said = str(dtype).lower().partition("-")[2] or "fp16"
+        dtype = None
+    found = [number_format(f).name for f in (said, autocast) if f is not None]
+    if any(f not in ("fp16", "bf16") for f in found) or len(set(found)) > 1:
+        raise BadInput(f"autocast to {' and '.join(dict.fromkeys(found))}", expected="fp16 or bf16")
+    return dtype, found[0] if found else None
 
 
 def explain(model: str | Scenario, machine: str | None = None, **options: Any) -> Prediction:

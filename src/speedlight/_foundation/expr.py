@@ -56,12 +56,13 @@ _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "floordiv": "//", "mod
 class Expr:
     """An immutable expression node. Build with :func:`sym`, numbers, operators and the functions of this module."""
 
-    __slots__ = ("_hash", "args", "op")
+    __slots__ = ("_hash", "_symbols", "args", "op")
 
     def __init__(self, op: str, args: tuple[Any, ...]) -> None:
         self.op = op
         self.args = args
         self._hash = hash((op, args))
+        self._symbols: frozenset[str] | None = None  # once asked for
 
     def __hash__(self) -> int:
         return self._hash
@@ -233,7 +234,26 @@ def walk(expr: Expr) -> Iterator[Expr]:
 
 def symbols(*exprs: Expr) -> frozenset[str]:
     """The names of all symbols, those of group sums' bodies included."""
-    return frozenset(n.args[0] for e in exprs for n in walk(e) if n.op == "sym")
+    return frozenset().union(*(_symbols(e) for e in exprs))
+
+
+def _symbols(expr: Expr) -> frozenset[str]:
+    """Remembered at every node, since expressions of one graph share most of theirs."""
+    stack = [expr]
+    while stack:
+        node = stack[-1]
+        if node._symbols is None:
+            if node.op in ("const", "sym"):
+                node._symbols = frozenset(node.args if node.op == "sym" else ())
+            else:
+                waiting = [a for a in node.args if a._symbols is None]
+                if waiting:
+                    stack += waiting
+                    continue
+                node._symbols = frozenset().union(*(a._symbols for a in node.args))
+        stack.pop()
+    assert expr._symbols is not None
+    return expr._symbols
 
 
 def substitute(expr: Expr, values: Mapping[str, ExprLike]) -> Expr:

@@ -35,7 +35,11 @@ sizes = _group(
 )  # fmt: skip
 
 formats = _group(
-    click.option("--dtype", help="Everything in this number format (bf16, fp16, fp32, fp8 …)."),
+    click.option(
+        "--dtype", help="Everything in this number format (bf16, fp16, fp32, fp8 …); amp for --autocast fp16."
+    ),
+    click.option("--autocast", metavar="FMT", help="Mixed precision of PyTorch: fp16 or bf16 where autocast casts."),
+    click.option("--layout", metavar="NAME", help="How a module's images lie: nchw (default) or nhwc = channels_last."),
     click.option("--weights", help="Format of linear layers' weights (fp8, int4, nvfp4 …)."),
     click.option("--activations", help="Format linear layers multiply in."),
     click.option("--kv", help="Format of the KV cache."),

@@ -147,7 +147,10 @@ def spell(result: StepResult, phases: Sequence[str]) -> Spell:
     time = sum(p.count * p.device + p.gap for p in passages)
     blocks = tuple(result.blocks[i] for i in chosen)
     limit = _limit(blocks)
-    some = dataclasses.replace(result, time=time, limit=limit, blocks=blocks, timeline=Timeline(time, passages))
+    costs = tuple((k.cost, k.count) for _, _, kernels in blocks for k in kernels)
+    some = dataclasses.replace(
+        result, time=time, limit=limit, blocks=blocks, costs=costs, timeline=Timeline(time, passages)
+    )
     time = max(time, limit)
     low, high = intervals.interval(Parts(((some, 1.0, False),)), time, limit)
     return Spell(float(time), float(limit), float(low), float(high))

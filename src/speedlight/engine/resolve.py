@@ -11,19 +11,20 @@ from types import MappingProxyType
 import numpy as np
 
 from .._foundation.arrays import Value
-from .._foundation.errors import BadInput, UnknownName, Unsupported
+from .._foundation.errors import BadInput, Unsupported
 from .._foundation.provenance import Assumption, Fact
 from ..frontends.source import load_graph
 from ..graph.ir import Graph
-from ..graph.rewrites import REWRITES
+from ..graph.rewrite import rewrite
 from ..hardware.catalogue import load_machine
 from ..hardware.machine import Domain, Machine
 from ..lowering.kernels import Program as LoweredProgram
 from ..lowering.ledger import LedgerPlan
 from ..lowering.lower import lower
+from ..lowering.prepare import as_written, expanded
 from ..lowering.unfold import unfold
 from ..placement.place import place, world
-from ..scenario.scenario import Parallel, Program, Scenario
+from ..scenario.scenario import Parallel, Program, Rewrite, Scenario
 from ..stacks.stack import Stack, load_stack
 
 
@@ -60,8 +61,6 @@ def resolve(scenario: Scenario) -> Resolved:
         )
     program = scenario.program
     graph = model_graph(program)
-    for rewrite in program.model.rewrites:
-        graph = rewritten(graph, rewrite.name)
     machine = load_machine(scenario.machine, scenario.machines_dir)
     assumptions: list[Assumption] = []
     if scenario.overrides:
@@ -74,14 +73,26 @@ def resolve(scenario: Scenario) -> Resolved:
         assumptions.append(Assumption("stack", name, "assumed", "default for this model, machine and phase"))
     stack = load_stack(name)
     if machine.kind == "cpu":
-        stack = without_device_runtime(stack)
+        stack = without_device_runtime(stack.on_cpu or stack)
+    graph = as_written(graph, stack, program.model.autocast)
     return Resolved(scenario, graph, machine, stack, tuple(assumptions))
 
 
 def model_graph(program: Program) -> Graph:
     """The forward graph of a program's model in its formats."""
     ref = program.model
-    return load_graph(ref.source, ref.inputs, ref.dtype, ref.weights, ref.activations, ref.kv, ref.models_dir, ref.mtp)
+    graph = load_graph(
+        ref.source, ref.inputs, ref.dtype, ref.weights, ref.activations, ref.kv, ref.models_dir, ref.mtp, ref.layout
+    )
+    return _rewritten(graph, ref.rewrites) if ref.rewrites else graph
+
+
+@lru_cache(maxsize=64)
+def _rewritten(graph: Graph, rewrites: tuple[Rewrite, ...]) -> Graph:
+    """The graph after the rewrites its reference names, in order."""
+    for each in rewrites:
+        graph = rewrite(graph, each.name, each.parameters)
+    return graph
 
 
 def default_stack(graph: Graph, machine: Machine, phase: str) -> str:
@@ -162,20 +173,8 @@ def plan(graph: Graph, stack: Stack, training: tuple[str, str] | None) -> Plan:
     """
     written = unfold(graph, stack, training is not None)
     complete = written if training is None else _training_graph(written, *training)
-    placed = place(complete, Parallel())[0].graph
+    placed = expanded(place(complete, Parallel())[0].graph, stack)
     return Plan(placed, lower(placed, stack), LedgerPlan(placed))
-
-
-@lru_cache(maxsize=64)
-def rewritten(graph: Graph, name: str) -> Graph:
-    """The graph after a named rewrite; the same object each time, since plans are remembered by it."""
-    try:
-        rewrite = REWRITES.get(name)
-    except UnknownName:
-        raise Unsupported(
-            f"the graph rewrite {name!r} is not known", expected="one of " + ", ".join(REWRITES)
-        ) from None
-    return rewrite(graph)
 
 
 def _training_graph(graph: Graph, optimizer: str, recompute: str) -> Graph:

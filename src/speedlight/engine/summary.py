@@ -59,13 +59,12 @@ def bound(parts: Parts, machine: Machine, rows: tuple[OpRow, ...] | None) -> Any
     names = bound_names(tuple(f"link:{d.name}" for d in machine.domains))
     spent: list[Value] = [0.0] * len(names)
     for step, weight, nodes in parts.results:
-        for (_, _, kernels), passage in zip(step.blocks, step.timeline.passages, strict=True):
-            for priced in kernels:
-                seconds = priced.cost.time * priced.count
-                for index in np.flatnonzero(np.bincount(np.ravel(priced.cost.bound))).tolist():
-                    here = seconds * (priced.cost.bound == index)
-                    spent[index] = spent[index] + weighted(here, weight, nodes)
-            launch = names.index("launch")
+        for cost, count in step.costs:
+            seconds = cost.time * count
+            for index in np.flatnonzero(np.bincount(np.ravel(cost.bound))).tolist():
+                spent[index] = spent[index] + weighted(seconds * (cost.bound == index), weight, nodes)
+        launch = names.index("launch")
+        for passage in step.timeline.passages:
             spent[launch] = spent[launch] + weighted(passage.gap, weight, nodes)
     best: Value = spent[0]
     which: Value = np.zeros(np.shape(best), dtype=int)

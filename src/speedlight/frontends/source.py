@@ -31,6 +31,7 @@ def load_graph(
     kv: str | None = None,
     models_dir: str | None = None,
     mtp: int = 0,
+    layout: str | None = None,
 ) -> Graph:
     """The graph of a model source.
 
@@ -40,6 +41,7 @@ def load_graph(
         dtype, weights, activations, kv: formats that override the configuration's.
         models_dir: folder of configuration files (``name.json``), searched after the bundled names.
         mtp: draft passes of multi-token prediction that a step runs.
+        layout: ``channels_last`` for a captured module whose images lie so.
 
     Raises:
         UnknownName: suggesting the nearest bundled names.
@@ -53,7 +55,9 @@ def load_graph(
 
         if weights or activations or kv or mtp:
             raise Unsupported("a captured module keeps its own formats", hint="use --dtype, or build it quantised")
-        return capture(source, inputs, dtype=dtype)
+        return capture(source, inputs, dtype=dtype, channels_last=layout == "channels_last")
+    if layout is not None:
+        raise BadInput("--layout is for PyTorch modules", expected="a source of the form file.py:factory")
     if inputs:
         raise BadInput("--input is for PyTorch modules", expected="a source of the form file.py:factory")
     from .hf.load import load_hf

@@ -138,10 +138,17 @@ def _live_sets(graph: Graph, block: Block) -> list[list[Expr]]:
     for name in block.outputs:
         if name in first:
             last[name] = len(block.ops)
+    made: list[list[str]] = [[] for _ in block.ops]
+    ended: list[list[str]] = [[] for _ in range(len(block.ops) + 1)]
+    for name, index in first.items():
+        made[index].append(name)
+        ended[last[name]].append(name)
+    sizes = {name: block.tensors[name].bytes for name in first}
+    alive: set[str] = set()
     sets = []
     for index, op in enumerate(block.ops):
-        alive = {n for n in first if first[n] <= index <= last[n]}
-        if op.attrs.get("in_place"):
-            alive -= {r.tensor for r in op.reads[:1] if last.get(r.tensor) == index}
-        sets.append([block.tensors[n].bytes for n in sorted(alive)])
+        alive.update(made[index])
+        over = {r.tensor for r in op.reads[:1] if last.get(r.tensor) == index} if op.attrs.get("in_place") else set()
+        sets.append([sizes[n] for n in sorted(alive - over)])
+        alive.difference_update(ended[index])
     return sets

@@ -21,6 +21,8 @@ from .._foundation.formats import bytes_per_element
 from ..graph.ir import Block, Graph, Op, Operand, Work
 from ..stacks.stack import KernelVariant, Stack, load_stack
 from .kernels import Access, Kernel, KernelBlock, KernelWork, Program
+from .loops import grouped
+from .prepare import expanded
 
 STREAMING = ("norm", "softmax", "elementwise", "reduction", "copy", "quantize", "gather", "embedding")
 _FAMILY = {"matmul": "matmul", "moe": "matmul", "conv": "conv", "attention": "attention", "collective": "collective"}
@@ -28,6 +30,7 @@ _FAMILY = {"matmul": "matmul", "moe": "matmul", "conv": "conv", "attention": "at
 
 def lower(graph: Graph, stack: Stack) -> Program:
     """Lower every block; the result depends on structure only, so callers cache it by graph and stack."""
+    graph = expanded(graph, stack)
     blocks = tuple(
         KernelBlock(block.name, block.count, _kernels(graph, block, stack), block.phase) for block in graph.blocks
     )
@@ -40,17 +43,22 @@ def alone(graph: Graph) -> Program:
 
 
 def _kernels(graph: Graph, block: Block, stack: Stack) -> tuple[Kernel, ...]:
-    groups = [[op] for op in block.ops if op.count.constant != 0]
-    if stack.merge_linears:
+    present = [op for op in block.ops if op.count.constant != 0]
+    groups = [[op] for op in present]
+    if stack.loops is not None:
+        groups = grouped(graph, block, present, stack.loops)
+    elif stack.merge_linears:
         groups = _merge(block, groups)
     if stack.fuse_all:
         groups = _wrap(block, _fuse_everything(groups), lambda last, first: all(o.kind in STREAMING for o in first))
-    else:
+    elif stack.loops is None:
 
         def named(last: list[Op], first: list[Op]) -> bool:
             return any(r.matches(tuple(o.fn for o in (*last, *first))) for r in stack.fuse)
 
         groups = _fuse(_wrap(block, groups, named), stack)
+    elif stack.fuse:
+        groups = _fuse(groups, stack)
     needed = _last_reader(groups, block)
     for name in graph.attrs.get("saved", {}).get(block.name, ()):
         needed[name] = len(groups)  # the backward pass reads it
@@ -160,7 +168,7 @@ def _last_reader(groups: list[list[Op]], block: Block) -> dict[str, int]:
 def _kernel(
     graph: Graph, block: Block, group: Sequence[Op], index: int, needed: dict[str, int], stack: Stack
 ) -> Kernel:
-    lead = _lead(group)
+    lead = _lead(group) if stack.loops is None else _reducing(group)
     variant = stack.variant(lead.fn)
     written = {w.tensor for op in group for w in op.writes}
     # What a product inside the group takes from another member passes through memory all the same: products do not fuse.
@@ -223,6 +231,15 @@ def _lead(group: Sequence[Op]) -> Op:
     for op in group:
         if op.kind in _FAMILY:
             return op
+    return group[-1]
+
+
+def _reducing(group: Sequence[Op]) -> Op:
+    """The op that names a loop: a product, else what it reduces, else the last."""
+    for kinds in (tuple(_FAMILY), ("norm", "softmax"), ("reduction",)):
+        for op in group:
+            if op.kind in kinds and (op.fn != "batch_norm" or op.attrs.get("training")):
+                return op
     return group[-1]
 
 

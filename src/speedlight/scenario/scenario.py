@@ -54,7 +54,10 @@ class ModelRef:
         inputs: input shapes of a captured module (``1x3x224x224:fp32``).
         dtype: everything in this format; ``weights``, ``activations``, ``kv`` change one part. None: as configured.
         models_dir: a folder of further configurations.
+        rewrites: graph rewrites by name, applied before the stack's own (:mod:`speedlight.graph.rewrite`).
         mtp: draft passes of the model's multi-token prediction modules that a step runs after the main model; 0 for none.
+        autocast: the low format (``fp16``, ``bf16``) of a mixed-precision region around a forward pass; None for none.
+        layout: how a captured module's images lie: ``channels_last``, or None for channels before rows.
     """
 
     source: str
@@ -66,6 +69,8 @@ class ModelRef:
     models_dir: str | None = None
     rewrites: tuple[Rewrite, ...] = ()
     mtp: int = 0
+    autocast: str | None = None
+    layout: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,13 +38,20 @@ KEPT_IN_TRAINING: frozenset[Any] = frozenset({_aten.dropout.default})
 
 @dataclass(frozen=True)
 class Recorded:
-    """One recorded op; the fields of :class:`~speedlight.graph.ir.Op`."""
+    """One recorded op; the fields of :class:`~speedlight.graph.ir.Op`.
+
+    Attributes:
+        orders, out_orders: how each read and each result lies in memory (:func:`.calls.order_of`); of a tensor read through
+            several views, the first.
+    """
 
     path: str
     facts: Facts
     reads: tuple[Use, ...]
     writes: tuple[Use, ...]
     in_place: bool = False
+    orders: tuple[str, ...] = ()
+    out_orders: tuple[str, ...] = ()
 
 
 @dataclass
@@ -145,7 +152,13 @@ class Recorder:
             partial = before.part and self.logicals.tensors[before.tensor].written
             if partial and all(u.tensor != before.tensor for u in reads) and before.cls not in ("weight", "constant"):
                 reads.append(Use(before.tensor, ZERO))
-        self.ops.append(Recorded(self.path, facts, tuple(reads), tuple(writes), bool(mutated)))
+        lying = {v.tensor: v.order for v in reversed([*call.outs, *call.views])}
+        self.ops.append(
+            Recorded(
+                self.path, facts, tuple(reads), tuple(writes), bool(mutated),
+                tuple(lying.get(u.tensor, "") for u in reads), tuple(lying.get(u.tensor, "") for u in writes),
+            )
+        )  # fmt: skip
 
     def mode(self) -> TorchDispatchMode:
         return _Watch(self)

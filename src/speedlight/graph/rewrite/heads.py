@@ -1,23 +1,23 @@
-"""Named graph rewrites a question may ask for (``Rewrite`` of a scenario)."""
+"""A model without its ends."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from .._foundation.errors import BadInput
-from .._foundation.registry import Registry
-from .ir import Graph
-
-REWRITES: Registry[Callable[[Graph], Graph]] = Registry("graph rewrite", "speedlight.graph_rewrites")
+from ..._foundation.errors import BadInput
+from ..ir import Graph
+from .registry import REWRITES
 
 
 @REWRITES.register("bare")
 def bare(graph: Graph) -> Graph:
     """A transformer without what turns its last hidden states into logits (``BertModel`` beside ``BertForMaskedLM``).
 
+    Once bare, it stays as it is.
+
     Raises:
         BadInput: for a graph that is one block, which has nothing to leave out.
     """
+    if graph.attrs.get("bare"):
+        return graph
     if len(graph.blocks) < 2:
         raise BadInput(f"{graph.name} is one block", expected="a model built from its configuration, with a head")
-    return graph.replace(blocks=graph.blocks[:-1])
+    return graph.replace(blocks=graph.blocks[:-1], attrs={**graph.attrs, "bare": True})
