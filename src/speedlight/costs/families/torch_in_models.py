@@ -5,7 +5,8 @@ streaming functions stream. What the table has under its own name is looked up s
 ``add`` (two operands) or ``mulu`` (one) it resembles.
 
 Two floors of the benchmark are left out: the host's (the timeline issues launches itself) and the launch that follows every
-timed operation; between kernels of one stream the device needs its own launch latency only.
+timed operation; between kernels of one stream the device needs its own launch latency only. Experts run one after another, each a
+product of its tokens.
 """
 
 from __future__ import annotations
@@ -64,9 +65,10 @@ def see(
 
     view = look(values)
     resources = {**TERMS["product" if op in PRODUCTS else "stream"], "memory": machine.main.resource}
-    terms = at_point({name: view.terms[name] for name in resources}, point, conditions)
+    each = maximum(values.dims.get("batch", 1.0), 1.0) if kernel.kind == "moe" else 1.0  # experts, one after another
+    terms = at_point({name: view.terms[name] * each for name in resources}, point, conditions)
     terms.pop("launch", None)
-    gap = launch_seconds(machine) if conditions.device_latency else 0.0
+    gap = launch_seconds(machine) * each if conditions.device_latency else 0.0
     return Seen("torch_fp32_ops", terms, coords, torch_ops.key({"op": op}, machine), resources, gap)
 
 
@@ -75,10 +77,17 @@ def operation(kernel: Kernel, values: KernelValues) -> str | None:
     base = kernel.fn
     for ending in ("_backward", "_dgrad", "_wgrad"):
         base = base.removesuffix(ending)
-    if kernel.kind == "matmul":
+    if kernel.kind in ("matmul", "moe"):
         if any(w.format != "fp32" for w in kernel.work) or not {"m", "n", "k"} <= set(values.dims):
             return None
-        return {"linear": "linear", "mm": "linear", "addmm": "linear", "bmm": "bmm", "baddbmm": "bmm"}.get(base)
+        return {
+            "linear": "linear",
+            "grouped_linear": "linear",
+            "mm": "linear",
+            "addmm": "linear",
+            "bmm": "bmm",
+            "baddbmm": "bmm",
+        }.get(base)
     if kernel.kind not in STREAMS or any(a.granule is not None for a in kernel.accesses):
         return None
     known = NAMES.get(base)
