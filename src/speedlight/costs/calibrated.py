@@ -62,7 +62,7 @@ def calibrate(
         part = bare(family.parallel, family.serial)
         found = localised(part, unbent(), local)
         return _bent(cost, seen, bent(part, found, seen.terms, cost.limit), machine, f"local {seen.family}")
-    key["version"] = part.version(key)
+    key["version"] = key.get("version") or part.version(key)
     if folded is None:
         found = _bends(part, key, seen.coords(values, conditions), seen.terms)
     else:
@@ -120,16 +120,17 @@ def _at_rows(value: Value, shape: tuple[int, ...], rows: np.ndarray) -> Value:
 def _bent(cost: Cost, seen: Seen, said: Estimate, machine: Machine, fit_id: str) -> Cost:
     """Busy seconds follow the fit where a term is a resource; other resources stay as analysed, within the time."""
     fitted: dict[str, Value] = {}
-    latency: Value = 0.0
+    latency: Value = seen.gap
     for term, seconds in said.busy.items():
         resource = seen.resources.get(term)
         if resource is not None:
             fitted[resource] = maximum(seconds, fitted.get(resource, cost.least.get(resource, 0.0)))
         else:
             latency = latency + seconds
-    busy = {resource: minimum(seconds, said.time) for resource, seconds in {**cost.busy, **fitted}.items()}
+    time = said.time + seen.gap
+    busy = {resource: minimum(seconds, time) for resource, seconds in {**cost.busy, **fitted}.items()}
     return dataclasses.replace(
-        cost, busy=busy, latency=minimum(latency, said.time), time=maximum(said.time, cost.limit),
+        cost, busy=busy, latency=minimum(latency, time), time=maximum(time, cost.limit),
         bound=bound_of(machine, busy, cost.least, latency), layer="calibrated", basis=fit_id,
         low=said.low, high=said.high, shared=said.shared,
         error_key=(seen.family, machine.device_id, said.depth),

@@ -25,6 +25,7 @@ from ..lowering.kernels import Program as LoweredProgram
 from ..lowering.ledger import LedgerPlan
 from ..lowering.lower import lower
 from ..lowering.prepare import as_written, expanded
+from ..lowering.unfold import unfold
 from ..placement.place import place, world
 from ..scenario.scenario import Parallel, Program, Rewrite, Scenario
 from ..stacks.stack import Stack, load_stack
@@ -115,7 +116,7 @@ def _resolve_one(scenario: Scenario) -> Resolved:
     assumptions: list[Assumption] = []
     if scenario.overrides:
         machine = machine.with_values(scenario.overrides, grade="assumed")
-    machine, said = _with_fabric(machine, max(int(np.max(world(program.parallel))), _ranks(graph, program.workload)))
+    machine, said = with_fabric(machine, max(int(np.max(world(program.parallel))), _ranks(graph, program.workload)))
     assumptions += said
     name = program.stack
     if name is None:
@@ -206,7 +207,7 @@ def _ranks(graph: Graph, workload: Workload) -> int:
     return most
 
 
-def _with_fabric(machine: Machine, needed: int) -> tuple[Machine, list[Assumption]]:
+def with_fabric(machine: Machine, needed: int) -> tuple[Machine, list[Assumption]]:
     """Room for the mesh: a lone device is taken to sit in a box of its kind, joined by its own fastest link.
 
     Raises:
@@ -261,7 +262,8 @@ def plan(graph: Graph, stack: Stack, training: tuple[str, str] | None) -> Plan:
 
     The placed graph is the same for every degree: messages are ops whose count is 0 where their axis is 1.
     """
-    complete = graph if training is None else _training_graph(graph, *training)
+    written = unfold(graph, stack, training is not None)
+    complete = written if training is None else _training_graph(written, *training)
     placed = expanded(place(complete, Parallel())[0].graph, stack)
     return Plan(placed, lower(placed, stack), LedgerPlan(placed))
 

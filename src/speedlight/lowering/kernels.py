@@ -6,7 +6,7 @@ A kernel's traffic is its operands' bytes after fusion: a tensor that lives and 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .._foundation.arrays import Value
@@ -25,6 +25,7 @@ class Access:
         write: written rather than read.
         granule: contiguous bytes of a random access, or None when streamed.
         home: share of the tensor by tier role; ``path`` says how what is not in main memory comes.
+        format: number format it is stored in.
     """
 
     tensor: str
@@ -35,6 +36,7 @@ class Access:
     granule: Expr | None = None
     home: tuple[tuple[str, float], ...] = (("main", 1.0),)
     path: str = "copied"
+    format: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,9 +194,8 @@ def _needs(kernel: Kernel) -> frozenset[str]:
 def _priced_by(kernel: Kernel) -> tuple[Any, ...]:
     """All that a cost may look at: not its name and place, nor how often it runs."""
     work = tuple((w.unit, w.format, w.accumulate, w.flops, w.dense) for w in kernel.work)
-    accesses = tuple(
-        (a.cls, a.bytes, a.size, a.write, a.granule, a.tensor.startswith("grad.")) for a in kernel.accesses
-    )
+    # A tensor's name says no more than whether it is a gradient that is kept.
+    accesses = tuple(replace(a, tensor="grad." * a.tensor.startswith("grad.")) for a in kernel.accesses)
     members = kernel.members if kernel.family == "moe" else ()  # fused experts are told by what they fuse
     message = kernel.message and (
         kernel.message.collective,
