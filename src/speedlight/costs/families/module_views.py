@@ -17,14 +17,15 @@ from ..cost import Cost
 
 TERMS = ("matmul", "vector", "memory", "cache")
 SERIAL = ("launch",)
+CONVOLUTION = {"groups", "in_channels", "out_channels", "m", "k"}
 ALIGNED = 8.0  # 16-bit elements of one 16-byte access: matrix kernels read channels so
 
 
 def sort_of(kernel: Kernel) -> str:
-    """``conv``, ``depthwise``, ``grouped``, ``product``, ``attention`` or ``stream``; messages have none ("")."""
-    if kernel.message is not None:
+    """``conv``, ``depthwise``, ``grouped``, ``product``, ``attention`` or ``stream``; "" for messages and unusual work."""
+    if kernel.message is not None or (kernel.family == "conv" and not CONVOLUTION <= set(kernel.dims)):
         return ""
-    if kernel.family == "conv" and "groups" in kernel.dims:
+    if kernel.family == "conv":
         groups, channels = kernel.dims["groups"].constant, kernel.dims["in_channels"].constant
         if groups == 1:
             return "conv"

@@ -103,7 +103,7 @@ _NO_TRAINING = "_native_batch_norm_legit_no_training"
 
 def _follows(other: torch.Tensor, first: torch.Tensor) -> bool:
     """It is of the same shape and lies in the same way, or is a number, so that the result is like the first."""
-    return other.dim() == 0 or (other.shape == first.shape and other.stride() == first.stride())
+    return bool(other.dim() == 0 or (other.shape == first.shape and other.stride() == first.stride()))
 
 
 def _placed(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ..._foundation.errors import BadInput
 from ..ir import Graph
 from .registry import REWRITES
 
@@ -11,13 +10,8 @@ from .registry import REWRITES
 def bare(graph: Graph) -> Graph:
     """A transformer without what turns its last hidden states into logits (``BertModel`` beside ``BertForMaskedLM``).
 
-    Once bare, it stays as it is.
-
-    Raises:
-        BadInput: for a graph that is one block, which has nothing to leave out.
+    Once bare, it stays as it is; so does a captured module, whose head is what its code returns.
     """
-    if graph.attrs.get("bare"):
+    if graph.attrs.get("bare") or graph.attrs.get("kind") != "transformer" or len(graph.blocks) < 2:
         return graph
-    if len(graph.blocks) < 2:
-        raise BadInput(f"{graph.name} is one block", expected="a model built from its configuration, with a head")
     return graph.replace(blocks=graph.blocks[:-1], attrs={**graph.attrs, "bare": True})
