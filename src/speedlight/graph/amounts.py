@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -30,7 +30,7 @@ def check_amounts(graph: Graph, values: Mapping[str, Value]) -> None:
         except (ArithmeticError, ValueError, TypeError):
             found = [_alone(what, expr, env) for what, expr in named]
     for (what, expr), value in zip(named, found, strict=True):
-        if isinstance(value, (int, float)) and 0 <= value < math.inf:
+        if isinstance(value, (int, float)) and 0 <= value <= sys.float_info.max:
             continue
         array = np.asarray(value)
         if array.dtype.kind not in "iufb" or not np.all(np.isfinite(array)) or np.any(array < 0):
