@@ -130,3 +130,9 @@ def test_powers_of_two_are_exact() -> None:
 def test_the_logarithm_is_to_base_two() -> None:
     assert evaluate(parse_expr("log2(a * 4)"), {"a": 2.0}) == 3
     assert parse_expr("log2(1024)").constant == 10
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), 10**400, -(10**400)])
+def test_numbers_that_are_no_sizes_are_refused(number: float) -> None:
+    with pytest.raises(BadInput, match="not finite"):
+        parse_expr(number)

@@ -406,6 +406,8 @@ def parse_expr(text: str | Number) -> Expr:
         BadInput: for anything but numbers, names, ``+ - * / // % **`` and the functions of this module.
     """
     if isinstance(text, (int, float)):
+        if not abs(text) <= _MOST:  # false for NaN too
+            raise BadInput("a number that is not finite or beyond all sizes", expected=f"at most {_MOST:g}")
         return const(text)
     if len(text) > 2000:
         raise BadInput(f"an expression of {len(text)} characters", expected="at most 2000")
