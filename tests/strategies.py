@@ -17,7 +17,7 @@ MACHINES = (
     "h100-sxm-80gb", "a100-sxm-40gb", "rtx-4090", "p100-pcie-16gb", "mi300x", "i9-10940x", "apple-m3-max-40c-128gb",
     "tpu-v5e", "gaudi2", "dgx-h200",
 )  # fmt: skip
-STACKS = ("ideal", "torch-eager", "vllm", "llama.cpp")
+STACKS = ("ideal", "torch-eager", "torch-compile", "vllm", "llama.cpp")
 
 
 @dataclass(frozen=True)

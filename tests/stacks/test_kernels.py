@@ -108,3 +108,15 @@ def test_tf32_is_for_convolutions_alone_unless_asked() -> None:
     said = {on: [dict(with_tf32(stack, on).variant(f).multiply) for f in ("conv2d", "linear")] for on in (True, False)}
     assert [dict(stack.variant(f).multiply) for f in ("conv2d", "linear")] == [{"fp32": "tf32"}, {}]
     assert said == {True: [{"fp32": "tf32"}] * 2, False: [{}, {}]}
+
+
+def test_compilers_that_reorder_no_loops_reduce_images_apart() -> None:
+    """Channels last, a mean over positions runs across the loops that make its input: one kernel until 2.8, then none."""
+    names = [functions(net("images", "nhwc"), f"torch-compile@{v}")[-3:] for v in ("2.4", "2.9", "2.9/cpu")]
+    assert names == [["relu", "mean", "linear"], ["conv2d", "mean", "linear"], ["relu", "mean", "linear"]]
+
+
+def test_what_torch_2_13_compiles_on_a_cpu() -> None:
+    """Nodes that Inductor's scheduler was seen to leave after fusion (torch 2.13, fp32, CPU): 31 and 9."""
+    assert len(functions(net("images"), "torch-compile@2.9/cpu")) == 31
+    assert len(functions(net("modern"), "torch-compile@2.9/cpu")) == 9

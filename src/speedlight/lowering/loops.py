@@ -63,6 +63,7 @@ class _Planner:
         self.readers: dict[str, list[int]] = {}
         self.group_of: list[_Group] = []
         self.spaces = spaces
+        self.images: set[str] = set()  # results of channels-last convolutions, and what keeps their places
         for index, op in enumerate(ops):
             for tensor in dict.fromkeys(r.tensor for r in op.reads):
                 self.readers.setdefault(tensor, []).append(index)
@@ -79,6 +80,11 @@ class _Planner:
     def _enter(self, index: int, op: Op) -> None:
         role = self._role(op)
         total, rows = self.spaces[index]
+        if role == "closed":
+            total = max(self.written[index], default=0.0)
+        image = op.attrs.get("layout") == "channels_last" or any(r.tensor in self.images for r in op.reads)
+        if image and (op.kind == "conv" or role in ("pointwise", "closed")):
+            self.images.update(w.tensor for w in op.writes)
         before = 0
         makers: dict[int, float] = {}
         for position, read in enumerate(op.reads):
@@ -91,7 +97,7 @@ class _Planner:
         self.group_of.append(group)
         for operand in op.reads if op.kind == "collective" else op.writes:  # a message completes what it reads
             self.maker[operand.tensor] = index
-        if role in ("product", "closed"):
+        if role in ("product", "closed") or self._across(index):
             return
         for made, size in sorted(makers.items(), key=lambda item: (-item[1], -item[0])):
             if size > 0:
@@ -204,8 +210,13 @@ class _Planner:
                 if space is not None and len(first.ops) + len(later.ops) <= LARGEST:
                     self._join(first, later, space)
 
+    def _across(self, index: int) -> bool:
+        """Does the op reduce over positions, and run through a channels-last image another way than what made it?"""
+        op = self.ops[index]
+        return not self.loops.across and op.kind == "reduction" and any(r.tensor in self.images for r in op.reads)
+
     def _closed(self, group: _Group) -> bool:
-        return any(self._role(self.ops[i]) == "closed" for i in group.ops)
+        return any(self._role(self.ops[i]) == "closed" or self._across(i) for i in group.ops)
 
 
 def _sizes(

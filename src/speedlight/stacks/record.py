@@ -96,6 +96,7 @@ class Loops:
         closed: loops that fuse with what follows, not with what comes before (pooling windows, look-ups).
         epilogues: per kind of product, the pointwise functions (or ``*``) it takes along as its epilogue.
         longest_epilogue: most functions of one epilogue.
+        across: a reduction over positions fuses with what makes a channels-last image, whose loops run another way.
         among: loops fuse with each other; without it each runs alone, but for products' epilogues.
     """
 
@@ -104,6 +105,7 @@ class Loops:
     closed: tuple[str, ...] = ()
     epilogues: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     longest_epilogue: int = 0
+    across: bool = True
     among: bool = True
 
 

@@ -74,6 +74,7 @@ class _LoopsFile(msgspec.Struct, forbid_unknown_fields=True):
     closed: list[str] = []
     epilogues: dict[str, list[str]] = {}
     longest_epilogue: int = 0
+    across: bool = True
     among: bool = True
 
 
@@ -222,6 +223,7 @@ def _loops(spec: _LoopsFile | None) -> Loops | None:
     epilogues = MappingProxyType({kind: tuple(fns) for kind, fns in spec.epilogues.items()})
     return Loops(
         tuple(spec.pointwise), tuple(spec.reductions), tuple(spec.closed), epilogues, spec.longest_epilogue,
+        spec.across,
         spec.among,
     )  # fmt: skip
 

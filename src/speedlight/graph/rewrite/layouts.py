@@ -19,7 +19,7 @@ from .registry import REWRITES
 @REWRITES.register("channels_last")
 def channels_last_convolutions(
     graph: Graph, always: bool = False, ops_per_conv: float = 0.0, gain: Mapping[str, float] | None = None,
-    weights: bool = True,
+    weights: bool = True, images: bool = True,
 ) -> Graph:  # fmt: skip
     """Mark convolutions channels last, all of them or none.
 
@@ -29,7 +29,7 @@ def channels_last_convolutions(
         gain: relative time of a convolution's FLOPs channels last, by sort: ``grouped`` (several channels in each of several
             groups), ``small`` (at most 64 channels in and out), ``in_out`` (at most half as many channels out as in, in a
             window), ``default``. All are put so where that makes the sum no larger.
-        weights: copy weights that lie row by row, once a pass.
+        weights: copy weights that lie row by row, once a pass; ``images``: so are inputs.
     """
     found = [(block, op) for block, op in graph.ops() if is_convolution(op)]
     if not found or any("layout" in op.attrs for _, op in found):
@@ -39,7 +39,7 @@ def channels_last_convolutions(
     blocks = []
     for block in graph.blocks:
         edit = Edit(graph, block)
-        ops = tuple(new for op in block.ops for new in _put(edit, op, weights))
+        ops = tuple(new for op in block.ops for new in _put(edit, op, weights, images))
         blocks.append(dataclasses.replace(block, ops=ops, tensors=edit.tensors))
     return graph.replace(blocks=tuple(blocks))
 
@@ -70,14 +70,14 @@ def _sort(op: Op) -> str:
     return "default"
 
 
-def _put(edit: Edit, op: Op, weights: bool) -> list[Op]:
+def _put(edit: Edit, op: Op, weights: bool, images: bool) -> list[Op]:
     if not is_convolution(op):
         return [op]
     op = dataclasses.replace(op, attrs={**op.attrs, "layout": "channels_last"})
     made: list[Op] = []
     for position, read in enumerate(op.reads[:2]):
         outside = edit.tensor(read.tensor).cls in ("input", "weight", "constant") or edit.is_cast(read.tensor)
-        if not outside or lies_flat(edit, op, position) or (position == 1 and not weights):
+        if not outside or lies_flat(edit, op, position) or not (weights if position else images):
             continue
         copy, op = copied(edit, op, position, "0231")
         made.append(copy)
