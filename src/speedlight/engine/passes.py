@@ -230,7 +230,7 @@ def _gradient_bytes(graph: Graph, block: Block | None, dims: Mapping[str, object
 
 def reduction(resolved: Resolved, moved: float, ranks: int) -> float:
     """Seconds of an all-reduce of so many bytes, by the measured library where there is one."""
-    machine, _ = with_fabric(resolved.machine, Parallel(dp=ranks))
+    machine, _ = with_fabric(resolved.machine, ranks)
     message = Message("all_reduce", ("dp",), const(ranks), const(moved))
     kernel = Kernel(
         name="gradients", path="", kind="collective", fn="all_reduce", family="collective", members=(), work=(), accesses=(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -47,12 +48,7 @@ def in_chunks(resolved: Resolved, shape: tuple[int, ...], answer: Callable[[Reso
             index[back] = slice(start, start + step)
             return array[tuple(index)]
 
-        priced = answer(
-            Resolved(
-                map_arrays(resolved.scenario, cut), resolved.graph, map_arrays(resolved.machine, cut), resolved.stack,
-                resolved.assumptions,
-            )
-        )  # fmt: skip
+        priced = answer(resolved.mapped(functools.partial(map_arrays, function=cut)))
         return priced, {name: getattr(priced, name) for name in NUMBERS}
 
     first, numbers = piece(0)

@@ -25,6 +25,7 @@ class Access:
         write: written rather than read.
         granule: contiguous bytes of a random access, or None when streamed.
         format: number format it is stored in.
+        home: share of the tensor by tier role; ``path`` says how what is not in main memory comes.
     """
 
     tensor: str
@@ -33,6 +34,8 @@ class Access:
     size: Expr
     write: bool = False
     granule: Expr | None = None
+    home: tuple[tuple[str, float], ...] = (("main", 1.0),)
+    path: str = "copied"
     format: str = ""
 
 
@@ -56,6 +59,7 @@ class Kernel:
         launches: kernel starts per instance (0 count launches nothing).
         serial: parts that do not overlap inside it.
         efficiency: share of the analytic rate a published kernel reaches; None for 1.
+        host_s: host time of one launch where the stack states one for this function.
         library: by number format, cost family or both ("" for any) the framework whose measured kernels run; empty where
             none is meant.
     """
@@ -76,6 +80,7 @@ class Kernel:
     message: Message | None = None
     serial: tuple[str, ...] = ()
     efficiency: float | None = None
+    host_s: float | None = None
     library: Mapping[str, str] = field(default_factory=dict)
     attrs: Mapping[str, Any] = field(default_factory=dict)
     phase: str = "forward"

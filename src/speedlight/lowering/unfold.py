@@ -16,7 +16,7 @@ from .._foundation.expr import Expr, group_sum, sym, total
 from ..graph.builder import BlockBuilder
 from ..graph.grammar import check
 from ..graph.ir import Block, Exchange, Graph, Op, Operand, Persistent, Tensor, Work
-from ..stacks.stack import Stack, Unfold, UnfoldStep
+from ..stacks.record import Stack, Unfold, UnfoldStep
 
 _COUNT, _NEW, _CACHED = sym("count"), sym("new"), sym("cached")
 _KINDS = {"bmm": "matmul", "softmax": "softmax", "copy": "copy"}

@@ -98,7 +98,7 @@ def asked(prediction: Prediction) -> str:
     """Phase and sizes: ``decode · batch 1 · context 1,024``."""
     workload = prediction.scenario.program.workload
     tokens = prediction.throughput.get("unit") == "tokens/s"
-    names = ["batch"]
+    names = [] if prediction.attrs.get("batchless") else ["batch"]
     if tokens:
         names += {"decode": ["context"], "generate": ["isl", "osl"]}.get(prediction.phase, ["isl"])
     parts = [prediction.phase]
@@ -110,7 +110,7 @@ def asked(prediction: Prediction) -> str:
         ]
     else:
         parts += [f"{name} {ranged(getattr(workload, name), whole_number)}" for name in names]
-    parts += [f"{clean(k, 40)} {ranged(v, whole_number)}" for k, v in workload.symbols.items()]
+    parts += [f"{clean(k, 40)} {ranged(v, _plain_number)}" for k, v in workload.symbols.items()]
     if prediction.phase == "train":
         training = workload.training
         parts += [training.optimizer, f"recompute {training.recompute}"]
@@ -119,13 +119,27 @@ def asked(prediction: Prediction) -> str:
     return " · ".join(parts)
 
 
+def _plain_number(value: float | None) -> str:
+    """Sizes as whole numbers, shares as they are."""
+    if value is None:
+        return whole_number(value)
+    return whole_number(value) if float(value).is_integer() else f"{value:.4g}"
+
+
 def how(prediction: Prediction) -> str:
     """Stack, formats, degrees and whatever else the question set away from its default."""
     scenario = prediction.scenario
     program = scenario.program
     model, parallel, point = program.model, program.parallel, scenario.point
     formats = [f"{n} {clean(v, 40)}" for n in ("dtype", "weights", "activations", "kv") if (v := getattr(model, n))]
-    parts = [clean(prediction.stack), *(formats or ["formats as configured"])]
+    mixed = [f"autocast {clean(model.autocast, 40)}"] if model.autocast else []
+    parts = [clean(prediction.stack), *(formats or mixed or ["formats as configured"])]
+    parts += mixed if formats else []
+    if model.tf32:
+        parts.append(f"TF32 {clean(model.tf32, 40)}")
+    if model.layout:
+        parts.append(clean(model.layout, 40).replace("_", " "))
+    parts += [f"rewritten: {clean(each.name, 40)}" for each in model.rewrites]
     if model.mtp:
         parts.append(f"{model.mtp} draft passes")
     for axis, usual in (("tp", 1), ("pp", 1), ("dp", 1), ("ep", 1), ("cp", 1), ("zero", 0)):

@@ -14,8 +14,8 @@ import torch
 
 from ..._foundation.errors import Unsupported
 from ..._foundation.expr import Expr, const, evaluate, symbols
-from ...graph.ir import ONE
 from .calls import Touch, View, order_of
+from .recorded import Logical, Use
 from .shapes import Sizes, hint
 
 DTYPES = {
@@ -25,37 +25,6 @@ DTYPES = {
     torch.uint32: "int32", torch.uint64: "int64",
 }  # fmt: skip
 _FLOATING = frozenset({"fp64", "fp32", "fp16", "bf16", "fp8", "complex64"})
-
-
-@dataclass
-class Logical:
-    """A logical tensor: one version of one storage.
-
-    Attributes:
-        name: set for parameters, buffers and inputs; results are named later after their op.
-        elements: of the whole storage's tensor.
-        size: the same as PyTorch states it (an int or a sympy expression), to tell whole from part.
-    """
-
-    elements: Expr
-    size: Any
-    dtype: str
-    cls: str
-    needs_grad: bool
-    name: str | None = None
-    written: bool = False
-    width: int = 4
-
-
-@dataclass(frozen=True)
-class Use:
-    """A tensor operand before names are known; see :class:`~speedlight.graph.ir.Operand`."""
-
-    tensor: int
-    elements: Expr | None = None
-    access: str = "streamed"
-    granule: Expr | None = None
-    reuse: Expr = ONE
 
 
 @dataclass
