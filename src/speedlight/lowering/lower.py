@@ -271,7 +271,9 @@ def _touch(
     # KV caches and states are read per step through their operands; weights by their own size.
     size = tensor.kept_bytes if tensor.persistent else tensor.bytes
     home = tensor.persistent.homes if tensor.persistent else (("main", 1.0),)
-    accesses[key] = Access(operand.tensor, tensor.cls, moved, size, write, granule, home, operand.path, tensor.dtype)
+    accesses[key] = Access(
+        operand.tensor, tensor.cls, moved, size, write, granule, home, operand.path, format=tensor.dtype
+    )  # fmt: skip
 
 
 def _work(group: Sequence[Op], variant: KernelVariant) -> tuple[KernelWork, ...]:
