@@ -73,6 +73,8 @@ FORMATS: dict[str, NumberFormat] = _make(
     ("int4_asym", 4.15625, "int4", "int", 4),  # AWQ: group 128, 16-bit scale and 4-bit zero point
     ("int3", 3.125, "int4", "int", 3),
     ("int2", 2.125, "int4", "int", 2),
+    ("int4_values", 4, "int4", "int", 4),  # the values alone: their scales are tensors of their own (ONNX)
+    ("int2_values", 2, "int4", "int", 2),
     ("bool", 8, "int8", "bool", 8),
     ("complex64", 64, "fp32", "float", 64),
     *((name, 8 * size / values, "int4" if bits <= 4 else "int8", "int", bits)

@@ -20,7 +20,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ...graph.ir import ZERO
 from .aten import FREE, describe
 from .calls import Call, Facts, View
-from .logical import Logicals, Use, storage_of, tensors_of
+from .logical import Logicals, storage_of, tensors_of
+from .recorded import Recorded, Use
 
 _aten = torch.ops.aten
 KEPT: frozenset[Any] = frozenset(
@@ -34,17 +35,6 @@ RECURRENT: frozenset[Any] = frozenset(
     f for f in KEPT if f._schema.name in ("aten::lstm", "aten::gru", "aten::rnn_tanh", "aten::rnn_relu")
 )
 KEPT_IN_TRAINING: frozenset[Any] = frozenset({_aten.dropout.default})
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """One recorded op; the fields of :class:`~speedlight.graph.ir.Op`."""
-
-    path: str
-    facts: Facts
-    reads: tuple[Use, ...]
-    writes: tuple[Use, ...]
-    in_place: bool = False
 
 
 @dataclass
@@ -145,7 +135,13 @@ class Recorder:
             partial = before.part and self.logicals.tensors[before.tensor].written
             if partial and all(u.tensor != before.tensor for u in reads) and before.cls not in ("weight", "constant"):
                 reads.append(Use(before.tensor, ZERO))
-        self.ops.append(Recorded(self.path, facts, tuple(reads), tuple(writes), bool(mutated)))
+        lying = {v.tensor: v.order for v in reversed([*call.outs, *call.views])}
+        self.ops.append(
+            Recorded(
+                self.path, facts, tuple(reads), tuple(writes), bool(mutated),
+                tuple(lying.get(u.tensor, "") for u in reads), tuple(lying.get(u.tensor, "") for u in writes),
+            )
+        )  # fmt: skip
 
     def mode(self) -> TorchDispatchMode:
         return _Watch(self)
