@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from .harness import Case, refused
@@ -49,9 +49,23 @@ def of(content: bytes, hole: int = 0) -> Callable[[Path], None]:
     return build
 
 
+def crowd(names: Iterable[str], pairs: list[bytes], kinds: int = 1) -> bytes:
+    """A header of many small tensors, one after another, in several types."""
+    tensors, offset = [], 25_600
+    for i, name in enumerate(names):
+        tensors.append(tensor(name, (8,), (0, 24)[(i * 2654435761 >> 7) % kinds], offset))
+        offset += 32
+    return header(pairs, [TABLE, *tensors])
+
+
 TABLE = tensor("token_embd.weight", (64, 100))
 GIGA = 2**40
+LAYERS = [ARCH, u32("llama.block_count", 9_999), *META[2:]]
 CASES = [
+    Case("a layer of 190,000 tensors", of(crowd((f"blk.0.*[{i}" for i in range(190_000)), META), 10**8), "no part"),
+    Case("9,999 kinds of layers",
+         of(crowd((f"blk.{i}.{n}.weight" for i in range(9_999) for n in ("attn_output", *[f"x{j}" for j in range(15)])),
+                  LAYERS, 2), 10**8)),
     Case("empty", of(b""), "gguf"),
     Case("four bytes", of(b"GGUF"), "gguf"),
     Case("another file", of(b"\x89PNG" + b"\0" * 100), "png"),

@@ -19,10 +19,10 @@ from ..._foundation.errors import BadFile, Unsupported
 from ..._foundation.formats import number_format
 from ...graph.grammar import check
 from ...graph.ir import Graph
-from ..formats import Formats, Rule
+from ..formats import Formats
 from ..hf.build import build_graph
 from ..hf.config import MOST_LAYERS, Config
-from ..weight_files.exact import with_stored
+from ..weight_files.exact import layer_rules, with_stored
 from ..weight_files.reading import Source
 from ..weight_files.table import Stored, facts
 from .describe import describe, layers_of
@@ -68,16 +68,16 @@ def load_gguf(source: str, activations: str | None = None, kv: str | None = None
     layers, outer = layers_of({t.name: t for t in tensors}, count)
     arch = describe(meta, layers, outer, Path(where).stem)
     formats = Formats(
-        number_format(activations or "fp16").name, kv=number_format(kv or "fp16").name, rules=_signatures(layers)
+        number_format(activations or "fp16").name, kv=number_format(kv or "fp16").name, rules=layer_rules(layers, where)
     )
     graph = build_graph(arch, formats)
     placements = [layer.placement for layer in arch.layers]
     experts = meta.integer("expert_count", default=0, least=0, most=10**5)
-    graph = with_stored(
+    graph, rest = with_stored(
         graph, {t.name: t for t in tensors},
         lambda name, layer: sources_of(name, layer, layers, placements, experts), where,
     )  # fmt: skip
-    _refuse_unread(graph, tensors, count, meta)
+    _refuse_unread(rest, tensors, count, meta)
     said = [("activations and KV cache", f"{formats.dtype} and {formats.cache}: a GGUF file fixes weights only")]
     if drafts:
         said.append(("multi-token prediction", f"{drafts} layers are kept and not run"))
@@ -88,16 +88,10 @@ def load_gguf(source: str, activations: str | None = None, kv: str | None = None
     return check(graph.replace(attrs=attrs))
 
 
-def _signatures(layers: list[dict[str, Stored]]) -> tuple[Rule, ...]:
-    """A rule for every tensor of every layer, so that layers fold only where all their types are equal."""
-    return tuple(Rule(name, index, t.format) for index, layer in enumerate(layers) for name, t in sorted(layer.items()))
-
-
-def _refuse_unread(graph: Graph, tensors: list[Stored], count: int, meta: Config) -> None:
+def _refuse_unread(rest: list[Stored], tensors: list[Stored], count: int, meta: Config) -> None:
     """Raise where more than a little of the file is of no operator: the description is then not the model's."""
-    rest = {n.removeprefix("file.") for n in graph.shared if n.startswith("file.")}
-    drafts = [f"blk.{i}." for i in range(count, count + 65)]
-    unread = [t for t in tensors if t.name in rest and not t.name.startswith(tuple(drafts))]
+    drafts = tuple(f"blk.{i}." for i in range(count, count + 65))
+    unread = [t for t in rest if not t.name.startswith(drafts)]
     share = sum(t.bytes for t in unread) / max(sum(t.bytes for t in tensors), 1)
     if share > _MOST_REST:
         largest = max(unread, key=lambda t: t.bytes)

@@ -36,6 +36,18 @@ _ENCODERS = frozenset({"bert", "nomic-bert", "nomic-bert-moe", "modern-bert", "n
                        "eurobert", "gemma-embedding"})  # fmt: skip
 _NOT_DECODERS = {"clip": "an image tower (mmproj)", "t5": "an encoder–decoder", "t5encoder": "a T5 encoder",
                  "wavtokenizer-dec": "an audio decoder"}  # fmt: skip
+# Delta rules, RWKV and short convolutions: parts our graphs have or will have, but not by these tensors.
+_UNKNOWN_MIXERS = (
+    "ssm_ba",
+    "ssm_beta",
+    "ssm_alpha",
+    "ssm_g_",
+    "ssm_f_",
+    "ssm_conv1d_",
+    "time_mix",
+    "shortconv",
+    "indexer",
+)
 _EVERY = {"gemma2": 2, "gemma3": 6, "gpt-oss": 2, "cohere2": 4, "exaone4": 4, "olmo3": 4}  # one full layer in so many
 _CHUNKED = {"llama4": 4}
 
@@ -110,6 +122,12 @@ def _windows(meta: Config, count: int, notes: list[tuple[str, Any]]) -> tuple[li
 
 def _layer(meta: Config, there: Tensors, index: int, hidden: int, causal: bool, window: int | None,
            chunk: int | None) -> Layer:  # fmt: skip
+    strange = next((n for n in sorted(there) if n.startswith(_UNKNOWN_MIXERS)), None)
+    if strange is not None:
+        raise Unsupported(
+            f"{meta.where}: layer {index} of architecture {meta.model_type!r} mixes tokens by {strange!r}",
+            expected="attention, latent attention or Mamba", hint="give the model's config.json",
+        )  # fmt: skip
     recurrent, attends = "ssm_in.weight" in there, "attn_output.weight" in there
     if recurrent and attends:
         raise Unsupported(

@@ -15,10 +15,10 @@ from typing import Any
 from ..._foundation.errors import BadFile, Unsupported
 from ...graph.grammar import check
 from ...graph.ir import Graph
-from ..formats import Formats, Rule, override
+from ..formats import Formats, override
 from ..gguf_file.describe import describe, layers_of
 from ..gguf_file.roles import sources_of
-from ..weight_files.exact import with_stored
+from ..weight_files.exact import layer_rules, with_stored
 from ..weight_files.table import Stored, facts
 from .build import build_graph
 from .config import MOST_LAYERS, Config
@@ -72,14 +72,14 @@ def load_safetensors(
     quantised = read_weights(path)
     stated = Formats(
         quantised.main_format if quantised is not None else "bf16",
-        rules=tuple(Rule(n, i, t.format) for i, layer in enumerate(layers) for n, t in sorted(layer.items())),
+        rules=layer_rules(layers, where),
     )
     asked = override(stated, dtype, weights, activations, kv)
     graph = build_graph(arch, asked if dtype or weights else override(stated, None, None, activations, kv), mtp)
     if not (dtype or weights):
         placements = [layer.placement for layer in arch.layers]
         table = {t.name: t for t in _flat(layers, outer)} | unplaced
-        graph = with_stored(graph, table, lambda n, i: sources_of(n, i, layers, placements, 0), where)
+        graph, _ = with_stored(graph, table, lambda n, i: sources_of(n, i, layers, placements, 0), where)
     attrs = {
         **graph.attrs, "assumptions": (*notes, *graph.attrs["assumptions"]), "file": facts(tensors.values(), files)
     }  # fmt: skip

@@ -10,20 +10,22 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
-from ..._foundation.errors import BadFile
+from ..._foundation.errors import BadFile, Unsupported
 from ..._foundation.expr import compile_tape, const
 from ..._foundation.formats import multiply_format
 from ...graph.ir import Block, Graph, Op, Operand, Persistent, Tensor, Work
 from ...graph.stats import unsharded
+from ..formats import Rule
 from .table import Stored, Table
 
 # (weight's name in its block, layer index or None) → the tensors of the file it is stored in; empty where it has none.
 Sources = Callable[[str, int | None], Sequence[str]]
+MOST_KINDS = 256
 Split = tuple[tuple[str, int], ...]  # (format, elements) of each part of a weight
 
 
-def with_stored(graph: Graph, table: Table, sources: Sources, where: str) -> Graph:
-    """The graph with the table's formats.
+def with_stored(graph: Graph, table: Table, sources: Sources, where: str) -> tuple[Graph, list[Stored]]:
+    """The graph with the table's formats, and the tensors of the file that no operator reads.
 
     Args:
         graph: built so that layers whose tensors differ in format are not folded together.
@@ -64,13 +66,30 @@ def with_stored(graph: Graph, table: Table, sources: Sources, where: str) -> Gra
     blocks = tuple(_retyped(b, i, splits, graph) for i, b in enumerate(graph.blocks))
     shared = _tensors(graph.shared, -1, splits)
     rest = [t for n, t in table.items() if n not in readers]
-    for unread in rest:
-        shared[f"file.{unread.name}"] = _kept(f"file.{unread.name}", unread.format, unread.elements)
+    for number in dict.fromkeys(t.format for t in rest):
+        name = f"file.{number}"
+        shared[name] = _kept(name, number, sum(t.elements for t in rest if t.format == number))
     said = [*graph.attrs["assumptions"]]
     if rest:
-        names = ", ".join(t.name for t in rest[:3]) + (" …" if len(rest) > 3 else "")
+        names = ", ".join(t.name[:60] for t in rest[:3]) + (" …" if len(rest) > 3 else "")
         said.append(("tensors of no operator", f"{len(rest)} of {sum(t.bytes for t in rest):,} bytes: {names}"))
-    return graph.replace(blocks=blocks, shared=shared, attrs={**graph.attrs, "assumptions": tuple(said)})
+    return graph.replace(blocks=blocks, shared=shared, attrs={**graph.attrs, "assumptions": tuple(said)}), rest
+
+
+def layer_rules(layers: Sequence[Mapping[str, Stored]], where: str) -> tuple[Rule, ...]:
+    """One rule a layer, equal for layers whose tensors have equal formats, so that only such layers fold.
+
+    Raises:
+        Unsupported: for more kinds of layers than any model has.
+    """
+    kinds: dict[tuple[tuple[str, str], ...], int] = {}
+    rules = []
+    for index, layer in enumerate(layers):
+        kind = kinds.setdefault(tuple(sorted((n, t.format) for n, t in layer.items())), len(kinds))
+        rules.append(Rule(f"stored.formats.{kind}", index))
+    if len(kinds) > MOST_KINDS:
+        raise Unsupported(f"{where} has {len(kinds)} kinds of layers", expected=f"at most {MOST_KINDS}")
+    return tuple(rules)
 
 
 def _told(name: str, layer: int | None) -> str:
