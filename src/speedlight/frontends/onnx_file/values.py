@@ -145,7 +145,7 @@ def _pick(function: Callable[[Any, Any], Any], largest: bool) -> Fold:
             a, b = np.broadcast_arrays(a, b)
             chosen = [x if (sign(x - y) >= 0) == largest else y for x, y in zip(a.flat, b.flat, strict=True)]
             result = np.empty(a.shape, dtype=object)
-            result.flat = chosen
+            result.ravel()[:] = chosen  # a view: the array was just made
         return result
 
     return fold
