@@ -40,10 +40,9 @@ def calibrate(
     Args:
         folded: points whose sizes are equal although their rates differ; their coordinates are looked at once.
     """
-    seer = SEERS.find(kernel.fn) or SEERS.find(kernel.family)
-    if seer is None or not kernel.library or kernel.efficiency is not None:
+    if not kernel.library or kernel.efficiency is not None:
         return cost
-    seen = seer(kernel, values, machine, point, conditions, cost)
+    seen = _seen(kernel, values, machine, point, conditions, cost)
     if seen is None:
         return cost
     fit = shipped(seen.family)
@@ -77,6 +76,19 @@ def calibrate(
     if local is not None:
         found, basis = localised(part, found, local), f"{basis} + local {seen.family}"
     return _bent(cost, seen, bent(part, found, seen.terms, cost.limit), machine, basis)
+
+
+def _seen(
+    kernel: Kernel, values: KernelValues, machine: Machine, point: OperatingPoint, conditions: Conditions, cost: Cost
+) -> Seen | None:
+    """What the first family to know the kernel sees: families the stack's library names come first."""
+    named = [SEERS.find(name) for name in kernel.library]
+    for seer in (*named, SEERS.find(kernel.fn) or SEERS.find(kernel.family)):
+        if seer is not None:
+            seen = seer(kernel, values, machine, point, conditions, cost)
+            if seen is not None:
+                return seen
+    return None
 
 
 def _bends(part: Part, key: Mapping[str, str], coords: Mapping[str, Value], names: Iterable[str]) -> Bends:

@@ -79,7 +79,7 @@ def kv_bytes_per_token_short(graph: Graph) -> float:
 
 def _kv_slope(graph: Graph, context: int) -> float:
     tape = compile_tape([kept(graph, "kv")])
-    env = {**unsharded(graph), **step_symbols(1, 1, context), "caching": 1, "training": 0}
+    env = {**graph.symbols, **unsharded(graph), **step_symbols(1, 1, context), "caching": 1, "training": 0}
     low = tape.run(env, [{"count": 1, "new": 1, "cached": context}])[0]
     high = tape.run(env, [{"count": 1, "new": 1, "cached": context + 1024}])[0]
     return float(high - low) / 1024

@@ -24,6 +24,7 @@ class Access:
         size: bytes of the whole tensor, which decides whether a cache could hold it.
         write: written rather than read.
         granule: contiguous bytes of a random access, or None when streamed.
+        home: share of the tensor by tier role; ``path`` says how what is not in main memory comes.
     """
 
     tensor: str
@@ -32,6 +33,8 @@ class Access:
     size: Expr
     write: bool = False
     granule: Expr | None = None
+    home: tuple[tuple[str, float], ...] = (("main", 1.0),)
+    path: str = "copied"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +113,10 @@ class Program:
 
     Attributes:
         needs: per block and kernel, the symbols its numbers depend on.
+        sorts: per block and kernel, a number that kernels which always cost the same have in common.
     """
 
-    __slots__ = ("_layout", "_tape", "attrs", "blocks", "needs", "symbols")
+    __slots__ = ("_layout", "_tape", "attrs", "blocks", "needs", "sorts", "symbols")
 
     def __init__(self, blocks: tuple[KernelBlock, ...], attrs: Mapping[str, Any]) -> None:
         self.blocks = blocks
@@ -143,6 +147,8 @@ class Program:
                 )
             self._layout.append((slot(block.count), rows))
         self.needs = tuple(tuple(_needs(k) for k in block.kernels) for block in blocks)
+        seen: dict[Any, int] = {}
+        self.sorts = tuple(tuple(seen.setdefault(_priced_by(k), len(seen)) for k in block.kernels) for block in blocks)
         self._tape = Tape(exprs)
         self.symbols = self._tape.symbols
 
@@ -178,4 +184,24 @@ def _needs(kernel: Kernel) -> frozenset[str]:
         kernel.count, kernel.launches, kernel.span, *(e for w in kernel.work for e in (w.flops, w.dense)),
         *(e for a in kernel.accesses for e in (a.bytes, a.size)), *(a.granule for a in kernel.accesses if a.granule is not None),
         *kernel.dims.values(), *message,
+    )  # fmt: skip
+
+
+def _priced_by(kernel: Kernel) -> tuple[Any, ...]:
+    """All that a cost may look at: not its name and place, nor how often it runs."""
+    work = tuple((w.unit, w.format, w.accumulate, w.flops, w.dense) for w in kernel.work)
+    accesses = tuple(
+        (a.cls, a.bytes, a.size, a.write, a.granule, a.tensor.startswith("grad.")) for a in kernel.accesses
+    )
+    members = kernel.members if kernel.family == "moe" else ()  # fused experts are told by what they fuse
+    message = kernel.message and (
+        kernel.message.collective,
+        kernel.message.axis,
+        kernel.message.bytes,
+        kernel.message.size,
+    )
+    return (
+        kernel.kind, kernel.fn, kernel.family, members, work, accesses, tuple(sorted(kernel.dims.items())), kernel.launches,
+        kernel.span, kernel.workspace, message, kernel.serial, kernel.efficiency, tuple(sorted(kernel.library.items())),
+        repr(sorted(kernel.attrs.items())), kernel.phase,
     )  # fmt: skip

@@ -21,6 +21,8 @@ from .._foundation.formats import bytes_per_element
 from ..graph.ir import Block, Graph, Op, Operand, Work
 from ..stacks.stack import KernelVariant, Stack, load_stack
 from .kernels import Access, Kernel, KernelBlock, KernelWork, Program
+from .loops import grouped
+from .prepare import expanded
 
 STREAMING = ("norm", "softmax", "elementwise", "reduction", "copy", "quantize", "gather", "embedding")
 _FAMILY = {"matmul": "matmul", "moe": "matmul", "conv": "conv", "attention": "attention", "collective": "collective"}
@@ -28,6 +30,7 @@ _FAMILY = {"matmul": "matmul", "moe": "matmul", "conv": "conv", "attention": "at
 
 def lower(graph: Graph, stack: Stack) -> Program:
     """Lower every block; the result depends on structure only, so callers cache it by graph and stack."""
+    graph = expanded(graph, stack)
     blocks = tuple(
         KernelBlock(block.name, block.count, _kernels(graph, block, stack), block.phase) for block in graph.blocks
     )
@@ -40,17 +43,22 @@ def alone(graph: Graph) -> Program:
 
 
 def _kernels(graph: Graph, block: Block, stack: Stack) -> tuple[Kernel, ...]:
-    groups = [[op] for op in block.ops if op.count.constant != 0]
-    if stack.merge_linears:
+    present = [op for op in block.ops if op.count.constant != 0]
+    groups = [[op] for op in present]
+    if stack.loops is not None:
+        groups = grouped(graph, block, present, stack.loops)
+    elif stack.merge_linears:
         groups = _merge(block, groups)
     if stack.fuse_all:
         groups = _wrap(block, _fuse_everything(groups), lambda last, first: all(o.kind in STREAMING for o in first))
-    else:
+    elif stack.loops is None:
 
         def named(last: list[Op], first: list[Op]) -> bool:
             return any(r.matches(tuple(o.fn for o in (*last, *first))) for r in stack.fuse)
 
         groups = _fuse(_wrap(block, groups, named), stack)
+    elif stack.fuse:
+        groups = _fuse(groups, stack)
     needed = _last_reader(groups, block)
     for name in graph.attrs.get("saved", {}).get(block.name, ()):
         needed[name] = len(groups)  # the backward pass reads it
@@ -133,7 +141,8 @@ def _fuse_everything(groups: list[list[Op]]) -> list[list[Op]]:
         op = group[0]
         previous = result[-1] if result else None
         if previous and op.kind in STREAMING and previous[-1].kind != "collective":
-            if any(_feeds(before, op) for before in previous) and previous[-1].count == op.count:
+            fed = any(_feeds(before, op) for before in previous) and previous[-1].count == op.count
+            if fed and not _picks(op, previous):
                 previous.append(op)
                 continue
         result.append(list(group))
@@ -143,6 +152,12 @@ def _fuse_everything(groups: list[list[Op]]) -> list[list[Op]]:
 def _feeds(producer: Op, consumer: Op) -> bool:
     written = {w.tensor for w in producer.writes}
     return producer.count == consumer.count and any(r.tensor in written for r in consumer.reads)
+
+
+def _picks(consumer: Op, producers: Sequence[Op]) -> bool:
+    """Whether it reads what they wrote at random: it must wait until all of that is there, so no epilogue does it."""
+    written = {w.tensor for op in producers for w in op.writes}
+    return any(r.access == "random" and r.tensor in written for r in consumer.reads)
 
 
 def _last_reader(groups: list[list[Op]], block: Block) -> dict[str, int]:
@@ -160,15 +175,16 @@ def _last_reader(groups: list[list[Op]], block: Block) -> dict[str, int]:
 def _kernel(
     graph: Graph, block: Block, group: Sequence[Op], index: int, needed: dict[str, int], stack: Stack
 ) -> Kernel:
-    lead = _lead(group)
+    lead = _lead(group) if stack.loops is None else _reducing(group)
     variant = stack.variant(lead.fn)
     written = {w.tensor for op in group for w in op.writes}
     # What a product inside the group takes from another member passes through memory all the same: products do not fuse.
     passing = {r.tensor for op in group if op.kind in _FAMILY for r in op.reads if r.tensor in written}
-    accesses: dict[tuple[str, bool], Access] = {}
+    accesses: dict[tuple[object, ...], Access] = {}
+    before: set[str] = set()  # an op that changes a state or an optimizer's moments in place reads them all the same
     for op in group:
         for operand in op.reads:
-            if operand.tensor not in written or (operand.tensor in passing and op.kind in _FAMILY):
+            if operand.tensor not in before or (operand.tensor in passing and op.kind in _FAMILY):
                 _touch(accesses, graph, block, op, operand, write=False)
         for operand in op.writes:
             tensor = graph.tensor(block, operand.tensor)
@@ -180,6 +196,7 @@ def _kernel(
                 or _dangling(tensor.name, needed)
             ):
                 _touch(accesses, graph, block, op, operand, write=True)
+        before.update(w.tensor for w in op.writes)
     dims = _merged_dims(group) if len(group) > 1 and all(o.fn == lead.fn for o in group) else dict(lead.dims)
     found = list(accesses.values())
     if variant.traffic.constant != 1:
@@ -226,14 +243,25 @@ def _lead(group: Sequence[Op]) -> Op:
     return group[-1]
 
 
+def _reducing(group: Sequence[Op]) -> Op:
+    """The op that names a loop: a product, else what it reduces, else the last."""
+    for kinds in (tuple(_FAMILY), ("norm", "softmax"), ("reduction",)):
+        for op in group:
+            if op.kind in kinds and (op.fn != "batch_norm" or op.attrs.get("training")):
+                return op
+    return group[-1]
+
+
 def _touch(
-    accesses: dict[tuple[str, bool], Access], graph: Graph, block: Block, op: Op, operand: Operand, *, write: bool
+    accesses: dict[tuple[object, ...], Access], graph: Graph, block: Block, op: Op, operand: Operand, *, write: bool
 ) -> None:
     tensor = graph.tensor(block, operand.tensor)
     per_element = bytes_per_element(tensor.dtype)
     moved = (tensor.elements if operand.elements is None else operand.elements) * per_element * operand.reuse
     granule = None if operand.granule is None else operand.granule * per_element
-    key = (operand.tensor, write)
+    key: tuple[object, ...] = (operand.tensor, write)
+    if sum(o.tensor == operand.tensor for o in (op.writes if write else op.reads)) > 1:
+        key = (*key, granule)  # one op that reads a tensor in order and at random does both
     if key in accesses:
         # Two members touch one tensor: a good fused kernel reads it once, unless they touch different parts of it.
         if accesses[key].bytes == moved or operand.elements is None:
@@ -241,7 +269,8 @@ def _touch(
         moved = accesses[key].bytes + moved
     # KV caches and states are read per step through their operands; weights by their own size.
     size = tensor.kept_bytes if tensor.persistent else tensor.bytes
-    accesses[key] = Access(operand.tensor, tensor.cls, moved, size, write, granule)
+    home = tensor.persistent.homes if tensor.persistent else (("main", 1.0),)
+    accesses[key] = Access(operand.tensor, tensor.cls, moved, size, write, granule, home, operand.path)
 
 
 def _work(group: Sequence[Op], variant: KernelVariant) -> tuple[KernelWork, ...]:

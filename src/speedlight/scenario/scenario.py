@@ -1,7 +1,9 @@
 """The frozen question: programs, machine, operating point, policies (DESIGN, "The line everything flows along").
 
-A scenario refers to models, machines and stacks by name or file; the engine resolves them. It holds a list of *programs*
-joined by edges from its first version on; this version executes one. Every numeric field may be an array.
+A scenario refers to models, machines and stacks by name or file; the engine resolves them. It holds a list of *programs*,
+run one after the other, each so many times in a call; the times add and all weights stay in memory. What edges between
+them add (bytes over links, probabilities) is part of the format and not executed by this version. Every numeric field may
+be an array.
 """
 
 from __future__ import annotations
@@ -54,7 +56,10 @@ class ModelRef:
         inputs: input shapes of a captured module (``1x3x224x224:fp32``).
         dtype: everything in this format; ``weights``, ``activations``, ``kv`` change one part. None: as configured.
         models_dir: a folder of further configurations.
+        rewrites: graph rewrites by name, applied before the stack's own (:mod:`speedlight.graph.rewrite`).
         mtp: draft passes of the model's multi-token prediction modules that a step runs after the main model; 0 for none.
+        autocast: the low format (``fp16``, ``bf16``) of a mixed-precision region around a forward pass; None for none.
+        layout: how a captured module's images lie: ``channels_last``, or None for channels before rows.
     """
 
     source: str
@@ -66,17 +71,24 @@ class ModelRef:
     models_dir: str | None = None
     rewrites: tuple[Rewrite, ...] = ()
     mtp: int = 0
+    autocast: str | None = None
+    layout: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One model doing one sort of work under one stack."""
+    """One model doing one sort of work under one stack.
+
+    Attributes:
+        repeats: how often it runs in one call of the scenario (denoising steps).
+    """
 
     model: ModelRef
     workload: Workload = Workload()
     parallel: Parallel = Parallel()
     stack: str | None = None
     name: str = "main"
+    repeats: Value = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +120,7 @@ class Scenario:
         overrides: machine figures stated with the question, by dotted path (``tiers.hbm.bandwidth``).
         schedule: name of the schedule policy; ``serial`` is executed.
         serving: name of the serving policy, or None for a single request or step.
+        main: name of the program that the question is about; the first one's where empty.
     """
 
     programs: tuple[Program, ...]
@@ -120,19 +133,24 @@ class Scenario:
     techniques: tuple[Technique, ...] = ()
     machines_dir: str | None = None
     note: str = ""
+    main: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "overrides", MappingProxyType(dict(self.overrides)))
 
     @property
     def program(self) -> Program:
-        """The first program: the one this version executes."""
-        return self.programs[0]
+        """The program that the question is about."""
+        return self.programs[self._main()]
+
+    def _main(self) -> int:
+        return next((i for i, p in enumerate(self.programs) if self.main and p.name == self.main), 0)
 
     def with_program(self, **changes: Any) -> Scenario:
-        """A copy with fields of the first program replaced."""
-        first = dataclasses.replace(self.programs[0], **changes)
-        return dataclasses.replace(self, programs=(first, *self.programs[1:]))
+        """A copy with fields of the main program replaced."""
+        main = self._main()
+        changed = dataclasses.replace(self.programs[main], **changes)
+        return dataclasses.replace(self, programs=(*self.programs[:main], changed, *self.programs[main + 1 :]))
 
     def with_workload(self, **changes: Any) -> Scenario:
         return self.with_program(workload=dataclasses.replace(self.program.workload, **changes))

@@ -6,6 +6,7 @@ rules change kernels and traffic, figures are seconds and bytes with their grade
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -43,6 +44,35 @@ class FuseRule:
 
 
 @dataclass(frozen=True, slots=True)
+class RuleUse:
+    """A graph rewrite that a stack applies, by name, with its parameters (:mod:`speedlight.graph.rewrite` has the rules)."""
+
+    rule: str
+    parameters: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Loops:
+    """How a compiler fuses what is no product: pointwise functions and reductions become loops over memory.
+
+    :mod:`speedlight.lowering.loops` applies it; docs/stacks-for-modules.md explains each field.
+
+    Attributes:
+        pointwise, reductions: functions (or kinds) that become loops; anything else is a kernel of a library.
+        closed: loops that fuse with what follows, not with what comes before (pooling windows, look-ups).
+        epilogues: per kind of product, the pointwise functions (or ``*``) it takes along as its epilogue.
+        longest_epilogue: most functions of one epilogue.
+    """
+
+    pointwise: tuple[str, ...] = ()
+    reductions: tuple[str, ...] = ()
+    closed: tuple[str, ...] = ()
+    epilogues: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    longest_epilogue: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class KernelVariant:
     """How a stack runs one function.
 
@@ -53,6 +83,7 @@ class KernelVariant:
         workspace: bytes of scratch, an expression over the op's shape symbols.
         multiply: the format a matrix unit is used in instead of the logical one (``fp32`` convolutions as ``tf32``).
         serial: parts that do not overlap inside the kernel; their times add.
+        host_s: host time of one launch where it differs from the stack's.
         efficiency: share of the analytic rate reached at equal bytes, where published; None for 1.
     """
 
@@ -64,6 +95,7 @@ class KernelVariant:
     serial: tuple[str, ...] = ()
     efficiency: float | None = None
     source: str = ""
+    host_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +134,13 @@ class Stack:
 
     ``library`` names the framework whose measured kernels it runs, by number format as measurements call it ("" for any), by
     cost family (``mla_decode``), or by both (``moe/fp8``); the most particular entry counts.
+
+    Attributes:
+        rewrites: rules for a captured module's forward pass as the framework's own code would run it (before it is
+            differentiated); ``expand``: rules that make the kernels a library runs of single calls (after).
+        loops: how a compiler fuses the rest; None where nothing but ``fuse`` does.
+        autocast: lists of functions of a mixed-precision region, by what happens to their arguments.
+        on_cpu: the same stack on a host CPU, where its kernels are another library's.
     """
 
     name: str
@@ -118,6 +157,11 @@ class Stack:
     library: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     assumptions: tuple[Assumption, ...] = ()
     attrs: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    rewrites: tuple[RuleUse, ...] = ()
+    expand: tuple[RuleUse, ...] = ()
+    loops: Loops | None = None
+    autocast: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    on_cpu: Stack | None = None
 
     def variant(self, fn: str) -> KernelVariant:
         """The variant that runs this function; later entries win, none means a plain single kernel."""
@@ -152,6 +196,21 @@ class _VariantFile(msgspec.Struct, forbid_unknown_fields=True):
     serial: list[str] = []
     efficiency: float | None = None
     source: str = ""
+    host: float | str | None = None
+
+
+class _RuleFile(msgspec.Struct, forbid_unknown_fields=True):
+    rule: str
+    where: dict[str, Any] = {}
+    source: str = ""
+
+
+class _LoopsFile(msgspec.Struct, forbid_unknown_fields=True):
+    pointwise: list[str] = []
+    reductions: list[str] = []
+    closed: list[str] = []
+    epilogues: dict[str, list[str]] = {}
+    longest_epilogue: int = 0
 
 
 class _HostFile(msgspec.Struct, forbid_unknown_fields=True):
@@ -167,7 +226,7 @@ class _ReserveFile(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class StackFile(msgspec.Struct, forbid_unknown_fields=True):
-    """The stack file's format."""
+    """The stack file's format. ``base`` names a stack whose file this one changes (:func:`merged`)."""
 
     schema: int
     name: str
@@ -183,10 +242,44 @@ class StackFile(msgspec.Struct, forbid_unknown_fields=True):
     host: _HostFile = msgspec.field(default_factory=_HostFile)
     reserve: _ReserveFile = msgspec.field(default_factory=_ReserveFile)
     attrs: dict[str, Any] = {}
+    base: str = ""
+    rewrites: list[_RuleFile] = []
+    expand: list[_RuleFile] = []
+    loops: _LoopsFile | None = None
+    autocast: dict[str, list[str]] = {}
+    on_cpu: dict[str, Any] = {}
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A stack file's content with another's changes: mappings merge, variants follow each other, the rest is replaced."""
+    result = dict(base)
+    for key, value in changes.items():
+        before = result.get(key)
+        if isinstance(before, dict) and isinstance(value, dict):
+            result[key] = merged(before, value)
+        elif key == "variants" and isinstance(before, list):
+            result[key] = [*before, *value]
+        else:
+            result[key] = value
+    return result
+
+
+def _whole(data: Any, where: str, seen: tuple[str, ...] = ()) -> Any:
+    """The content with its bases under it."""
+    if not isinstance(data, dict) or not data.get("base"):
+        return data
+    name = str(data["base"])
+    if name in seen or len(seen) > 4:
+        raise BadFile(f"{where}: its bases {' → '.join((*seen, name))} never end", expected="a stack that stands alone")
+    file = _chosen(name)[0][1]
+    text = (files(__package__) / "catalogue" / file).read_text(encoding="utf-8")
+    under = _whole(parse_yaml(text, file, trusted=True), file, (*seen, name))
+    return merged(under, {k: v for k, v in data.items() if k != "base"})
 
 
 def parse_stack(data: Any, where: str) -> Stack:
     """Validate a stack file's content; raises BadFile with the offending path."""
+    data = _whole(data, where)
     try:
         spec = msgspec.convert(data, StackFile)
     except msgspec.ValidationError as error:
@@ -215,7 +308,7 @@ def parse_stack(data: Any, where: str) -> Stack:
     variants = tuple(
         KernelVariant(
             v.fn, parse_expr(v.launches), parse_expr(v.traffic), parse_expr(v.workspace), tuple(v.multiply.items()),
-            tuple(v.serial), v.efficiency, v.source,
+            tuple(v.serial), v.efficiency, v.source, None if v.host is None else parse_quantity(v.host, "s"),
         )
         for v in spec.variants
     )  # fmt: skip
@@ -224,8 +317,29 @@ def parse_stack(data: Any, where: str) -> Stack:
         merge_linears=spec.merge_linears, fuse_all=spec.fuse_all,
         fuse=tuple(FuseRule(f.name, tuple(f.pattern), f.parallel) for f in spec.fuse), variants=variants, host=host,
         reserve=reserve, device_latency=spec.device_latency, library=MappingProxyType(spec.library), assumptions=tuple(notes),
-        attrs=MappingProxyType(spec.attrs),
+        attrs=MappingProxyType(spec.attrs), rewrites=_rules(spec.rewrites), expand=_rules(spec.expand),
+        loops=_loops(spec.loops), autocast=MappingProxyType({k: tuple(v) for k, v in spec.autocast.items()}),
+        on_cpu=_on_cpu(data, spec, where),
     )  # fmt: skip
+
+
+def _rules(uses: list[_RuleFile]) -> tuple[RuleUse, ...]:
+    return tuple(RuleUse(u.rule, MappingProxyType(u.where), u.source) for u in uses)
+
+
+def _loops(spec: _LoopsFile | None) -> Loops | None:
+    if spec is None:
+        return None
+    epilogues = MappingProxyType({kind: tuple(fns) for kind, fns in spec.epilogues.items()})
+    return Loops(
+        tuple(spec.pointwise), tuple(spec.reductions), tuple(spec.closed), epilogues, spec.longest_epilogue
+    )  # fmt: skip
+
+
+def _on_cpu(data: Any, spec: StackFile, where: str) -> Stack | None:
+    if not spec.on_cpu:
+        return None
+    return parse_stack(merged({k: v for k, v in data.items() if k != "on_cpu"}, spec.on_cpu), f"{where}, on_cpu")
 
 
 @lru_cache(maxsize=1)
@@ -254,20 +368,28 @@ def load_stack(name: str) -> Stack:
     """
     if name.endswith((".yaml", ".yml")):
         return parse_stack(parse_yaml(read_text(name, "stack"), name), name)
+    chosen, wanted = _chosen(name)
+    text = (files(__package__) / "catalogue" / chosen[1]).read_text(encoding="utf-8")
+    stack = parse_stack(parse_yaml(text, chosen[1], trusted=True), chosen[1])
+    if wanted and wanted != chosen[0]:
+        note = Assumption(f"{stack.name} version", chosen[0], "assumed", f"version {wanted} is not known; nearest used")
+        stack = dataclasses.replace(
+            stack, assumptions=(note, *stack.assumptions),
+            on_cpu=stack.on_cpu and dataclasses.replace(stack.on_cpu, assumptions=(note, *stack.on_cpu.assumptions)),
+        )  # fmt: skip
+    return stack
+
+
+def _chosen(name: str) -> tuple[tuple[str, str], str]:
+    """((version, file), version asked for) of the shipped stack nearest a name.
+
+    Raises:
+        UnknownName: no stack of that name.
+    """
     base, _, wanted = name.partition("@")
     known = stack_files()
     if base not in known:
         raise UnknownName("stack", base, known)
     versions = known[base]
-    chosen = versions[-1]
-    if wanted:
-        below = [v for v in versions if _order(v[0]) <= _order(wanted)]
-        chosen = below[-1] if below else versions[0]
-    text = (files(__package__) / "catalogue" / chosen[1]).read_text(encoding="utf-8")
-    stack = parse_stack(parse_yaml(text, chosen[1], trusted=True), chosen[1])
-    if wanted and wanted != chosen[0]:
-        import dataclasses
-
-        note = Assumption(f"{base} version", chosen[0], "assumed", f"version {wanted} is not known; nearest used")
-        stack = dataclasses.replace(stack, assumptions=(note, *stack.assumptions))
-    return stack
+    below = [v for v in versions if _order(v[0]) <= _order(wanted)] if wanted else versions
+    return (below[-1] if below else versions[0]), wanted

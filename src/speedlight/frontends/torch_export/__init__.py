@@ -26,8 +26,9 @@ from .inputs import TORCH_DTYPES, InputShape, parse_inputs
 
 
 def capture(
-    source: Any, inputs: Sequence[str], *, dtype: str | None = None, train: bool = False, dynamic_batch: bool = True
-) -> Graph:
+    source: Any, inputs: Sequence[str], *, dtype: str | None = None, train: bool = False, dynamic_batch: bool = True,
+    channels_last: bool = False, quick: bool = False,
+) -> Graph:  # fmt: skip
     """The graph of a PyTorch module's forward pass.
 
     Runs the code the source names, because the user named it: the module's constructor and its ``forward`` on tensors
@@ -40,7 +41,10 @@ def capture(
         dtype: number format the module is converted to (floating-point inputs follow); its own by default.
         train: trace in training mode: dropout drops, batch norm computes statistics. For backward passes and optimizers
             see :mod:`speedlight.graph.backward`.
+        channels_last: weights and inputs of four or five dimensions lie with their channels last, as after
+            ``.to(memory_format=torch.channels_last)``; every op's ``orders`` then say what came of it.
         dynamic_batch: keep the leading dimension of the inputs free (the symbol ``batch``).
+        quick: call the module itself before trying ``torch.export``, see :func:`~.trace.trace`.
 
     Returns:
         a checked graph. ``symbols["batch"]`` is the given batch; ``attrs["static"]`` is ``("batch",)`` where the module
@@ -63,7 +67,11 @@ def capture(
     module = build(find(source) if isinstance(source, str) else source, name)
     if number is not None:
         module = module.to(getattr(torch, TORCH_DTYPES[number]))
-    return _graph(module, shapes, name, train, dynamic_batch)
+    if channels_last:
+        for rank, layout in ((4, torch.channels_last), (5, torch.channels_last_3d)):
+            if any(p.dim() == rank for p in module.parameters()):
+                module = module.to(memory_format=layout)
+    return _graph(module, shapes, name, train, dynamic_batch, channels_last, quick)
 
 
 def _dtype(dtype: str | None) -> str | None:
@@ -75,7 +83,15 @@ def _dtype(dtype: str | None) -> str | None:
     return number.name
 
 
-def _graph(module: Any, shapes: Sequence[InputShape], name: str, train: bool, dynamic: bool) -> Graph:
+def _graph(
+    module: Any,
+    shapes: Sequence[InputShape],
+    name: str,
+    train: bool,
+    dynamic: bool,
+    channels_last: bool,
+    quick: bool = False,
+) -> Graph:
     import torch
 
     from .assemble import assemble
@@ -85,11 +101,11 @@ def _graph(module: Any, shapes: Sequence[InputShape], name: str, train: bool, dy
 
     floating = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
     arguments = [
-        Argument(label, s.name, s.shape, getattr(torch, TORCH_DTYPES[s.dtype]) if s.dtype else floating)
+        Argument(label, s.name, s.shape, getattr(torch, TORCH_DTYPES[s.dtype]) if s.dtype else floating, channels_last)
         for label, s in zip(_labels(module, shapes), shapes, strict=True)
     ]
     try:
-        found = trace(module, arguments, train=train, dynamic=dynamic)
+        found = trace(module, arguments, train=train, dynamic=dynamic, quick=quick)
     except Untraceable as failure:
         raise refusal(name, failure.errors, _signature(module)) from failure.errors[-1]
     if not found.outputs and not found.recorder.ops:
@@ -98,6 +114,7 @@ def _graph(module: Any, shapes: Sequence[InputShape], name: str, train: bool, dy
     attrs = {
         "family": type(module).__name__, "kind": "module", "unknown_ops": tuple(found.recorder.unknown),
         "assumptions": (), "dtype": DTYPES.get(floating, "fp32"), "capture": found.how, "train": train,
+        "layout": "channels_last" if channels_last else "contiguous",
         "static": ("batch",) if found.static else (), "inputs": tuple((a.name, a.shape) for a in arguments),
     }  # fmt: skip
     flat = assemble(name, found.recorder, found.outputs, leaves, {"batch": shapes[0].shape[0]}, attrs)

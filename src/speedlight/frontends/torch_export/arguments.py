@@ -18,12 +18,13 @@ from .recorder import Recorder
 
 @dataclass(frozen=True)
 class Argument:
-    """One tensor argument: its name in the graph, its keyword if it has one, sizes and dtype."""
+    """One tensor argument: its name in the graph, its keyword if it has one, sizes, dtype, whether its channels lie last."""
 
     name: str
     keyword: str | None
     shape: tuple[int, ...]
     dtype: torch.dtype
+    channels_last: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,9 @@ class Trace:
     outputs: tuple[int, ...]
     how: str
     static: bool
+
+
+LAST = {4: torch.channels_last, 5: torch.channels_last_3d}  # images and volumes; other ranks have no such layout
 
 
 class Untraceable(Exception):
@@ -83,7 +87,10 @@ def fakes(arguments: Sequence[Argument], mode: Any, batch: int | None) -> list[t
     with mode:
         for a in arguments:
             shape = (batch, *a.shape[1:]) if batch is not None and a.shape[0] == first else a.shape
-            made.append(torch.zeros(shape, dtype=a.dtype))
+            tensor = torch.zeros(shape, dtype=a.dtype)
+            if a.channels_last and len(shape) in LAST:
+                tensor = tensor.contiguous(memory_format=LAST[len(shape)])
+            made.append(tensor)
     return made
 
 

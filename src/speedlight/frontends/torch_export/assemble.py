@@ -97,6 +97,9 @@ def _op(recorded: Recorded, name: str, tensors: Sequence[str]) -> Op:
     attrs = dict(facts.attrs)
     if recorded.in_place:
         attrs["in_place"] = True  # its result takes the memory of what it overwrites
+    for fact, orders in (("orders", recorded.orders), ("out_orders", recorded.out_orders)):
+        if any(orders):
+            attrs[fact] = orders  # what lies in memory in another way than row by row
     return Op(
         name=name,
         kind=facts.kind,

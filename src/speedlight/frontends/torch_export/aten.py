@@ -162,7 +162,10 @@ def norm(call: Call) -> Facts:
 
 
 def batch_norm(call: Call, x: View) -> Facts:
-    """In training the statistics need a pass of their own before the normalising one, so x is read twice."""
+    """In training the statistics need a pass of their own before the normalising one, so x is read twice.
+
+    Statistics of the batch are results in training only; what some kernels return in their place otherwise is empty.
+    """
     training = bool(call.args.get("training", call.args.get("train", call.name.endswith("update"))))
     width = x.shape[1]
     rows = size_of([*x.shape[:1], *x.shape[2:]])
@@ -170,9 +173,9 @@ def batch_norm(call: Call, x: View) -> Facts:
     statistics = [v for v in learned if v.cls == "constant"]
     reads: list[View | Touch] = [Touch(x, reuse=const(2)) if training else x, *learned]
     work = BlockBuilder.element_work("layer_norm" if training else "batch_norm", x.elements)
-    writes: tuple[View | Touch, ...] = tuple(call.outs)
+    writes: tuple[View | Touch, ...] = tuple(call.outs[:1])
     if training:
-        writes = (*writes, *[Touch(v, v.elements) for v in statistics])
+        writes = (*call.outs, *[Touch(v, v.elements) for v in statistics])
     return Facts(
         "norm", "batch_norm", work, {"rows": rows, "width": width}, {"training": training}, tuple(reads), writes
     )

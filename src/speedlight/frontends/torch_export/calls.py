@@ -6,7 +6,7 @@ A :class:`Call` is the call; a :class:`Facts` is what the table says it amounts 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,8 @@ class View:
         part: what tells different parts of one tensor apart (offset, sizes and strides).
         granule: contiguous elements, where it covers a scattered part of its tensor, else None.
         cls: the tensor's class (``weight``, ``constant``, ``input``, ``activation``).
+        order: how it lies in memory, see :func:`order_of`.
+        rows: its last dimension lies side by side in memory.
     """
 
     tensor: int
@@ -37,6 +39,8 @@ class View:
     part: tuple[Any, ...] = ()
     granule: Expr | None = None
     cls: str = "activation"
+    order: str = ""
+    rows: bool = True
 
     @property
     def elements(self) -> Expr:
@@ -124,6 +128,24 @@ class Call:
     @property
     def out(self) -> View:
         return self.outs[0]
+
+
+def order_of(shape: Sequence[int], strides: Sequence[int]) -> str:
+    """How a view lies in memory: "" for row by row, else its dimensions from the outermost to the innermost.
+
+    ``0231`` is an image with its channels last; dimensions of size 1 are left out, since they lie anywhere. A ``*`` at the
+    end says that the view leaves gaps (a slice) or repeats elements (an expanded dimension).
+    """
+    axes = [i for i, size in enumerate(shape) if size != 1]
+    sizes = 1
+    for axis in sorted(axes, key=lambda i: strides[i]):
+        if strides[axis] != sizes:
+            break
+        sizes *= shape[axis]
+    else:
+        order = sorted(axes, key=lambda i: -strides[i])
+        return "" if order == axes else "".join(map(str, order))
+    return "".join(map(str, sorted(axes, key=lambda i: -strides[i]))) + "*"
 
 
 def last(view: View, index: int = -1) -> Expr:

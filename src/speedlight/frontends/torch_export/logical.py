@@ -14,7 +14,7 @@ import torch
 
 from ..._foundation.errors import Unsupported
 from ..._foundation.expr import Expr, const, evaluate, symbols
-from .calls import Touch, View
+from .calls import Touch, View, order_of
 from .recorded import Logical, Use
 from .shapes import Sizes, hint
 
@@ -87,21 +87,23 @@ class Logicals:
         shape = tuple(self.sizes.expr(s) for s in tensor.shape)
         hints = tuple(hint(s) for s in tensor.shape)
         strides = tuple(hint(s) for s in tensor.stride())
+        order = order_of(hints, strides)
         touched: Any = 1
         for size, stride in zip(tensor.shape, strides, strict=True):
             if stride != 0:
                 touched = touched * size
+        rows = not strides or strides[-1] == 1 or hints[-1] == 1
         size = _plain(touched)
         ratio = tensor.element_size() / logical.width
         if size == logical.size or hint(touched) * ratio >= _number(logical.size):
-            return View(index, shape, hints, dtype, logical.elements, (), None, logical.cls)
+            return View(index, shape, hints, dtype, logical.elements, (), None, logical.cls, order, rows)
         elements = self.sizes.expr(touched) * scale
         run = self._run(tensor, hints, strides)
         scattered = run is not None and run != elements
         part = (hint(tensor.storage_offset()), hints, strides)
         return View(
             index, shape, hints, dtype, elements if ratio == 1 else elements * ratio, part,
-            run if scattered else None, logical.cls,
+            run if scattered else None, logical.cls, order, rows,
         )  # fmt: skip
 
     def _run(self, tensor: torch.Tensor, hints: tuple[int, ...], strides: tuple[int, ...]) -> Expr | None:
@@ -162,8 +164,9 @@ class Logicals:
         )
         self._current[storage_of(tensor)] = index
         return View(
-            index, before.shape, before.hints, before.dtype, before.touched, before.part, before.granule, "activation"
-        )
+            index, before.shape, before.hints, before.dtype, before.touched, before.part, before.granule, "activation",
+            before.order, before.rows,
+        )  # fmt: skip
 
     def uses(self, views: Sequence[View | Touch]) -> list[Use]:
         """Operands, each tensor once: different parts of one tensor add up, the same part is read once."""

@@ -43,13 +43,20 @@ class Use:
 
 @dataclass(frozen=True)
 class Recorded:
-    """One recorded op; the fields of :class:`~speedlight.graph.ir.Op`."""
+    """One recorded op; the fields of :class:`~speedlight.graph.ir.Op`.
+
+    Attributes:
+        orders, out_orders: how each read and each result lies in memory (:func:`.calls.order_of`); of a tensor read through
+            several views, the first.
+    """
 
     path: str
     facts: Facts
     reads: tuple[Use, ...]
     writes: tuple[Use, ...]
     in_place: bool = False
+    orders: tuple[str, ...] = ()
+    out_orders: tuple[str, ...] = ()
 
 
 class Tensors(Protocol):

@@ -135,7 +135,13 @@ class Recorder:
             partial = before.part and self.logicals.tensors[before.tensor].written
             if partial and all(u.tensor != before.tensor for u in reads) and before.cls not in ("weight", "constant"):
                 reads.append(Use(before.tensor, ZERO))
-        self.ops.append(Recorded(self.path, facts, tuple(reads), tuple(writes), bool(mutated)))
+        lying = {v.tensor: v.order for v in reversed([*call.outs, *call.views])}
+        self.ops.append(
+            Recorded(
+                self.path, facts, tuple(reads), tuple(writes), bool(mutated),
+                tuple(lying.get(u.tensor, "") for u in reads), tuple(lying.get(u.tensor, "") for u in writes),
+            )
+        )  # fmt: skip
 
     def mode(self) -> TorchDispatchMode:
         return _Watch(self)

@@ -1,0 +1,54 @@
+"""Rewrites: graph → graph, each small, named, and the same when applied twice.
+
+::
+
+    registry.py    where rewrites are filed by name
+    edit.py        a block under way: ops kept, ops put before or after, fresh names
+    autocast.py    what a mixed-precision region casts, by lists of functions
+    attention.py   fused attention written out as products and a softmax
+    expand.py      one call as the kernels a library makes of it: copies, layout changes, biases
+    layouts.py     a whole graph's convolutions channels last
+    norms.py       batch norms folded into the weights before them
+    tidy.py        results nobody reads, copies made twice
+    rotate.py      repeated layers cut where they meet, so that neighbours across layers are neighbours
+
+A stack's file says which of them it applies, in which order and with which parameters; nothing here knows a stack.
+
+Laws: no FLOP of a product is lost or made; what was read from outside and handed on still is; folded counts are kept; a
+graph without a match comes back as the same object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..._foundation.errors import BadInput
+from ..grammar import check
+from ..ir import Graph
+from . import attention, autocast, expand, layouts, norms, rotate, tidy  # noqa: F401  they register themselves
+from .registry import REWRITES, Rewriter
+
+
+def rewrite(
+    graph: Graph, name: str, parameters: Mapping[str, Any] | Iterable[tuple[str, Any]] = (), *, checked: bool = True
+) -> Graph:
+    """Apply one rewrite by name.
+
+    Args:
+        checked: hold the result to the grammar; who applies several in a row may do so at the end.
+
+    Raises:
+        UnknownName: no such rewrite. BadInput: a parameter it does not take.
+    """
+    rewriter = REWRITES.get(name)
+    try:
+        found = rewriter(graph, **dict(parameters))
+    except TypeError as error:
+        if "argument" not in str(error):
+            raise
+        raise BadInput(f"the rewrite {name!r}: {error}", expected="parameters it takes") from None
+    return check(found) if checked and found is not graph else found
+
+
+__all__ = ["REWRITES", "Rewriter", "rewrite"]

@@ -1,0 +1,63 @@
+"""Batch norms folded into the weights of the convolution or product before them, as compilers of frozen models do."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+
+from ..ir import Block, Graph, Op, Operand
+from .registry import REWRITES
+
+
+@REWRITES.register("fold_batch_norm")
+def fold_batch_norm(graph: Graph, into: tuple[str, ...] | list[str] = ("conv", "matmul")) -> Graph:
+    """A batch norm in evaluation is a scale and a shift per channel: it goes where only it reads the result of weights.
+
+    The shift stays as the producer's bias. Parameters and their memory stay as they were.
+
+    Args:
+        into: kinds of ops that take it.
+    """
+    kinds = frozenset(into)
+    blocks = tuple(_folded(block, kinds) if block.phase == "forward" else block for block in graph.blocks)
+    same = all(a is b for a, b in zip(blocks, graph.blocks, strict=True))
+    return graph if same else graph.replace(blocks=blocks)
+
+
+def _folded(block: Block, kinds: frozenset[str]) -> Block:
+    readers = Counter(r.tensor for op in block.ops for r in op.reads)
+    readers.update(block.outputs)
+    made: dict[str, int] = {}
+    ops: list[Op | None] = []
+    found = False
+    for op in block.ops:
+        source = made.get(op.reads[0].tensor) if op.reads else None
+        producer = ops[source] if source is not None else None
+        if (
+            op.fn == "batch_norm"
+            and not op.attrs.get("training")
+            and producer is not None
+            and producer.kind in kinds
+            and any(block.tensors[r.tensor].cls == "weight" for r in producer.reads if r.tensor in block.tensors)
+            and readers[op.reads[0].tensor] == 1
+        ):
+            assert source is not None
+            reads = producer.reads if len(producer.reads) > 2 else (*producer.reads, *_shift(block, op))
+            writes = (*op.writes[:1], *producer.writes[1:])
+            ops[source] = dataclasses.replace(producer, reads=reads, writes=writes)
+            made[op.writes[0].tensor] = source
+            found = True
+            continue
+        for write in op.writes:
+            made[write.tensor] = len(ops)
+        ops.append(op)
+    return dataclasses.replace(block, ops=tuple(op for op in ops if op is not None)) if found else block
+
+
+def _shift(block: Block, op: Op) -> tuple[Operand, ...]:
+    """The norm's own shift becomes the bias where the producer had none."""
+    learned = [r for r in op.reads[1:] if r.tensor in block.tensors and block.tensors[r.tensor].cls == "weight"]
+    return tuple(learned[1:2])
+
+
+__all__ = ["fold_batch_norm"]

@@ -1,0 +1,52 @@
+"""A stack's graph rewrites, in their two places: what the framework's code does, and what a library makes of single calls.
+
+Between the two lies differentiation: autocast's casts have gradients, a library's layout changes have none of their own
+(each convolution of the backward pass makes them itself).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from .._foundation.errors import Unsupported
+from ..graph.grammar import check
+from ..graph.ir import Graph
+from ..graph.rewrite import rewrite
+from ..stacks.stack import RuleUse, Stack
+
+
+@lru_cache(maxsize=64)
+def as_written(graph: Graph, stack: Stack, autocast: str | None = None) -> Graph:
+    """The forward graph as the framework's code runs it: functions it did not have written out, casts of autocast put in.
+
+    Args:
+        autocast: the low format of a mixed-precision region around the forward pass.
+
+    Raises:
+        Unsupported: autocast under a stack that states no lists for it.
+    """
+    if graph.attrs.get("kind") == "module":
+        graph = _applied(graph, stack.rewrites)
+    if autocast is None:
+        return graph
+    if not stack.autocast:
+        raise Unsupported(
+            f"the stack {stack.id} has no autocast", expected="a stack of PyTorch, or --dtype for the whole model"
+        )
+    return rewrite(graph, "autocast", {"to": autocast, **stack.autocast})
+
+
+@lru_cache(maxsize=64)
+def expanded(graph: Graph, stack: Stack) -> Graph:
+    """The graph with every call taken apart as the stack's libraries do; once, however often it is asked."""
+    if not stack.expand or graph.attrs.get("expanded"):
+        return graph
+    made = _applied(graph, stack.expand)
+    return graph if made is graph else made.replace(attrs={**made.attrs, "expanded": stack.id})
+
+
+def _applied(graph: Graph, rules: tuple[RuleUse, ...]) -> Graph:
+    made = graph
+    for use in rules:
+        made = rewrite(made, use.rule, use.parameters, checked=False)
+    return graph if made is graph else check(made)
