@@ -33,6 +33,7 @@ def make_scenario(
     mtp: int = 0,
     autocast: str | None = None,
     layout: str | None = None,
+    tf32: str | None = None,
     tp: Any = 1,
     pp: Any = 1,
     dp: Any = 1,
@@ -76,6 +77,8 @@ def make_scenario(
         autocast: ``fp16`` or ``bf16``: the forward pass runs in PyTorch's mixed precision (``dtype="amp"`` is short for fp16,
             ``"amp-bf16"`` for bf16).
         layout: how a captured module's images lie: ``nchw`` or ``nhwc`` (``channels_last``).
+        tf32: ``on`` or ``off``: whether fp32 products and convolutions are multiplied in TF32; by default as the stack
+            has it (PyTorch: convolutions yes, products no).
         tp, pp, dp, ep, cp, zero: degrees of the mesh axes.
         symbols: values of an ops file's symbols and of a captured module's free dimensions.
         power: power limit in watts per device.
@@ -87,9 +90,12 @@ def make_scenario(
         models_dir = str(DEFAULT_MODELS_DIR)
     dtype, autocast = _mixed(dtype, autocast)
     order = _layout(layout)
+    if tf32 not in (None, "on", "off"):
+        raise BadInput(f"TF32 {tf32!r}", expected="on or off")
     ref = ModelRef(
-        model, tuple(inputs), dtype, weights, activations, kv, models_dir, mtp=mtp, autocast=autocast, layout=order
-    )
+        model, tuple(inputs), dtype, weights, activations, kv, models_dir, mtp=mtp, autocast=autocast, layout=order,
+        tf32=tf32,
+    )  # fmt: skip
     from .engine.asked import DENOISER, programs_of
     from .frontends.source import load_graph
 

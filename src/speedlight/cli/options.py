@@ -48,6 +48,9 @@ formats = _group(
     ),
     click.option("--autocast", metavar="FMT", help="Mixed precision of PyTorch: fp16 or bf16 where autocast casts."),
     click.option("--layout", metavar="NAME", help="How a module's images lie: nchw (default) or nhwc = channels_last."),
+    click.option(
+        "--tf32", metavar="on|off", help="fp32 products and convolutions in TF32, or neither; else as the stack does."
+    ),
     click.option("--weights", help="Format of linear layers' weights (fp8, int4, nvfp4 …)."),
     click.option("--activations", help="Format linear layers multiply in."),
     click.option("--kv", help="Format of the KV cache."),

@@ -100,7 +100,8 @@ def evaluate_step(
             cost = found[sort][1]
             times = instances * numbers.count
             often[sort] = often[sort] + times if sort in often else times
-            line.append((cost.time * numbers.count, issue * numbers.launches * numbers.count))
+            each = issue if kernel.host_s is None or not issue else kernel.host_s
+            line.append((cost.time * numbers.count, each * numbers.launches * numbers.count))
             priced.append(PricedKernel(kernel, cost, times))
         laid.append((instances, line))
         rows.append((block.name, block.phase, tuple(priced)))
@@ -115,7 +116,7 @@ def evaluate_step(
         moved = moved + cost.bytes * times
         if not kernel.attrs.get("recompute"):  # such FLOPs count for HFU, not for MFU
             flops, dense = flops + cost.flops * times, dense + cost.dense * times
-    timeline = serial(laid, stack.host.step_s)
+    timeline = serial(laid, stack.host.step_s, inline=stack.host.inline)
     costs = tuple((cost, often[sort]) for sort, (_, cost) in found.items())
     return StepResult(
         step, timeline.time, largest(least), least, flops, dense, moved, tuple(rows), costs, timeline, ledger

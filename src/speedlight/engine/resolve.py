@@ -124,6 +124,8 @@ def _resolve_one(scenario: Scenario) -> Resolved:
     stack = load_stack(name)
     if machine.kind == "cpu":
         stack = without_device_runtime(stack.on_cpu or stack)
+    if program.model.tf32 is not None:
+        stack = with_tf32(stack, program.model.tf32 == "on")
     graph = as_written(graph, stack, program.model.autocast)
     return Resolved(scenario, graph, machine, stack, tuple(assumptions))
 
@@ -159,6 +161,18 @@ def default_stack(graph: Graph, machine: Machine, phase: str) -> str:
     if not generates:
         return "torch-eager"
     return "llama.cpp" if machine.kind in ("cpu", "soc") else "vllm"
+
+
+# Functions that matrix units run: the ones TF32 is about.
+_PRODUCTS = ("linear", "mm", "bmm", "mv", "sdpa", *(f"conv{t}{n}d{g}" for t in ("", "_transpose") for n in (1, 2, 3) for g in ("", "_dgrad", "_wgrad")))  # fmt: skip
+
+
+@lru_cache(maxsize=64)
+def with_tf32(stack: Stack, on: bool) -> Stack:
+    """The stack with fp32 multiplied in TF32 everywhere, or nowhere (``torch.backends.*.allow_tf32``)."""
+    multiply = (("fp32", "tf32"),) if on else ()
+    variants = tuple(dataclasses.replace(stack.variant(fn), fn=fn, multiply=multiply) for fn in _PRODUCTS)
+    return dataclasses.replace(stack, variants=(*stack.variants, *variants))
 
 
 @lru_cache(maxsize=64)

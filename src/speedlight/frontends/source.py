@@ -2,8 +2,8 @@
 
 Readers are asked in order; the first that takes the source reads it: ``file.py:factory`` or ``package.module:factory`` (a
 PyTorch module), a file by its ending (``.onnx``, ``.pt2``, ``.gguf`` also by URL or hub id, ``.safetensors``), a file of ops,
-and else a configuration: another file or folder, a bundled name (or the hub id or alias of one), a folder of further
-configurations, a hub id.
+one of timm's image models by timm's name, and else a configuration: another file or folder, a bundled name (or the hub id
+or alias of one), a folder of further configurations, a hub id.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .hf.config import Config
 
 _FACTORY = re.compile(r"^(?P<place>[^:]+\.py|[A-Za-z_]\w*(?:\.\w+)*):(?P<name>[A-Za-z_]\w*(?:\.\w+)*)$")
+_IMAGE_MODEL = re.compile(r"^(timm/)?[a-z0-9_]+(\.[a-z0-9_]+)?$")
 _HUB_TAG = re.compile(r"^[\w.-]+/[\w.-]+:[\w.-]+$")  # org/repo:Q4_K_M
 _ARCHIVES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", ".torchscript")  # pickles and TorchScript
 # What one may ask of a source beside its name, as options are called.
@@ -161,8 +162,20 @@ def _safetensors(asked: Asked) -> Graph | None:
     return load_safetensors(path, asked.dtype, asked.weights, asked.activations, asked.kv, asked.mtp)
 
 
+def _image_model(asked: Asked) -> Graph | None:
+    """timm's models, spelled as timm spells them; a file or folder of that name comes first."""
+    if Path(asked.source).exists() or not _IMAGE_MODEL.match(asked.source):
+        return None
+    from .image_model import image_graph
+
+    found = image_graph(asked.source, asked.inputs, asked.dtype, asked.layout)
+    if found is not None:
+        asked.only("an image model", "inputs", "dtype", "layout", hint="it keeps its own formats: use --dtype")
+    return found
+
+
 READERS: tuple[Callable[[Asked], Graph | None], ...] = (
-    _module, _onnx, _program, _archive, _ops, _gguf, _safetensors,
+    _module, _onnx, _program, _archive, _ops, _gguf, _safetensors, _image_model,
 )  # fmt: skip
 
 

@@ -57,6 +57,7 @@ class Kernel:
         launches: kernel starts per instance (0 count launches nothing).
         serial: parts that do not overlap inside it.
         efficiency: share of the analytic rate a published kernel reaches; None for 1.
+        host_s: host time of one launch where the stack states one for this function.
         library: by number format, cost family or both ("" for any) the framework whose measured kernels run; empty where
             none is meant.
     """
@@ -77,6 +78,7 @@ class Kernel:
     message: Message | None = None
     serial: tuple[str, ...] = ()
     efficiency: float | None = None
+    host_s: float | None = None
     library: Mapping[str, str] = field(default_factory=dict)
     attrs: Mapping[str, Any] = field(default_factory=dict)
     phase: str = "forward"

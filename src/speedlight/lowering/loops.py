@@ -98,10 +98,13 @@ class _Planner:
                 self._merge(self.group_of[made], self.group_of[index])
 
     def _role(self, op: Op) -> str:
+        """What an op is to the planner: by its function, else by its kind. In training a batch norm is a library's."""
         loops = self.loops
-        for role, names in (("closed", loops.closed), ("reduction", loops.reductions), ("pointwise", loops.pointwise)):
-            if (op.fn in names or op.kind in names) and not op.attrs.get("training"):
-                return role
+        roles = (("closed", loops.closed), ("reduction", loops.reductions), ("pointwise", loops.pointwise))
+        for name in (op.fn, op.kind):
+            for role, names in roles:
+                if name in names and not op.attrs.get("training"):
+                    return role
         return "product"
 
     def _merge(self, first: _Group, second: _Group) -> None:
@@ -128,6 +131,8 @@ class _Planner:
 
     def _space(self, first: _Group, second: _Group) -> tuple[float, float] | None:
         """The iteration space both fit, or None."""
+        if not self.loops.among:
+            return None
         if first.rows and second.rows:
             return (first.total, first.rows) if (first.total, first.rows) == (second.total, second.rows) else None
         if first.total == second.total:

@@ -224,6 +224,7 @@ def _kernel(
         message=lead.message,
         serial=variant.serial,
         efficiency=variant.efficiency,
+        host_s=variant.host_s,
         library=stack.library,
         attrs=lead.attrs,
         phase=lead.phase,

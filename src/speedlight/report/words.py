@@ -132,7 +132,14 @@ def how(prediction: Prediction) -> str:
     program = scenario.program
     model, parallel, point = program.model, program.parallel, scenario.point
     formats = [f"{n} {clean(v, 40)}" for n in ("dtype", "weights", "activations", "kv") if (v := getattr(model, n))]
-    parts = [clean(prediction.stack), *(formats or ["formats as configured"])]
+    mixed = [f"autocast {clean(model.autocast, 40)}"] if model.autocast else []
+    parts = [clean(prediction.stack), *(formats or mixed or ["formats as configured"])]
+    parts += mixed if formats else []
+    if model.tf32:
+        parts.append(f"TF32 {clean(model.tf32, 40)}")
+    if model.layout:
+        parts.append(clean(model.layout, 40).replace("_", " "))
+    parts += [f"rewritten: {clean(each.name, 40)}" for each in model.rewrites]
     if model.mtp:
         parts.append(f"{model.mtp} draft passes")
     for axis, usual in (("tp", 1), ("pp", 1), ("dp", 1), ("ep", 1), ("cp", 1), ("zero", 0)):

@@ -59,6 +59,7 @@ class ModelRef:
         rewrites: graph rewrites by name, applied before the stack's own (:mod:`speedlight.graph.rewrite`).
         mtp: draft passes of the model's multi-token prediction modules that a step runs after the main model; 0 for none.
         autocast: the low format (``fp16``, ``bf16``) of a mixed-precision region around a forward pass; None for none.
+        tf32: ``on`` or ``off`` for fp32 products and convolutions alike; None as the stack has it.
         layout: how a captured module's images lie: ``channels_last``, or None for channels before rows.
     """
 
@@ -73,6 +74,7 @@ class ModelRef:
     mtp: int = 0
     autocast: str | None = None
     layout: str | None = None
+    tf32: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

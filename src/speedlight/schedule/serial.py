@@ -45,12 +45,15 @@ class Timeline:
     passages: tuple[Passage, ...]
 
 
-def serial(blocks: Sequence[tuple[Value, Sequence[tuple[Value, Value]]]], start_s: Value = 0.0) -> Timeline:
+def serial(
+    blocks: Sequence[tuple[Value, Sequence[tuple[Value, Value]]]], start_s: Value = 0.0, *, inline: bool = False
+) -> Timeline:
     """Run blocks one after another.
 
     Args:
         blocks: per block its count and, for each kernel, (seconds on the device, seconds of the host to issue it).
         start_s: host seconds before the first kernel can be issued.
+        inline: the host issues a kernel only when the one before is done, because it computes them itself.
     """
     host: Value = start_s
     end: Value = 0.0
@@ -68,6 +71,11 @@ def serial(blocks: Sequence[tuple[Value, Sequence[tuple[Value, Value]]]], start_
             longest = maximum(longest, before + after)
             after = after - d
         present = where(count > 0, 1.0, 0.0)
+        if inline:
+            gap = maximum(host - end, 0.0) + count * issue
+            passages.append(Passage(count, device, gap))
+            end = end + count * device + gap
+            continue
         waiting = host + longest + (count - 1) * maximum(issue, device)
         busy = end + count * device
         gap = maximum(where(present > 0, waiting, end) - busy, 0.0)

@@ -126,5 +126,5 @@ def test_the_command_line_prices_a_file_at_a_batch(tmp_path: Path) -> None:
         speedlight.explain(str(path), "a100-sxm-80gb", batch=b, inputs=["sequence=64"], stack="ideal") for b in (1, 64)
     )
     assert many.flops == 64 * one.flops
-    with pytest.raises(speedlight.SpeedlightError, match="keeps its own formats"):
+    with pytest.raises(speedlight.SpeedlightError, match="takes no --dtype"):
         speedlight.explain(str(path), "a100-sxm-80gb", dtype="fp16", inputs=["sequence=64"])

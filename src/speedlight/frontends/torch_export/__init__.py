@@ -36,7 +36,7 @@ def capture(
 
     Args:
         source: ``file.py:factory``, ``package.module:factory`` (a function without arguments, a class or a module), or
-            a live ``nn.Module``, which is left as it was.
+            a live ``nn.Module``, which is left as it was, or a function that returns one.
         inputs: one ``1x3x224x224[:dtype]`` for each tensor ``forward`` takes, batch first; ``name=1x128`` for a keyword.
         dtype: number format the module is converted to (floating-point inputs follow); its own by default.
         train: trace in training mode: dropout drops, batch norm computes statistics. For backward passes and optimizers
@@ -63,7 +63,7 @@ def capture(
         raise MissingDependency("torch", "torch", "capturing a PyTorch module") from None
     from .source import build, find
 
-    name = source if isinstance(source, str) else type(source).__name__
+    name = source if isinstance(source, str) else getattr(source, "__name__", type(source).__name__)
     module = build(find(source) if isinstance(source, str) else source, name)
     if number is not None:
         module = module.to(getattr(torch, TORCH_DTYPES[number]))

@@ -17,12 +17,11 @@ from typing import Any
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map
 
 from ..._foundation.expr import Expr, const, sym
 from .arguments import LAST, Argument, Trace, declare_rest, lead
 from .dispatched import recorded_call
-from .logical import Logicals
+from .logical import Logicals, tensors_of
 from .recorder import Recorder
 from .shapes import NotSymbolic, Sizes
 
@@ -57,7 +56,10 @@ class _Placed(TorchDispatchMode):  # type: ignore[misc]
     """Puts numbers that the module's code makes on the CPU beside the rest, and looks at the sizes that come out."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*tree_map(_to_meta, args), **tree_map(_to_meta, kwargs or {}))
+        out = _known(func, args)
+        if out is None:
+            args, kwargs = _placed(func, args, kwargs or {})
+            out = func(*args, **kwargs)
         for tensor in out if isinstance(out, (list, tuple)) else (out,):
             if isinstance(tensor, torch.Tensor):
                 for size in tensor.shape:
@@ -66,10 +68,67 @@ class _Placed(TorchDispatchMode):  # type: ignore[misc]
         return out
 
 
+_SAME_DTYPE = frozenset({
+    "add", "sub", "mul", "div", "relu", "gelu", "silu", "sigmoid", "hardswish", "hardsigmoid", "tanh", "leaky_relu",
+    "hardtanh", "clamp", "elu", "mish", "exp", "sqrt", "rsqrt", "neg",
+})  # fmt: skip
+_BATCH_NORMS = frozenset({"native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training"})
+
+
+def _known(func: Any, args: Sequence[Any]) -> Any:
+    """Results that need no kernel to be known, for most meta kernels are Python and slow; None for all others."""
+    if not args or not isinstance(args[0], torch.Tensor):
+        return None
+    first, name = args[0], func._schema.name.partition("::")[2]
+    if first.device.type != "meta":
+        return None
+    if func._schema.is_mutable:
+        written = [a for a in func._schema.arguments if a.alias_info is not None and a.alias_info.is_write]
+        itself = (
+            len(written) == 1 and written[0] is func._schema.arguments[0] and torch.Tag.inplace_view not in func.tags
+        )
+        return first if itself and len(func._schema.returns) == 1 else None
+    if name in _BATCH_NORMS and not (name != _NO_TRAINING and args[5]):
+        nothing = first.new_empty(0)
+        return torch.empty_like(first), nothing, first.new_empty(0)
+    if name in _SAME_DTYPE and first.is_floating_point():
+        others = [a for a in args[1:] if isinstance(a, torch.Tensor)]
+        if all(a.dtype == first.dtype and _follows(a, first) for a in others):
+            return torch.empty_like(first)
+    return None
+
+
+_NO_TRAINING = "_native_batch_norm_legit_no_training"
+
+
+def _follows(other: torch.Tensor, first: torch.Tensor) -> bool:
+    """It is of the same shape and lies in the same way, or is a number, so that the result is like the first."""
+    return other.dim() == 0 or (other.shape == first.shape and other.stride() == first.stride())
+
+
+def _placed(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:
+    """The arguments of a call, all on meta where one of them is, or where the batch would be allocated.
+
+    Small tensors among themselves stay real: the module's code may look at their values.
+    """
+    given = tensors_of([*args, *kwargs.values()])
+    if any(t.device.type == "meta" for t in given):
+        return [_to_meta(a) for a in args], {name: _to_meta(value) for name, value in kwargs.items()}
+    if not given and _is_large(args) and any(a.name == "device" for a in func._schema.arguments):
+        return args, {**kwargs, "device": _META}
+    return args, kwargs
+
+
+def _is_large(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return any(_is_large(v) for v in value)
+    return isinstance(value, int) and value > LARGEST_SIZE
+
+
 def _to_meta(value: Any) -> Any:
     if isinstance(value, torch.Tensor) and value.device.type != "meta":
         return torch.empty_strided(value.size(), value.stride(), dtype=value.dtype, device=_META)
-    return value
+    return type(value)(map(_to_meta, value)) if type(value) in (list, tuple) else value
 
 
 def probed(module: nn.Module, arguments: Sequence[Argument]) -> Trace:

@@ -123,13 +123,15 @@ def capture_timm(variant: Variant, *, train: bool = False, channels_last: bool =
     def sized() -> Any:
         return create(variant.name, num_classes=variant.classes, img_size=variant.size[1:])
 
+    plain.__name__ = sized.__name__ = variant.name  # what messages call it
     shape = "x".join(map(str, (1, *variant.size)))
     ways = (plain,) if variant.size == default else (sized, plain)
     errors: list[Exception] = []
     for way in ways:
         try:
-            module = _built(way, variant.name)
-            graph = capture(module, [shape], train=train, channels_last=channels_last, quick=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                graph = capture(way, [shape], train=train, channels_last=channels_last, quick=True)
         except (BadInput, TypeError) as error:
             errors.append(error)
             continue
@@ -142,20 +144,18 @@ def capture_timm(variant: Variant, *, train: bool = False, channels_last: bool =
     )
 
 
-def _built(factory: Any, name: str) -> Any:
-    from .source import build
+def module_of(name: str) -> str:
+    """timm's Python module that defines a model."""
+    timm()
+    from timm.models import _registry
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return build(factory, name)
+    return str(_registry._model_to_module.get(name, ""))
 
 
 def _attrs(graph: Graph, variant: Variant) -> dict[str, Any]:
-    from timm.models import _registry
-
     return {
         **graph.attrs,
         "source": f"timm {timm().__version__}",
-        "defined_in": _registry._model_to_module.get(variant.name, ""),
+        "defined_in": module_of(variant.name),
         "classes": variant.classes,
     }

@@ -138,11 +138,14 @@ def _matching(edit: Edit, op: Op) -> list[Op]:
 
 
 def lies_flat(edit: Edit, op: Op, position: int) -> bool:
-    """Does a convolution's image (0) or weight (1) lie channels last already: as captured, or one way being the other?"""
+    """Does a convolution's image (0) or weight (1) lie channels last already: as captured, or one way being the other?
+
+    The backward pass of the weight reads two images.
+    """
     if channels_last(order_of(op, position)):
         return True
     channels, groups = op.dims["in_channels"].constant, op.dims["groups"].constant
-    if position == 0:
+    if position == 0 or op.fn.endswith("_wgrad"):
         return channels == 1 or _points(op, "in_") == 1
     taps = [size.constant for name, size in op.dims.items() if name.startswith("kernel_")]
     return all(t == 1 for t in taps) or groups == channels
