@@ -295,4 +295,4 @@ TRANSFORMERS: dict[str, Entry] = {
 MODELS: dict[str, Entry] = {**VISION, **OTHER, **TRANSFORMERS}
 # Models that only the newer exporter writes (torch.export in front of it), which takes five times as long.
 DYNAMO = ("gpt2", "gpt-neox", "opt", "bloom", "llama", "qwen2", "gemma", "phi", "bart", "whisper", "speech")
-QUICK = ("mobilenet", "unet", "detector", "bi-lstm", "bert", "t5")
+QUICK = ("mobilenet", "detector", "bi-lstm", "bert")

@@ -52,7 +52,7 @@ def test_a_command_line_stays_under_a_gigabyte(name: str, tmp_path: Path) -> Non
         resource.setrlimit(resource.RLIMIT_AS, (2**30 + size, 2**30 + size))
 
     command = [sys.executable, "-m", "speedlight", "explain", str(path), "--on", "a100-sxm-80gb"]
-    found = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit, timeout=60, check=False)
+    found = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit, timeout=300, check=False)
     assert found.returncode == 2, found.stderr[-400:]
     assert "Traceback" not in found.stderr
 
@@ -64,9 +64,10 @@ def test_what_nobody_knows_is_listed(name: str, tmp_path: Path) -> None:
     assert any(operator in listed for listed in graph.attrs["unknown_ops"])
 
 
-def test_sizes_may_grow_but_numbers_stay_small(tmp_path: Path) -> None:
-    graph = load_onnx(written(tmp_path, doubling(60)))
-    assert sum(1 for _ in graph.ops()) == 61
+def test_tensors_may_grow_but_not_beyond_all_bounds(tmp_path: Path) -> None:
+    assert sum(1 for _ in load_onnx(written(tmp_path, doubling(40))).ops()) == 41
+    with pytest.raises(SpeedlightError, match="elements"):
+        load_onnx(written(tmp_path, doubling(60)))
 
 
 def test_cut_anywhere_or_changed_anywhere_it_is_read_or_refused(tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ from .values import Unsized, sizes_in
 if TYPE_CHECKING:
     from .walk import Frame, Walk
 
+LARGEST = 2**48  # elements of one tensor; an activation of a step is far smaller
+MOST_NUMBERS = 65536  # of an attribute that is a list
 Rule = Callable[["Node"], None]
 _FIELDS = {1: "f", 2: "i", 3: "s", 4: "t", 5: "g", 6: "floats", 7: "ints", 8: "strings", 9: "tensors", 10: "graphs"}
 
@@ -66,7 +68,13 @@ class Node:
         value = getattr(found, _FIELDS[found.type])
         if found.type == 3:
             return value.decode("utf-8", "replace")
-        return list(value) if found.type in (6, 7, 8) else value
+        if found.type in (6, 7, 8):
+            if len(value) > MOST_NUMBERS:
+                raise BadFile(
+                    f"{self.where} lists {len(value)} numbers as {name!r}", expected=f"at most {MOST_NUMBERS}"
+                )
+            return list(value)
+        return value
 
     def ints(self, name: str, default: Sequence[int] = ()) -> list[int]:
         return [int(v) for v in self.attr(name, default) or ()]
@@ -228,7 +236,13 @@ class Node:
         for size in sizes:
             if sign(size) < 0:
                 raise BadFile(f"{self.where} would make a tensor of shape {shown(sizes)}")
-        home = Home(name, product(sizes), fmt, self._class() if self.muted else "activation")
+        count = product(sizes)
+        if at(count, 2) > LARGEST:
+            raise BadFile(
+                f"{self.where} would make a tensor of {float(at(count, 2)):.3g} elements",
+                expected=f"at most {LARGEST:.3g}",
+            )
+        home = Home(name, count, fmt, self._class() if self.muted else "activation")
         held = Held(name, fmt, sizes, home, constant=self.muted)
         if self.wants(index):
             self.frame.set(name, held)

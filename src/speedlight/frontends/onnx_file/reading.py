@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -15,7 +15,7 @@ import onnx
 
 from ..._foundation.errors import BadFile, Unsupported
 from .types import BITS, format_of
-from .wire import MAX_DEPTH, SIZE_MARK, skeleton
+from .wire import MAX_DEPTH, MAX_NODES, SIZE_MARK, skeleton
 
 OPSETS = (7, 24)  # of the standard domain, oldest and newest whose operators the table knows
 STANDARD = ("", "ai.onnx")
@@ -62,6 +62,7 @@ def read(path: Path) -> Model:
         raise BadFile(f"{path} holds no graph", expected="an ONNX model", hint="is it another kind of protobuf file?")
     opset = _opset(proto, path)
     functions = {(f.domain, f.name): f for f in proto.functions}
+    _Calls(functions).count(proto.graph.node)
     notes = _check_tensors(proto, path)
     return Model(path, proto, opset, functions, notes)
 
@@ -79,6 +80,37 @@ def _opset(proto: Any, path: Path) -> int:
             hint="convert it with onnx.version_converter, or export it again",
         )  # fmt: skip
     return version
+
+
+@dataclass
+class _Calls:
+    """How many nodes a graph is with its functions spelled out in place."""
+
+    functions: dict[tuple[str, str], Any]
+    known: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def count(self, nodes: Any, depth: int = 0) -> int:
+        """Nodes of a body, inner graphs and calls included; each function counted once.
+
+        Raises:
+            BadFile: where functions call themselves or one another too deeply, or where the sum is over the limit.
+        """
+        if depth > MAX_DEPTH:
+            raise BadFile(f"graphs and functions are nested deeper than {MAX_DEPTH} levels", expected="a flatter model")
+        total = 0
+        for node in nodes:
+            key = (node.domain, node.op_type)
+            if key in self.functions:
+                if key not in self.known:
+                    self.known[key] = self.count(self.functions[key].node, depth + 1)
+                total += self.known[key]
+            total += 1
+            for attribute in node.attribute:
+                for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                    total += self.count(inner.node, depth + 1)
+        if total > MAX_NODES:
+            raise BadFile(f"the model spells out to more than {MAX_NODES} nodes", expected="fewer nodes and calls")
+        return total
 
 
 def tensors_of(graph: Any, depth: int = 0) -> Iterator[Any]:

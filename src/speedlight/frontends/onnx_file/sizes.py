@@ -18,6 +18,7 @@ from ..._foundation.expr import Expr, const, sym
 BATCH = "batch"
 LEAST = 2  # the smallest batch that comparisons assume
 MOST_DEGREE = 6
+LARGEST = 2**100  # of a coefficient: sizes beyond are no sizes
 
 
 class Varies(Exception):
@@ -134,6 +135,8 @@ def _made(coefs: Iterable[int]) -> Size:
         found.pop()
     if len(found) > MOST_DEGREE + 1:
         raise Varies(f"a size grows with the batch to the power {len(found) - 1}")
+    if max(map(abs, found)) > LARGEST:
+        raise Varies("a size beyond all bounds")
     return found[0] if len(found) == 1 else Poly(tuple(found))
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .node import Node
 
 MOST = 4096
+MOST_FREE = 64  # of numbers among which a size follows the batch: those are handled one by one
 
 Array = np.ndarray
 Fold = Callable[["Node", list[Array]], "Array | list[Array]"]
@@ -120,27 +121,31 @@ def _modulo(a: Any, b: Any) -> Any:
     return a % b
 
 
-def _compare(test: Callable[[int], bool]) -> Fold:
+def _compare(function: Callable[[Any, Any], Any], test: Callable[[int], bool]) -> Fold:
+    """``test`` is of the sign of the difference, where sizes follow the batch."""
+
     def fold(node: Node, args: list[Array]) -> Array:
         a, b = _both(args[0], args[1])
         if a.dtype != object:
-            a, b = np.broadcast_arrays(a, b)
-            return np.asarray([test(int(x > y) - int(x < y)) for x, y in zip(a.flat, b.flat, strict=True)]).reshape(
-                a.shape
-            )
+            return np.asarray(function(a, b))
         a, b = np.broadcast_arrays(a, b)
         return np.asarray([test(sign(x - y)) for x, y in zip(a.flat, b.flat, strict=True)], dtype=bool).reshape(a.shape)
 
     return fold
 
 
-def _pick(largest: bool) -> Fold:
+def _pick(function: Callable[[Any, Any], Any], largest: bool) -> Fold:
     def fold(node: Node, args: list[Array]) -> Array:
         result = args[0]
         for other in args[1:]:
-            a, b = np.broadcast_arrays(*_both(result, other))
+            a, b = _both(result, other)
+            if a.dtype != object:
+                result = np.asarray(function(a, b))
+                continue
+            a, b = np.broadcast_arrays(a, b)
             chosen = [x if (sign(x - y) >= 0) == largest else y for x, y in zip(a.flat, b.flat, strict=True)]
-            result = tidy(np.asarray(chosen, dtype=object).reshape(a.shape))
+            result = np.empty(a.shape, dtype=object)
+            result.ravel()[:] = chosen  # a view: the array was just made
         return result
 
     return fold
@@ -315,9 +320,9 @@ FOLDS: dict[str, Fold] = {
     "ConstantOfShape": _constant_of_shape, "Range": _range, "Expand": _expand, "Tile": _tile, "Where": _where,
     "Split": _split, "Transpose": _transpose, "NonZero": _nonzero, "ScatterND": _scatter, "ScatterElements": _scatter,
     "Add": _binary(_add), "Sub": _binary(lambda a, b: a - b), "Mul": _binary(_multiply), "Div": _binary(_divide),
-    "Mod": _binary(_modulo), "Min": _pick(False), "Max": _pick(True), "Equal": _compare(lambda s: s == 0),
-    "Less": _compare(lambda s: s < 0), "Greater": _compare(lambda s: s > 0), "LessOrEqual": _compare(lambda s: s <= 0),
-    "GreaterOrEqual": _compare(lambda s: s >= 0), "And": _binary(np.logical_and), "Or": _binary(np.logical_or),
+    "Mod": _binary(_modulo), "Min": _pick(np.minimum, False), "Max": _pick(np.maximum, True), "Equal": _compare(np.equal, lambda s: s == 0),
+    "Less": _compare(np.less, lambda s: s < 0), "Greater": _compare(np.greater, lambda s: s > 0), "LessOrEqual": _compare(np.less_equal, lambda s: s <= 0),
+    "GreaterOrEqual": _compare(np.greater_equal, lambda s: s >= 0), "And": _binary(np.logical_and), "Or": _binary(np.logical_or),
     "Not": _unary(np.logical_not), "Neg": lambda node, args: -args[0], "Abs": _unary(np.abs, same=True),
     "Floor": _unary(np.floor, same=True), "Ceil": _unary(np.ceil, same=True), "Round": _unary(np.round, same=True),
     "Sqrt": _unary(np.sqrt), "Sign": _unary(np.sign), "IsNaN": _unary(np.isnan), "Pow": _binary(lambda a, b: a**b),
@@ -338,7 +343,7 @@ def fold(node: Node) -> list[Array] | None:
         return None
     try:
         args = [] if node.op in ("Shape", "Size") else [node.value(i) for i in range(len(node.inputs)) if node.has(i)]
-        if any(a.size > MOST for a in args):
+        if any(a.size > (MOST_FREE if a.dtype == object else MOST) for a in args):
             return None
         with np.errstate(all="ignore"):
             found = function(node, args)

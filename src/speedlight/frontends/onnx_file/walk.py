@@ -155,6 +155,12 @@ class Walk:
                 self._compute(node)
         except Unsized as reason:
             self._unknown(node, str(reason))
+        except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, AssertionError) as error:
+            # A rule takes attributes and ranks to be what the operator's schema says; in a damaged file they are not.
+            raise BadFile(
+                f"{node.where} does not fit its operator: {type(error).__name__}: {str(error)[:120]}",
+                expected="attributes and inputs as the operator's schema states them", hint="onnx.checker may say more",
+            ) from error  # fmt: skip
         for name in proto.output:
             if name and name not in frame.names:
                 frame.names[name] = Held(name, "fp32")

@@ -20,10 +20,10 @@ from pathlib import Path
 from ..._foundation.errors import BadFile
 
 MAX_FILE = 2**31 - 1  # a protobuf message cannot be larger; weights beyond it live in external data
-MAX_NODES = 25_000  # as many are read in 5 s; the largest exports people publish have about 10 000
+MAX_NODES = 15_000  # as many are read in 5 s
 MAX_TENSORS = 50_000
 MAX_DEPTH = 12  # graphs inside graphs: If and Loop bodies
-MAX_SKELETON = 64 * 2**20  # bytes left without weights, which the parser may expand about tenfold
+MAX_SKELETON = 48 * 2**20  # bytes left without weights, which the parser may expand about tenfold
 SMALL = 512  # payloads up to this many bytes are copied without looking inside
 KEPT_DATA = 16384  # bytes of tensor data that are kept: sizes and axes, never weights
 SIZE_MARK = "data bytes left out: "  # doc_string of a tensor whose data was left out
