@@ -17,7 +17,7 @@ def check_sizes(workload: Workload, graph: Graph) -> None:
     for name, smallest in least.items():
         _whole(name, getattr(workload, name), smallest)
     for name, value in workload.symbols.items():
-        _whole(name, value, 0)
+        _whole(name, value, 0 if name in graph.attrs.get("optional", ()) else 1)
         if name not in graph.symbols:
             raise BadInput(f"{graph.name} has no size {name!r}", expected=", ".join(graph.symbols) or "no free sizes")
     for group in workload.groups:

@@ -48,8 +48,8 @@ def build_graph(arch: Arch, formats: Formats, mtp: int = 0) -> Graph:
         if arch.sight is not None:
             from .sight import sight_blocks
 
-            seen, free, more = sight_blocks(arch.sight, ctx, shared)
-            tower, facts = [*seen, *tower], {**facts, **more}
+            seen, sizes, said_of = sight_blocks(arch.sight, ctx, shared)
+            tower, free, facts = [*seen, *tower], {**free, **sizes}, {**facts, **said_of}
         blocks = [*tower, embed(arch, ctx, shared), *layer_blocks(arch, ctx)]
         if mtp:
             from .multi_token import draft_block, share_head

@@ -166,7 +166,7 @@ def head(arch: Arch, ctx: Context, shared: dict[str, Tensor], prefix: str = "") 
 def _attention_pool(arch: Arch, ctx: Context, b: BlockBuilder, x: str) -> str:
     """One learned query attends over all tokens; a norm and a feed-forward follow (SigLIP, arXiv 2303.15343 §3.1)."""
     hidden, layer = arch.hidden, arch.layers[0]
-    heads, width = layer.mixer.heads, layer.ffn.width
+    heads = layer.mixer.heads
     d = hidden // heads
     probe = b.weight("head.probe", hidden)
     asked = b.elementwise("head.query", "copy", [probe], SEQS * hidden, kind="copy")

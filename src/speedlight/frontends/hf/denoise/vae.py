@@ -50,7 +50,7 @@ def autoencoder(c: Config, ctx: Context, shared: dict[str, Tensor]) -> Built:
     blocks = (_switched(encoder, sym("encode")), _switched(b.build([m.x]), sym("decode")))
     pixels = c.integer("sample_size", default=512)
     return Built(blocks, {"height": pixels, "width": pixels, "encode": 1, "decode": 1},
-                 {"asked": {"height": pixels, "width": pixels}})  # fmt: skip
+                 {"asked": {"height": pixels, "width": pixels}, "optional": ("encode", "decode")})  # fmt: skip
 
 
 def _middle(ctx: Context, b: BlockBuilder, m: Map, *, attends: bool) -> Map:
