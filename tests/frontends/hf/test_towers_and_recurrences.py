@@ -37,6 +37,11 @@ RWKV6 = {"model_type": "rwkv6", "vocab_size": 1000, "hidden_size": 128, "num_hid
 RETNET = {"model_type": "retnet", "vocab_size": 1000, "decoder_embed_dim": 96, "decoder_value_embed_dim": 160, "decoder_layers": 2,
           "decoder_ffn_embed_dim": 200, "decoder_retention_heads": 4, "use_glu": True}  # fmt: skip
 
+SPEECH: dict[str, Any] = {k: v for k, v in S.items() if k != "vocab_size"} | {
+    "conv_dim": [32, 48, 48], "conv_kernel": [10, 3, 2], "conv_stride": [5, 2, 2], "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 4, "num_feat_extract_layers": 3,
+}  # fmt: skip
+
 CASES: dict[str, tuple[dict[str, Any], str]] = {
     "deberta-v3": (V3, "DebertaV2ForMaskedLM"),
     "deberta-v3-bare": ({**V3, "architectures": ["DebertaV2Model"]}, "DebertaV2Model"),
@@ -50,6 +55,12 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     "siglip-text": ({"model_type": "siglip_text_model", **S, "max_position_embeddings": 20}, "SiglipTextModel"),
     "rwkv": ({"model_type": "rwkv", "vocab_size": 1000, "hidden_size": 96, "num_hidden_layers": 3, "attention_hidden_size": 64,
               "intermediate_size": 200}, "RwkvForCausalLM"),
+    "wav2vec2": ({"model_type": "wav2vec2", **SPEECH}, "Wav2Vec2Model"),
+    "wav2vec2-stable": ({"model_type": "wav2vec2", **SPEECH, "do_stable_layer_norm": True, "feat_extract_norm": "layer",
+                         "conv_bias": True, "mask_time_prob": 0.0}, "Wav2Vec2Model"),
+    "wav2vec2-letters": ({"model_type": "wav2vec2", **SPEECH, "architectures": ["Wav2Vec2ForCTC"], "vocab_size": 32},
+                         "Wav2Vec2ForCTC"),
+    "hubert": ({"model_type": "hubert", **SPEECH}, "HubertModel"),
     "llava": (LLAVA, "LlavaForConditionalGeneration"),
     "qwen2_vl": ({"model_type": "qwen2_vl", "tie_word_embeddings": False, "text_config": LM,
                   "vision_config": {"embed_dim": 96, "depth": 3, "num_heads": 6, "hidden_size": 64}},
@@ -81,12 +92,39 @@ def _compares(model: Any) -> Any:
     return model(input_ids=ids(2, 20), pixel_values=zeros(2, 3, 64, 64))
 
 
-@pytest.mark.parametrize(("name", "call"), [("siglip", _compares), ("siglip-vision", _looks)])
-def test_siglip_flops_are_those_of_the_module(name: str, call: Any) -> None:
+def _hears(model: Any) -> Any:
+    from .references import zeros
+
+    return model(zeros(2, _reach(30)))
+
+
+def _reach(positions: int) -> int:
+    """Samples that give so many positions and not one more."""
+    for kernel, stride in ((2, 2), (3, 2), (10, 5)):
+        positions = (positions - 1) * stride + kernel
+    return positions
+
+
+@pytest.mark.parametrize(
+    ("name", "call", "positions"),
+    [("siglip", _compares, 16), ("siglip-vision", _looks, 16), ("wav2vec2", _hears, 30), ("wav2vec2-letters", _hears, 30),
+     ("hubert", _hears, 30)],
+)  # fmt: skip
+def test_flops_are_those_of_the_module(name: str, call: Any, positions: int) -> None:
     from . import references as r
 
     config, cls = CASES[name]
-    assert r.our_flops(graph_of(config), 2, 16) == r.flops(r.transformers_model(config, cls), call)
+    assert r.our_flops(graph_of(config), 2, positions) == r.flops(r.transformers_model(config, cls), call)
+
+
+def test_positions_of_a_recording() -> None:
+    from speedlight._foundation.expr import evaluate
+
+    graph = graph_of({"model_type": "wav2vec2", **SPEECH})
+    for positions in (1, 7, 30):
+        seconds = _reach(positions) / 16_000
+        assert evaluate(graph.attrs["length"], {"seconds": seconds}) == positions
+        assert evaluate(graph.attrs["length"], {"seconds": seconds + 19 / 16_000}) == positions
 
 
 def test_disentangled_attention_by_hand() -> None:

@@ -30,7 +30,10 @@ def embed(arch: Arch, ctx: Context, shared: dict[str, Tensor], prefix: str = "")
     if arch.sound is not None:
         from .sound import sound_embedding
 
-        return b.build([sound_embedding(ctx, b, arch.sound, arch.hidden)])
+        x = sound_embedding(ctx, b, arch.sound, arch.hidden)
+        if arch.embed_norm:
+            x = b.norm("layer_norm", arch.norm, x, TOKENS, arch.hidden, bias=arch.norm_bias)
+        return b.build([x])
     if arch.patches is not None:
         x = patch_embedding(b, arch.patches, arch.hidden)
         if arch.embed_norm:
