@@ -26,7 +26,7 @@ def check_sizes(workload: Workload, graph: Graph) -> None:
         if name in known:
             _within(known[name], value)
         else:
-            _whole(name, value, 0)
+            _whole(name, value, 0 if name in graph.attrs.get("optional", ()) else 1)
     for group in workload.groups:
         for name, smallest in (("count", 1), ("new", 1), ("cached", 0)):
             _whole(f"groups {name}", getattr(group, name), smallest)

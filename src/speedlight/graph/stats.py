@@ -46,8 +46,9 @@ def active_parameters(graph: Graph) -> int:
     The usual "A37B"-style figure counts the input embedding; ours adds it back when it is tied to the head.
     """
     terms = []
+    apart = graph.attrs.get("apart", ())  # blocks that work on pictures, not on the tokens of a text
     for block in graph.blocks:
-        if block.phase != "forward":
+        if block.phase != "forward" or block.name in apart:
             continue
         done: set[str] = set()
         for op in block.ops:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from speedlight._foundation.errors import BadFile
 import speedlight.frontends.carried.archive as module
+from speedlight._foundation.errors import BadFile
 from speedlight.frontends.carried.archive import Archive, packed_tightly, unpacked, write_archive
 
 GROUPS = [{"a": {"x": [1, 2.5, "é"]}, "b": {"y": None}}, {"c": {"z": list(range(1000))}}]

@@ -23,7 +23,7 @@ ALIGNED = 8.0  # 16-bit elements of one 16-byte access: matrix kernels read chan
 
 def sort_of(kernel: Kernel) -> str:
     """``conv``, ``depthwise``, ``grouped``, ``product``, ``attention`` or ``stream``; "" for messages and unusual work."""
-    if kernel.message is not None or (kernel.family == "conv" and not CONVOLUTION <= set(kernel.dims)):
+    if kernel.message is not None or (kernel.family == "conv" and not set(kernel.dims) >= CONVOLUTION):
         return ""
     if kernel.family == "conv":
         groups, channels = kernel.dims["groups"].constant, kernel.dims["in_channels"].constant

@@ -499,6 +499,7 @@ class Arch(Struct, frozen=True):
         encoder: what reads the source of an encoder–decoder: its states are what this model's layers cross-attend to.
         source_default, prompt: of an encoder–decoder: source positions where nothing is asked, and the tokens its decoder
             starts with.
+        samples_per_second: of raw audio, 0 where the input is none.
         source_per_second: encoder positions of a second of audio, 0 where the source is no audio.
         tower: a second, textual tower (CLIP); it sees ``tokens_per_sequence`` tokens for each image.
         diffusion: set for diffusion transformers; ``layers`` is empty then.
@@ -541,6 +542,7 @@ class Arch(Struct, frozen=True):
     encoder: Arch | None = None
     source_default: int = 512
     prompt: int = 1
+    samples_per_second: int = 0
     source_per_second: float = 0.0
     tower: Arch | None = None
     diffusion: Diffusion | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..._foundation.expr import ExprLike
+from ..._foundation.expr import ExprLike, sym
 from ...graph.builder import SEQS, TOKENS, BlockBuilder
 from ...graph.grammar import check
 from ...graph.ir import Block, Graph, Operand, Tensor
@@ -45,11 +45,18 @@ def build_graph(arch: Arch, formats: Formats, mtp: int = 0) -> Graph:
             facts |= {"prompt": arch.prompt, "source_per_second": arch.source_per_second}
             if arch.source_per_second:
                 facts["asked"] = {"seconds": arch.source_default / arch.source_per_second}
+        if arch.sound is not None and arch.samples_per_second:
+            from .sound import positions_of
+
+            facts |= {
+                "asked": {"seconds": 10.0},
+                "length": positions_of(arch.sound, sym("seconds") * arch.samples_per_second),
+            }
         if arch.sight is not None:
             from .sight import sight_blocks
 
-            seen, free, more = sight_blocks(arch.sight, ctx, shared)
-            tower, facts = [*seen, *tower], {**facts, **more}
+            seen, sizes, said_of = sight_blocks(arch.sight, ctx, shared)
+            tower, free, facts = [*seen, *tower], {**free, **sizes}, {**facts, **said_of}
         blocks = [*tower, embed(arch, ctx, shared), *layer_blocks(arch, ctx)]
         if mtp:
             from .multi_token import draft_block, share_head

@@ -30,7 +30,10 @@ def embed(arch: Arch, ctx: Context, shared: dict[str, Tensor], prefix: str = "")
     if arch.sound is not None:
         from .sound import sound_embedding
 
-        return b.build([sound_embedding(ctx, b, arch.sound, arch.hidden)])
+        x = sound_embedding(ctx, b, arch.sound, arch.hidden)
+        if arch.embed_norm:
+            x = b.norm("layer_norm", arch.norm, x, TOKENS, arch.hidden, bias=arch.norm_bias)
+        return b.build([x])
     if arch.patches is not None:
         x = patch_embedding(b, arch.patches, arch.hidden)
         if arch.embed_norm:
@@ -166,7 +169,7 @@ def head(arch: Arch, ctx: Context, shared: dict[str, Tensor], prefix: str = "") 
 def _attention_pool(arch: Arch, ctx: Context, b: BlockBuilder, x: str) -> str:
     """One learned query attends over all tokens; a norm and a feed-forward follow (SigLIP, arXiv 2303.15343 §3.1)."""
     hidden, layer = arch.hidden, arch.layers[0]
-    heads, width = layer.mixer.heads, layer.ffn.width
+    heads = layer.mixer.heads
     d = hidden // heads
     probe = b.weight("head.probe", hidden)
     asked = b.elementwise("head.query", "copy", [probe], SEQS * hidden, kind="copy")

@@ -46,7 +46,17 @@ def sight_blocks(
         fixed_block = bind(block, fixed)
         ops = tuple(dataclasses.replace(op, count=op.count * present) for op in fixed_block.ops)
         bound.append(dataclasses.replace(fixed_block, ops=ops))
-    return bound, free, {"asked": asked, "length": IMAGES * tokens, "beside": True}
+    return (
+        bound,
+        free,
+        {
+            "asked": asked,
+            "length": IMAGES * tokens,
+            "beside": True,
+            "optional": ("images",),
+            "apart": tuple(block.name for block in bound),
+        },
+    )
 
 
 def _projector(sight: Sight, ctx: Context, hidden: int) -> Block:

@@ -73,5 +73,12 @@ def _position_convolution(b: BlockBuilder, s: Sound, x: str, hidden: int) -> str
                "groups": s.position_groups},
     )  # fmt: skip
     active = b.elementwise("pos_conv.act", s.act, [Operand(out, TOKENS * hidden)], TOKENS * hidden)
-    summed = b.elementwise("pos_conv.add", "add", [active, x], TOKENS * hidden)
-    return b.norm("layer_norm", "layer_norm", summed, TOKENS, hidden, bias=True)
+    return b.elementwise("pos_conv.add", "add", [active, x], TOKENS * hidden)
+
+
+def positions_of(s: Sound, samples: Expr) -> Expr:
+    """Encoder positions of so many samples: one for each full reach of the convolutions, a stride apart."""
+    reach, stride = 1, 1
+    for layer in s.layers:
+        reach, stride = reach + (layer.kernel - 1) * stride, stride * layer.stride
+    return (samples - reach) // stride + 1

@@ -155,14 +155,14 @@ def transformer(
     return m.now(b.elementwise(f"{name}.residual", "add", [done, m.x], rows * c))
 
 
-def per_level(c: Config, name: str, levels: int, default: int) -> list[int]:
+def per_level(c: Config, name: str, levels: int, default: int, most: int = 10**5) -> list[int]:
     """One whole number for all levels, or a list of one each."""
     value = c.get(name)
     if isinstance(value, (list, tuple)):
         if len(value) != levels:
             raise c.bad(name, f"{levels} entries, one a level")
-        return [Config({name: v}, c.where).integer(name, most=10**5) for v in value]
-    return [c.integer(name, default=default, most=10**5)] * levels
+        return [Config({name: v}, c.where).integer(name, most=most) for v in value]
+    return [c.integer(name, default=default, most=most)] * levels
 
 
 def channels_of(c: Config, default: tuple[int, ...]) -> list[int]:

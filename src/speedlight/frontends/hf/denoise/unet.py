@@ -47,8 +47,8 @@ def unet(c: Config, ctx: Context, shared: dict[str, Tensor]) -> Built:
     heads = per_level(
         c, "num_attention_heads" if c.get("num_attention_heads") is not None else "attention_head_dim", len(levels), 8
     )
-    depth = per_level(c, "transformer_layers_per_block", len(levels), 1)
-    layers = per_level(c, "layers_per_block", len(levels), 2)
+    depth = per_level(c, "transformer_layers_per_block", len(levels), 1, most=64)
+    layers = per_level(c, "layers_per_block", len(levels), 2, most=16)
     inputs, words = 4 * levels[0], c.integer("cross_attention_dim", default=1280)
     b = BlockBuilder("unet", "", ctx.formats.dtype)
     text = given(b, "text_states", TEXT_ROWS * words)

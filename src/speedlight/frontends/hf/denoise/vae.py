@@ -16,7 +16,7 @@ from .pieces import Built, given
 def autoencoder(c: Config, ctx: Context, shared: dict[str, Tensor]) -> Built:
     """Both halves; the free sizes ``encode`` and ``decode`` (0 or 1) say which run."""
     levels = channels_of(c, (64,))
-    latent, layers = c.integer("latent_channels", default=4), c.integer("layers_per_block", default=1)
+    latent, layers = c.integer("latent_channels", default=4), c.integer("layers_per_block", default=1, most=16)
     attends = c.flag("mid_block_add_attention", default=True)
     scale = 2 ** (len(levels) - 1)
     height, width = sym("height"), sym("width")
@@ -50,7 +50,7 @@ def autoencoder(c: Config, ctx: Context, shared: dict[str, Tensor]) -> Built:
     blocks = (_switched(encoder, sym("encode")), _switched(b.build([m.x]), sym("decode")))
     pixels = c.integer("sample_size", default=512)
     return Built(blocks, {"height": pixels, "width": pixels, "encode": 1, "decode": 1},
-                 {"asked": {"height": pixels, "width": pixels}})  # fmt: skip
+                 {"asked": {"height": pixels, "width": pixels}, "optional": ("encode", "decode")})  # fmt: skip
 
 
 def _middle(ctx: Context, b: BlockBuilder, m: Map, *, attends: bool) -> Map:

@@ -28,6 +28,7 @@ _MODULES: dict[str, str] = {
     "searched": "nemotron-nas deci",
     "encoders": "bert roberta xlm-roberta camembert megatron-bert distilbert electra modernbert deberta deberta-v2",
     "vision": "vit deit clip_vision_model clip_text_model clip siglip siglip_vision_model siglip_text_model",
+    "speech": "wav2vec2 hubert",
     "recurrent": "rwkv rwkv5 rwkv6 retnet",
     "seq2seq": "t5 mt5 umt5 switch_transformers bart mbart marian pegasus plbart whisper",
     "diffusion": "diffusion_transformer",
