@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from .._foundation.arrays import Value, shape_of
 from .._foundation.folding import Folded, at_points
 from ..costs.calibrated import calibrate
@@ -146,8 +148,10 @@ def least_of_kernels(
 
 
 def _absent(numbers: KernelValues) -> bool:
-    """Whether it is no kernel of this kind of step (a loss in decoding)."""
-    return type(numbers.count) is float and numbers.count == 0.0
+    """Whether it is no kernel of this question (a loss in decoding, a tower without pictures): it costs nothing, and may
+    have no sizes either."""
+    count = numbers.count
+    return not count.any() if isinstance(count, np.ndarray) else not count
 
 
 def _sizes_of(

@@ -130,6 +130,8 @@ def _live_sets(graph: Graph, block: Block) -> list[list[Expr]]:
     Tensors saved for the backward pass are counted apart, in the block that makes them and in the one that mirrors it.
     An op that works in place takes the memory of what it overwrites.
     """
+    if not block.ops:
+        return []
     mirrored = graph.attrs.get("mirrors", {}).get(block.name, block.name)
     saved = set(graph.attrs.get("saved", {}).get(mirrored, ()))
     first: dict[str, int] = dict.fromkeys(block.inputs, 0)

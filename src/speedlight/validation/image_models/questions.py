@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..._foundation.errors import BadInput
-from ...api import make_scenario
 from ...evidence.tables import codes_of
 from ...hardware.catalogue import load_machine
-from ...scenario.scenario import Scenario
+from ...scenario.scenario import ModelRef, Parallel, Program, Scenario
+from ...workload.workload import Training, Workload
 from ..suite import Columns
 
 TEXTS = ("model", "mode", "precision", "layout", "torch", "device")
@@ -55,10 +55,12 @@ class Question:
         ):  # fmt: skip
             if value not in known:
                 raise BadInput(f"{what} {value!r}", expected="one of " + ", ".join(known))
-        return make_scenario(
-            self.model, self.machine(), phase=MODES[self.mode], batch=batch, inputs=(f"1x3x{self.image_size}x{self.image_size}",),
-            autocast=AUTOCAST[self.precision], layout=LAYOUTS[self.layout], stack=self.stack, optimizer=OPTIMIZER,
+        ref = ModelRef(
+            self.model, (f"1x3x{self.image_size}x{self.image_size}",), autocast=AUTOCAST[self.precision],
+            layout=LAYOUTS[self.layout],
         )  # fmt: skip
+        workload = Workload(MODES[self.mode], batch, training=Training(OPTIMIZER))
+        return Scenario((Program(ref, workload, Parallel(), self.stack),), self.machine())
 
 
 def version_of(digits: str) -> str:

@@ -102,5 +102,5 @@ SUITES.register("vision_throughput")(
         rate=("samples_per_s",),
         predicted=("latency", "samples_per_s"),
         cross=cross,
-    )  # fmt: skip
+    )
 )
