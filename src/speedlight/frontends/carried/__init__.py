@@ -87,7 +87,9 @@ def find(source: str) -> ImageModel | None:
     entry = _models()[name]
     tags: Mapping[str, Sequence[int]] = entry["tags"]
     if tag and tag not in tags:
-        raise UnknownName("pretrained tag", f"{name}.{tag}", [f"{name}.{t}" for t in tags if t], "timm.list_pretrained()")
+        raise UnknownName(
+            "pretrained tag", f"{name}.{tag}", [f"{name}.{t}" for t in tags if t], "timm.list_pretrained()"
+        )
     channels, height, width, classes = tags[tag]
     return ImageModel(name, tag, (channels, height, width), classes, entry["module"])
 
