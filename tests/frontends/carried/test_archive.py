@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -57,10 +58,8 @@ def test_every_flipped_byte_is_noticed_or_harmless(path: Path) -> None:
         flipped = bytearray(whole)
         flipped[position] ^= 0xFF
         path.write_bytes(bytes(flipped))
-        try:
+        with contextlib.suppress(BadFile, KeyError):
             Archive(path).read("a")
-        except (BadFile, KeyError):
-            pass
 
 
 def test_a_bomb_stops_at_the_limit(tmp_path: Path) -> None:

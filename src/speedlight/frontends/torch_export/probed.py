@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch._prims_common import suggest_memory_format
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..._foundation.expr import Expr, const, sym
@@ -60,6 +61,8 @@ class _Placed(TorchDispatchMode):  # type: ignore[misc]
         if out is None:
             args, kwargs = _placed(func, args, kwargs or {})
             out = func(*args, **kwargs)
+        if func is torch.ops.aten.convolution.default:
+            out = _channels_as_given(out, args)
         for tensor in out if isinstance(out, (list, tuple)) else (out,):
             if isinstance(tensor, torch.Tensor):
                 for size in tensor.shape:
@@ -103,7 +106,17 @@ _NO_TRAINING = "_native_batch_norm_legit_no_training"
 
 def _follows(other: torch.Tensor, first: torch.Tensor) -> bool:
     """It is of the same shape and lies in the same way, or is a number, so that the result is like the first."""
-    return bool(other.dim() == 0 or (other.shape == first.shape and other.stride() == first.stride()))
+    return bool(other.dim() == 0) or bool(other.shape == first.shape and other.stride() == first.stride())
+
+
+def _channels_as_given(out: torch.Tensor, args: Sequence[Any]) -> torch.Tensor:
+    """A convolution's result has its channels last where its image or its weights have (on meta tensors it never has)."""
+    layouts = {suggest_memory_format(tensor) for tensor in args[:2]}
+    last = LAST.get(out.dim())
+    if last is None or last not in layouts:
+        return out
+    laid: torch.Tensor = torch.empty(out.shape, dtype=out.dtype, device=_META, memory_format=last)
+    return laid
 
 
 def _placed(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:
