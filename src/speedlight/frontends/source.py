@@ -49,6 +49,8 @@ def load_graph(
     """
     if not source or len(source) > 4096 or "\0" in source:
         raise BadInput(f"the model source {source[:40]!r} is no name", expected="a path, a model id or file.py:factory")
+    if layout not in (None, "channels_last"):
+        raise BadInput(f"the layout {layout!r} is not known", expected="channels_last, or none")
     match = _FACTORY.match(source)
     if match and not Path(source).exists():
         from .torch_export import capture
