@@ -44,3 +44,24 @@ def questions(draw: st.DrawFn, generators_only: bool = False) -> Question:
     if draw(st.booleans()):
         options["dtype"] = draw(st.sampled_from(["fp32", "bf16", "fp16"]))
     return Question(model, machine, options)
+
+
+@st.composite
+def op_lists(draw: st.DrawFn) -> dict[str, Any]:
+    """An ops file of one to four templates, every size anything from 1 to a million."""
+    from speedlight.frontends.op_list.templates import TEMPLATES
+
+    names = draw(st.lists(st.sampled_from([*TEMPLATES]), min_size=1, max_size=4))
+    ops = []
+    for number, name in enumerate(names):
+        arguments = TEMPLATES.get(name).arguments
+        given: dict[str, Any] = {k: 2 ** draw(st.integers(0, 10)) for k, a in arguments.items() if a.required}
+        for key, argument in arguments.items():
+            if argument.words and draw(st.booleans()):
+                given[key] = draw(st.sampled_from(argument.words))
+            if argument.low is not None and number > 1:  # at most a few stay open
+                given[key] = draw(st.floats(0.1, 0.9))
+        ops.append(
+            {"name": f"op{number}", "template": name, "with": {**given, "ranks": 4} if "ranks" in given else given}
+        )
+    return {"schema": 1, "name": "drawn", "dtype": draw(st.sampled_from(["fp16", "fp32", "int8"])), "ops": ops}

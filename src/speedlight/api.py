@@ -9,8 +9,9 @@ from typing import Any
 from ._foundation.errors import BadInput
 from ._foundation.formats import number_format
 from .engine.prediction import Prediction
+from .graph.ir import Graph
 from .hardware.machine import OperatingPoint
-from .scenario.scenario import ModelRef, Parallel, Program, Scenario
+from .scenario.scenario import ModelRef, Parallel, Scenario
 from .workload.workload import Training, Workload
 
 DEFAULT_MODELS_DIR = Path("../shared/models")
@@ -42,6 +43,7 @@ def make_scenario(
     stack: str | None = None,
     power: Any = None,
     inputs: Sequence[str] = (),
+    symbols: Mapping[str, Any] | None = None,
     optimizer: str = "adamw",
     recompute: str = "none",
     micro_batch: Any = None,
@@ -49,16 +51,27 @@ def make_scenario(
     overrides: Mapping[str, Any] | None = None,
     models_dir: str | None = None,
     machines_dir: str | None = None,
+    steps: Any = None,
+    guidance: bool | str | None = None,
+    height: Any = None,
+    width: Any = None,
+    frames: Any = None,
+    images: Any = None,
+    seconds: Any = None,
 ) -> Scenario:
     """The question as a frozen record.
 
     Args:
-        model: a bundled or hub id, a path to a configuration, or ``file.py:factory``.
+        model: a bundled or hub id, a path to a configuration or to an ops file, or ``file.py:factory``.
         machine: an id (``h100-sxm-80gb``), a file of your own, or ``here``.
         phase: ``forward``, ``prefill``, ``decode``, ``generate`` or ``train``; by default ``generate`` for models that
-            generate, else ``forward``.
+            generate tokens, else ``forward``. A diffusion model's ``forward`` is one denoising step, its ``generate`` the
+            whole pipeline.
         batch: sequences (or images) per replica; the global batch when training.
-        isl, osl, context: prompt, output and cached tokens per sequence.
+        isl, osl, context: prompt, output and cached tokens per sequence; of an encoder–decoder isl is the source.
+        steps, guidance: denoising steps, and whether each runs with and without the prompt (``True``, ``on``, ``off``).
+        height, width, frames: pixels and pictures of what is generated, or of the images of a prompt.
+        images: pictures in each prompt; seconds: of audio in each recording.
         dtype, weights, activations, kv: number formats.
         mtp: draft passes of the model's multi-token prediction modules that a step runs.
         autocast: ``fp16`` or ``bf16``: the forward pass runs in PyTorch's mixed precision (``dtype="amp"`` is short for fp16,
@@ -67,6 +80,7 @@ def make_scenario(
         tf32: ``on`` or ``off``: whether fp32 products and convolutions are multiplied in TF32; by default as the stack
             has it (PyTorch: convolutions yes, products no).
         tp, pp, dp, ep, cp, zero: degrees of the mesh axes.
+        symbols: values of an ops file's symbols and of a captured module's free dimensions.
         power: power limit in watts per device.
         overrides: machine figures by dotted path, e.g. ``{"tiers.hbm.bandwidth": 4e12}``.
 
@@ -82,27 +96,41 @@ def make_scenario(
         model, tuple(inputs), dtype, weights, activations, kv, models_dir, mtp=mtp, autocast=autocast, layout=order,
         tf32=tf32,
     )  # fmt: skip
-    if phase is None or isl is None or inputs:
-        from .frontends.source import load_graph
+    from .engine.asked import DENOISER, programs_of
+    from .frontends.source import load_graph
 
-        graph = load_graph(model, ref.inputs, dtype, weights, activations, kv, models_dir, mtp, order)
-        if phase is None:
-            phase = "generate" if graph.attrs.get("causal") and graph.attrs.get("kind") == "transformer" else "forward"
-        if isl is None:
-            isl = graph.attrs.get("tokens_per_sequence")  # an image is so many patches
-        if batch is None:
-            batch = graph.symbols.get("batch")  # a captured module runs at the batch of its example input
+    extra = {"steps": steps, "height": height, "width": width, "frames": frames, "images": images, "seconds": seconds,
+             "guidance": _switch(guidance)}  # fmt: skip
+    extra = {k: v for k, v in extra.items() if v is not None}
+    graph = load_graph(model, ref.inputs, dtype, weights, activations, kv, models_dir, mtp, order)
+    if phase is None:
+        phase = "generate" if graph.attrs.get("generates") else "forward"
+    if isl is None:
+        isl = graph.attrs.get("tokens_per_sequence")  # an image is so many patches
+    if batch is None:
+        batch = graph.symbols.get("batch")  # a captured module runs at the batch of its example input
+    named = dict(symbols or {})
+    if "batch" in named:
+        batch = named.pop("batch")
     sizes = {"batch": batch, "isl": isl, "osl": osl, "context": context}
     given = {k: v for k, v in sizes.items() if v is not None}
-    if phase == "decode" and context is None and isl is not None:
+    if phase == "decode" and context is None and isl is not None and "prompt" not in graph.attrs:
         given["context"] = isl
-    workload = Workload(phase=phase, **given, training=Training(optimizer, recompute, micro_batch), moe_load=moe_load)
+    training = Training(optimizer, recompute, micro_batch)
+    workload = Workload(phase=phase, **given, symbols=named, training=training, moe_load=moe_load)
+    parallel = Parallel(tp=tp, ep=ep, dp=dp, pp=pp, cp=cp, zero=zero)
+
+    def another(name: str) -> Graph:
+        return load_graph(name, dtype=dtype, models_dir=models_dir)
+
+    programs = programs_of(graph, ref, workload, parallel, stack, extra, given, another)
     return Scenario(
-        (Program(ref, workload, Parallel(tp=tp, ep=ep, dp=dp, pp=pp, cp=cp, zero=zero), stack),),
+        programs,
         machine,
         overrides or {},
         OperatingPoint(power_w=power),
         machines_dir=machines_dir,
+        main=DENOISER if len(programs) > 1 else "",
     )
 
 
@@ -135,6 +163,14 @@ def _mixed(dtype: str | None, autocast: str | None) -> tuple[str | None, str | N
     if any(f not in ("fp16", "bf16") for f in found) or len(set(found)) > 1:
         raise BadInput(f"autocast to {' and '.join(dict.fromkeys(found))}", expected="fp16 or bf16")
     return dtype, found[0] if found else None
+
+
+def _switch(value: bool | str | None) -> bool | None:
+    if value is None or isinstance(value, bool):
+        return value
+    if str(value).lower() not in ("on", "off"):
+        raise BadInput(f"guidance is {value!r}", expected="on or off")
+    return str(value).lower() == "on"
 
 
 def explain(model: str | Scenario, machine: str | None = None, **options: Any) -> Prediction:

@@ -16,6 +16,7 @@ from speedlight._foundation.expr import (
     evaluate,
     ge,
     group_sum,
+    log2,
     maximum,
     minimum,
     parse_expr,
@@ -32,9 +33,9 @@ def expressions() -> st.SearchStrategy[Expr]:
     leaves = st.one_of(st.just(A), st.just(B), st.integers(1, 50).map(const))
     return st.recursive(
         leaves,
-        lambda inner: st.tuples(st.sampled_from(["+", "-", "*", "min", "max", "ceil", "where"]), inner, inner).map(
-            build
-        ),
+        lambda inner: st.tuples(
+            st.sampled_from(["+", "-", "*", "min", "max", "ceil", "where", "log2"]), inner, inner
+        ).map(build),
         max_leaves=12,
     )
 
@@ -42,7 +43,7 @@ def expressions() -> st.SearchStrategy[Expr]:
 def build(parts: tuple[str, Expr, Expr]) -> Expr:
     op, x, y = parts
     table = {"+": lambda: x + y, "-": lambda: x - y, "*": lambda: x * y, "min": lambda: minimum(x, y),
-             "max": lambda: maximum(x, y), "ceil": lambda: ceildiv(x, 7), "where": lambda: where(ge(x, y), x, y)}  # fmt: skip
+             "max": lambda: maximum(x, y), "ceil": lambda: ceildiv(x, 7), "log2": lambda: log2(maximum(x, y + 1) ** 2 + 1), "where": lambda: where(ge(x, y), x, y)}  # fmt: skip
     return table[op]()
 
 
@@ -104,3 +105,34 @@ def test_only_arithmetic_is_read(text: str) -> None:
 def test_truth_of_an_expression_is_refused() -> None:
     with pytest.raises(TypeError):
         bool(A)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["(((9**16)**16)**16)**16", "1e999", "(0-8)**0.5", "min(1, b=2)", "log2(n, n)", "__import__('os')", "n.real", "[n]", "n if n else 1",
+     "5(n)", "10**16" * 3, "x**y", "9**9**9", "2**1001", "1.0000001**99999", "x**17", ""],
+)  # fmt: skip
+def test_text_that_is_no_small_arithmetic_is_refused(text: str) -> None:
+    with pytest.raises(BadInput, match="expression"):
+        parse_expr(text)
+
+
+def test_deep_powers_are_read_once_each() -> None:
+    """A parser that read each base twice would take 2^90 steps."""
+    text = "(" * 90 + "a" + "**1.01)" * 90
+    assert evaluate(parse_expr(text), {"a": 2.0}) == pytest.approx(2 ** (1.01**90))
+
+
+def test_powers_of_two_are_exact() -> None:
+    assert parse_expr("2**40").constant == 2**40
+
+
+def test_the_logarithm_is_to_base_two() -> None:
+    assert evaluate(parse_expr("log2(a * 4)"), {"a": 2.0}) == 3
+    assert parse_expr("log2(1024)").constant == 10
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), 10**400, -(10**400)])
+def test_numbers_that_are_no_sizes_are_refused(number: float) -> None:
+    with pytest.raises(BadInput, match="not finite"):
+        parse_expr(number)

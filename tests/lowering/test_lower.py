@@ -141,3 +141,16 @@ def test_what_passes_between_products_of_a_fused_kernel_still_moves() -> None:
         moved = {(a.tensor, a.write) for a in kernel.accesses if a.cls == "activation"}
         assert {("mlp.experts.mul.quantize_fp8.out", w) for w in (True, False)} <= moved
         assert not any("act_fn" in tensor or "up_proj" in tensor for tensor, _ in moved)
+
+
+def test_what_an_op_changes_in_place_it_reads_too() -> None:
+    """A recurrence reads its state before it writes it: two accesses of one tensor, in every stack."""
+    graph = load_graph("mamba-2.8b")
+    for stack in stack_files():
+        program = lower(graph, load_stack(stack))
+        directions = {
+            (a.tensor, a.write) for b in program.blocks for k in b.kernels for a in k.accesses if a.cls == "state"
+        }
+        names = {name for name, _ in directions}
+        assert names
+        assert directions == {(name, write) for name in names for write in (False, True)}

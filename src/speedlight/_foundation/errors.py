@@ -86,6 +86,7 @@ class UnknownName(BadInput):
 
     def __init__(self, what: str, name: str, known: Iterable[str], listing: str = "") -> None:
         known = sorted(known)
+        self.what = what
         near = nearest(name, known)
         if near:
             hint = "did you mean " + " or ".join(near) + "?"

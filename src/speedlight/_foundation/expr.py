@@ -14,13 +14,16 @@ to run than the tape on scalars, slower to build than a cold ``explain`` takes t
 from __future__ import annotations
 
 import ast
+import math
 import operator
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Union
 
 import numpy as np
 
 from .arrays import Value
+from .arrays import log2 as log2_of
 from .arrays import maximum as maximum_of
 from .arrays import minimum as minimum_of
 from .arrays import where as where_of
@@ -49,6 +52,7 @@ _OPERATIONS: dict[str, Callable[..., Value]] = {
     "max": maximum_of,
     "ge": operator.ge,
     "where": where_of,
+    "log2": log2_of,
 }
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "floordiv": "//", "mod": "%", "pow": "**"}
 
@@ -56,12 +60,13 @@ _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "floordiv": "//", "mod
 class Expr:
     """An immutable expression node. Build with :func:`sym`, numbers, operators and the functions of this module."""
 
-    __slots__ = ("_hash", "args", "op")
+    __slots__ = ("_hash", "_symbols", "args", "op")
 
     def __init__(self, op: str, args: tuple[Any, ...]) -> None:
         self.op = op
         self.args = args
         self._hash = hash((op, args))
+        self._symbols: frozenset[str] | None = None  # once asked for
 
     def __hash__(self) -> int:
         return self._hash
@@ -184,6 +189,13 @@ def ge(a: ExprLike, b: ExprLike) -> Expr:
     return _binary("ge", a, b)
 
 
+def log2(a: ExprLike) -> Expr:
+    """The logarithm to base 2 (levels of a tree, passes of a sort)."""
+    e = as_expr(a)
+    number = e.constant
+    return const(math.log2(number)) if number is not None and number > 0 else Expr("log2", (e,))
+
+
 def where(condition: ExprLike, a: ExprLike, b: ExprLike) -> Expr:
     """``a`` where the condition holds, else ``b``; both sides are evaluated (kernel choice is never an ``if``)."""
     c = as_expr(condition)
@@ -233,7 +245,26 @@ def walk(expr: Expr) -> Iterator[Expr]:
 
 def symbols(*exprs: Expr) -> frozenset[str]:
     """The names of all symbols, those of group sums' bodies included."""
-    return frozenset(n.args[0] for e in exprs for n in walk(e) if n.op == "sym")
+    return frozenset().union(*(_symbols(e) for e in exprs))
+
+
+def _symbols(expr: Expr) -> frozenset[str]:
+    """Remembered at every node, since expressions of one graph share most of theirs."""
+    stack = [expr]
+    while stack:
+        node = stack[-1]
+        if node._symbols is None:
+            if node.op in ("const", "sym"):
+                node._symbols = frozenset(node.args if node.op == "sym" else ())
+            else:
+                waiting = [a for a in node.args if a._symbols is None]
+                if waiting:
+                    stack += waiting
+                    continue
+                node._symbols = frozenset().union(*(a._symbols for a in node.args))
+        stack.pop()
+    assert expr._symbols is not None
+    return expr._symbols
 
 
 def substitute(expr: Expr, values: Mapping[str, ExprLike]) -> Expr:
@@ -255,6 +286,8 @@ def _rebuild(op: str, args: tuple[Expr, ...]) -> Expr:
         return group_sum(args[0])
     if op == "where":
         return where(*args)
+    if op == "log2":
+        return log2(args[0])
     return _binary(op, *args)
 
 
@@ -357,8 +390,9 @@ def compile_tape(exprs: Iterable[ExprLike]) -> Tape:
 
 
 _FUNCTIONS: dict[str, Callable[..., Expr]] = {
-    "ceildiv": ceildiv, "min": minimum, "max": maximum, "ge": ge, "where": where, "gsum": group_sum,
+    "ceildiv": ceildiv, "min": minimum, "max": maximum, "ge": ge, "where": where, "gsum": group_sum, "log2": log2,
 }  # fmt: skip
+_MOST = 1e300  # constants beyond it are no sizes
 _AST_OPERATORS = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.FloorDiv: "floordiv", ast.Mod: "mod",
     ast.Pow: "pow",
@@ -372,12 +406,16 @@ def parse_expr(text: str | Number) -> Expr:
         BadInput: for anything but numbers, names, ``+ - * / // % **`` and the functions of this module.
     """
     if isinstance(text, (int, float)):
+        if not abs(text) <= _MOST:  # false for NaN too
+            raise BadInput("a number that is not finite or beyond all sizes", expected=f"at most {_MOST:g}")
         return const(text)
     if len(text) > 2000:
         raise BadInput(f"an expression of {len(text)} characters", expected="at most 2000")
     try:
-        return _from_ast(ast.parse(text, mode="eval").body)
-    except (SyntaxError, ValueError, RecursionError, MemoryError, TypeError) as error:
+        with warnings.catch_warnings():  # "5(n)" makes Python's parser remark on what will be refused anyway
+            warnings.simplefilter("ignore", SyntaxWarning)
+            return _from_ast(ast.parse(text, mode="eval").body)
+    except (SyntaxError, ValueError, ArithmeticError, RecursionError, MemoryError, TypeError) as error:
         raise BadInput(
             f"cannot read the expression {text[:60]!r}",
             expected="numbers, names, + - * / // % ** and " + ", ".join(_FUNCTIONS),
@@ -386,17 +424,30 @@ def parse_expr(text: str | Number) -> Expr:
 
 def _from_ast(node: ast.expr) -> Expr:
     if isinstance(node, ast.Constant) and type(node.value) in (int, float):
-        return const(node.value)  # type: ignore[arg-type]
+        return _usable(const(node.value))  # type: ignore[arg-type]
     if isinstance(node, ast.Name):
         return sym(node.id)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         return const(-1) * _from_ast(node.operand)
     if isinstance(node, ast.BinOp) and type(node.op) in _AST_OPERATORS:
+        left, right = _from_ast(node.left), _from_ast(node.right)
         if isinstance(node.op, ast.Pow):
-            power = _from_ast(node.right).constant
-            if power is None or abs(power) > 16:  # 9**9**9 would never return
+            power, base = right.constant, left.constant
+            if power is None or abs(power) > (16 if base is None else 1000):
                 raise ValueError("an exponent that is no small number")
-        return _binary(_AST_OPERATORS[type(node.op)], _from_ast(node.left), _from_ast(node.right))
+            if base is not None and abs(float(base)) ** abs(power) > _MOST:  # 9**9**9 in integers would never return
+                raise ValueError("a number out of range")
+        return _usable(_binary(_AST_OPERATORS[type(node.op)], left, right))
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS:
-        return _FUNCTIONS[node.func.id](*[_from_ast(a) for a in node.args])
+        if node.keywords:
+            raise ValueError("arguments have no names here")
+        return _usable(_FUNCTIONS[node.func.id](*[_from_ast(a) for a in node.args]))
     raise ValueError(ast.dump(node))
+
+
+def _usable(expr: Expr) -> Expr:
+    """The expression; a constant it folded to must be a real number of ordinary size."""
+    number = expr.constant
+    if number is not None and not (isinstance(number, (int, float)) and abs(number) <= _MOST):
+        raise ValueError("a constant that is no ordinary number")
+    return expr

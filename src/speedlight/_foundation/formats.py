@@ -4,6 +4,9 @@
 MXFP4 has 32 values of 4 bits and one 8-bit scale (OCP Microscaling v1.0, §5), so 4.25; NVFP4 has blocks of 16
 with an FP8 scale, so 4.5 (NVIDIA, "Introducing NVFP4", 2025; its one fp32 scale per tensor is not counted);
 DeepSeek's block fp8 has one fp32 scale per 128 × 128 weights (arXiv 2412.19437 §3.3), so 8 + 32/16384.
+
+llama.cpp's block formats (``q4_k`` and the like) store a whole number of bytes per block of 32, 64, 128 or 256 values:
+:data:`BLOCKS` holds both, as ggml's ``ggml-common.h`` lays the blocks out; all of them are exact binary fractions of a bit.
 """
 
 from __future__ import annotations
@@ -36,6 +39,15 @@ def _make(*rows: tuple[str, float, str, str, int]) -> dict[str, NumberFormat]:
     return {r[0]: NumberFormat(*r) for r in rows}
 
 
+# llama.cpp's block formats: (values in a block, bytes of a block, bits of a value without scales).
+BLOCKS: dict[str, tuple[int, int, int]] = {
+    "q1_0": (128, 18, 1), "q2_k": (256, 84, 2), "q3_k": (256, 110, 3), "q4_0": (32, 18, 4), "q4_1": (32, 20, 4),
+    "q4_k": (256, 144, 4), "q5_0": (32, 22, 5), "q5_1": (32, 24, 5), "q5_k": (256, 176, 5), "q6_k": (256, 210, 6),
+    "q8_0": (32, 34, 8), "q8_1": (32, 40, 8), "q8_k": (256, 292, 8), "iq1_s": (256, 50, 1), "iq1_m": (256, 56, 1),
+    "iq2_xxs": (256, 66, 2), "iq2_xs": (256, 74, 2), "iq2_s": (256, 82, 2), "iq3_xxs": (256, 98, 3),
+    "iq3_s": (256, 110, 3), "iq4_nl": (32, 18, 4), "iq4_xs": (256, 136, 4), "tq1_0": (256, 54, 2), "tq2_0": (256, 66, 2),
+}  # fmt: skip
+
 FORMATS: dict[str, NumberFormat] = _make(
     ("fp64", 64, "fp64", "float", 64),
     ("fp32", 32, "fp32", "float", 32),
@@ -61,9 +73,13 @@ FORMATS: dict[str, NumberFormat] = _make(
     ("int4_asym", 4.15625, "int4", "int", 4),  # AWQ: group 128, 16-bit scale and 4-bit zero point
     ("int3", 3.125, "int4", "int", 3),
     ("int2", 2.125, "int4", "int", 2),
+    ("int4_values", 4, "int4", "int", 4),  # the values alone: their scales are tensors of their own (ONNX)
+    ("int2_values", 2, "int4", "int", 2),
     ("bool", 8, "int8", "bool", 8),
     ("complex64", 64, "fp32", "float", 64),
-)
+    *((name, 8 * size / values, "int4" if bits <= 4 else "int8", "int", bits)
+      for name, (values, size, bits) in BLOCKS.items()),
+)  # fmt: skip
 
 _ALIASES = {
     "float64": "fp64", "double": "fp64", "float32": "fp32", "float": "fp32", "f32": "fp32", "float16": "fp16",

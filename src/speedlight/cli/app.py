@@ -54,7 +54,7 @@ def explain(
 ) -> int:
     """How long it takes, why, and how far that is from the speed of light.
 
-    MODEL is a bundled or hub id, a config.json or model folder, file.py:factory, or a saved scenario (.yaml).
+    MODEL is a bundled or hub id, a config.json or model folder, file.py:factory, an ops file or a saved scenario (.yaml).
     """
     if by not in ("layer", "op", "kind"):
         raise BadInput(f"--by {by}", expected="layer, op or kind")

@@ -31,7 +31,15 @@ sizes = _group(
     click.option("--isl", type=int, help="Prompt tokens per sequence."),
     click.option("--osl", type=int, help="Output tokens per sequence."),
     click.option("--context", type=int, help="Tokens already cached per sequence (decode)."),
+    click.option("--steps", type=int, help="Denoising steps (--phase generate of a diffusion model)."),
+    click.option("--guidance", help="on | off: run each step with and without the prompt."),
+    click.option("--height", type=int, help="Pixels of a picture."),
+    click.option("--width", type=int, help="Pixels of a picture."),
+    click.option("--frames", type=int, help="Pictures of a clip."),
+    click.option("--images", type=int, help="Pictures in each prompt."),
+    click.option("--seconds", type=float, help="Audio in each recording."),
     click.option("--input", "inputs", multiple=True, metavar="SHAPE", help="Input of a module, e.g. 1x3x224x224[:fp16]; repeatable."),
+    click.option("--set", "symbols", multiple=True, metavar="NAME=N", help="A symbol of an ops file or a free dimension of a module; repeatable."),
 )  # fmt: skip
 
 formats = _group(
@@ -89,5 +97,5 @@ later = _group(
 # What an option has when nobody gave it; a saved scenario refuses anything else beside it.
 NEUTRAL = {
     "tp": 1, "pp": 1, "dp": 1, "ep": 1, "cp": 1, "zero": 0, "optimizer": "adamw", "recompute": "none",
-    "moe_load": "balanced", "mtp": 0, "inputs": (), "offload": (), "technique": (),
+    "moe_load": "balanced", "mtp": 0, "inputs": (), "symbols": (), "offload": (), "technique": (),
 }  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .._foundation.errors import BadInput
+from .._foundation.quantity import parse_quantity
 from ..scenario.scenario import Scenario, Technique
 from .options import NEUTRAL
 
@@ -19,12 +20,14 @@ def question(model: str, on: str | None, options: Mapping[str, Any]) -> Scenario
     from ..api import make_scenario
 
     given = {k: v for k, v in options.items() if v is not None and v != NEUTRAL.get(k)}
-    if model.endswith((".yaml", ".yml")):
+    from ..frontends.op_list import is_op_list
+
+    if model.endswith((".yaml", ".yml")) and not is_op_list(model):
         from ..scenario.file import load
 
         saved = load(model)
         if given:
-            name = next(iter(given)).replace("_", "-")
+            name = {"symbols": "set"}.get(first := next(iter(given)), first).replace("_", "-")
             raise BadInput(
                 f"a saved scenario is given together with --{name}",
                 expected="the scenario alone, or with --on",
@@ -38,10 +41,18 @@ def question(model: str, on: str | None, options: Mapping[str, Any]) -> Scenario
     schedule, offload, techniques = (given.pop(k, None) for k in ("schedule", "offload", "technique"))
     if offload:
         raise BadInput(f"--offload {offload[0]} is not executed by this version", expected="everything in main memory")
+    given["symbols"] = dict(_symbol(text) for text in given.pop("symbols", ()))
     asked = make_scenario(model, on, **given)
     if schedule:
         asked = asked.replace(schedule=schedule)
     return asked.replace(techniques=tuple(_technique(t) for t in techniques or ()))
+
+
+def _symbol(text: str) -> tuple[str, float]:
+    name, separator, value = text.partition("=")
+    if not separator or not name.strip():
+        raise BadInput(f"--set {text}", expected="NAME=NUMBER, like --set nnz=1e6")
+    return name.strip(), parse_quantity(value.strip(), "")
 
 
 def _technique(text: str) -> Technique:

@@ -40,10 +40,9 @@ def calibrate(
     Args:
         folded: points whose sizes are equal although their rates differ; their coordinates are looked at once.
     """
-    seer = SEERS.find(kernel.fn) or SEERS.find(kernel.family)
-    if seer is None or not kernel.library or kernel.efficiency is not None:
+    if not kernel.library or kernel.efficiency is not None:
         return cost
-    seen = seer(kernel, values, machine, point, conditions, cost)
+    seen = _seen(kernel, values, machine, point, conditions, cost)
     if seen is None:
         return cost
     fit = shipped(seen.family)
@@ -63,7 +62,7 @@ def calibrate(
         part = bare(family.parallel, family.serial)
         found = localised(part, unbent(), local)
         return _bent(cost, seen, bent(part, found, seen.terms, cost.limit), machine, f"local {seen.family}")
-    key["version"] = part.version(key)
+    key["version"] = key.get("version") or part.version(key)
     if folded is None:
         found = _bends(part, key, seen.coords(values, conditions), seen.terms)
     else:
@@ -77,6 +76,19 @@ def calibrate(
     if local is not None:
         found, basis = localised(part, found, local), f"{basis} + local {seen.family}"
     return _bent(cost, seen, bent(part, found, seen.terms, cost.limit), machine, basis)
+
+
+def _seen(
+    kernel: Kernel, values: KernelValues, machine: Machine, point: OperatingPoint, conditions: Conditions, cost: Cost
+) -> Seen | None:
+    """What the first family to know the kernel sees: families the stack's library names come first."""
+    named = [SEERS.find(name) for name in kernel.library]
+    for seer in (*named, SEERS.find(kernel.fn) or SEERS.find(kernel.family)):
+        if seer is not None:
+            seen = seer(kernel, values, machine, point, conditions, cost)
+            if seen is not None:
+                return seen
+    return None
 
 
 def _bends(part: Part, key: Mapping[str, str], coords: Mapping[str, Value], names: Iterable[str]) -> Bends:
@@ -108,16 +120,17 @@ def _at_rows(value: Value, shape: tuple[int, ...], rows: np.ndarray) -> Value:
 def _bent(cost: Cost, seen: Seen, said: Estimate, machine: Machine, fit_id: str) -> Cost:
     """Busy seconds follow the fit where a term is a resource; other resources stay as analysed, within the time."""
     fitted: dict[str, Value] = {}
-    latency: Value = 0.0
+    latency: Value = seen.gap
     for term, seconds in said.busy.items():
         resource = seen.resources.get(term)
         if resource is not None:
             fitted[resource] = maximum(seconds, fitted.get(resource, cost.least.get(resource, 0.0)))
         else:
             latency = latency + seconds
-    busy = {resource: minimum(seconds, said.time) for resource, seconds in {**cost.busy, **fitted}.items()}
+    time = said.time + seen.gap
+    busy = {resource: minimum(seconds, time) for resource, seconds in {**cost.busy, **fitted}.items()}
     return dataclasses.replace(
-        cost, busy=busy, latency=minimum(latency, said.time), time=maximum(said.time, cost.limit),
+        cost, busy=busy, latency=minimum(latency, time), time=maximum(time, cost.limit),
         bound=bound_of(machine, busy, cost.least, latency), layer="calibrated", basis=fit_id,
         low=said.low, high=said.high, shared=said.shared,
         error_key=(seen.family, machine.device_id, said.depth),

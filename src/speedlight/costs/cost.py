@@ -77,7 +77,7 @@ class Cost:
     error_key: tuple[str, str, str] = ("", "", "")
 
 
-# Every bound a kernel can have, in CONTRACT's vocabulary; a kernel's ``bound`` is an index, so that arrays stay numeric.
+# Bounds every machine has, in CONTRACT's vocabulary; a kernel's ``bound`` is an index, so that arrays stay numeric.
 _FIXED = (
     "matmul",
     "vector",
@@ -92,8 +92,23 @@ _FIXED = (
 )
 
 
-def bound_names(links: tuple[str, ...] = ()) -> tuple[str, ...]:
-    return (*_FIXED, *links, "launch", "host")
+def bound_names(machine: Machine) -> tuple[str, ...]:
+    """Every bound a kernel on this machine can have: its own units and links beside those that all have."""
+    return _names(_own(machine))
+
+
+def _own(machine: Machine) -> tuple[str, ...]:
+    units = {
+        f"unit:{p.unit}": None for p in machine.engine.peaks if p.unit not in ("matmul", "vector", "transcendental")
+    }
+    domains = {f"link:{d.name}": None for d in machine.domains}
+    host = {f"link:{k.name}": None for k in machine.links if k.role == "host"}
+    return tuple({**units, **domains, **host})
+
+
+@lru_cache(maxsize=256)
+def _names(own: tuple[str, ...]) -> tuple[str, ...]:
+    return (*_FIXED, *own, "launch", "host")
 
 
 def largest(busy: Mapping[str, Value]) -> Value:
@@ -106,7 +121,7 @@ def largest(busy: Mapping[str, Value]) -> Value:
 
 def bound_of(machine: Machine, busy: Mapping[str, Value], least: Mapping[str, Value], latency: Value) -> Value:
     """Index of what sets the time; matrix work whose waste alone makes it the largest is ``tile_waste``."""
-    places = _numbered(tuple(f"link:{d.name}" for d in machine.domains))
+    places = _numbered(_own(machine))
     positions = [places["latency"]]
     best: Value = latency
     found: Value = 0  # which of the positions; later ones are larger, so that taking their place is a maximum
@@ -134,5 +149,5 @@ def _later(here: Value, number: int, found: Value) -> Value:
 
 
 @lru_cache(maxsize=256)
-def _numbered(links: tuple[str, ...]) -> Mapping[str, int]:
-    return {name: number for number, name in enumerate(bound_names(links))}
+def _numbered(own: tuple[str, ...]) -> Mapping[str, int]:
+    return {name: number for number, name in enumerate(_names(own))}

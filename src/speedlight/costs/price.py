@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .._foundation.arrays import Value, maximum
+import numpy as np
+
+from .._foundation.arrays import Value, maximum, where
+from .._foundation.errors import BadInput
 from .._foundation.folding import Folded, at_points
 from ..hardware.machine import Engine, Machine, OperatingPoint
 from ..lowering.kernels import Kernel, KernelValues
 from . import collective, matrix, residency
 from .cost import Conditions, Cost, bound_of, largest
+from .residency import Split
 
 # Vector FLOPs that compute one transcendental where no unit serves it, or faster than that unit: a polynomial of degree
 # 3–6 with range reduction (FlashAttention-4 emulates exp2 on the FMA units with about this many).
@@ -66,9 +70,11 @@ def price(
         flops, dense = _compute(kernel, values, machine, point, busy, least, ratio)
         busy = {resource: seconds / conditions.throttle for resource, seconds in busy.items()}
         main = _memory(split, machine, point, busy, least)
+        crossing = _host(split, machine, point, busy, least)
         latency = engine.launch_latency_s * maximum(values.launches, 0.0) if conditions.device_latency else 0.0
+        latency = latency + crossing
         if conditions.device_latency and machine.main.latency_s:
-            latency = latency + maximum(values.span - 1.0, 0.0) * _step_latency(machine)
+            latency = latency + maximum(values.span - 1.0, 0.0) * _step_latency(kernel, values, machine)
     work = _serial_time(kernel, busy)
     if kernel.efficiency is not None:
         work = work / kernel.efficiency
@@ -92,20 +98,22 @@ def least_of(
         _message(kernel, values, machine, point, busy, least)
     else:
         _compute(kernel, values, machine, point, busy, least, 1.0)
-        _memory(residency.split(kernel, values, machine, conditions), machine, point, busy, least)
+        split = residency.split(kernel, values, machine, conditions)
+        _memory(split, machine, point, busy, least)
+        _host(split, machine, point, busy, least)
     return least
 
 
 def _sized(
     kernel: Kernel, values: KernelValues, machine: Machine, conditions: Conditions, folded: Folded | None
-) -> tuple[Value, tuple[Value, Value, Value]]:
+) -> tuple[Value, Split]:
     """What depends on sizes alone: tiles' waste, and bytes by where they move; of equal points once."""
     if folded is not None:
         points, sorts = folded
         few = _sized(
             kernel, at_points(values, points, sorts.size), machine, at_points(conditions, points, sorts.size), None
         )
-        spread: tuple[Value, tuple[Value, Value, Value]] = at_points(few, sorts, points.size)
+        spread: tuple[Value, Split] = at_points(few, sorts, points.size)
         return spread
     return _waste(kernel, values.dims, machine.engine), residency.split(kernel, values, machine, conditions)
 
@@ -133,10 +141,12 @@ def _compute(
             else:
                 _add(busy, "vector", amount * SOFTWARE_TRANSCENDENTAL / peak.flops)
                 _add(least, "vector", amount / peak.flops)
-        else:
-            rate = peak_for(machine, "vector", work.format, None, point).flops
-            _add(busy, "vector", amount / rate)
-            _add(least, "vector", amount / rate)
+        else:  # a unit of its own where the machine has one, else vector work
+            served = work.unit != "vector" and any(p.unit == work.unit for p in machine.engine.peaks)
+            unit, resource = (work.unit, f"unit:{work.unit}") if served else ("vector", "vector")
+            rate = peak_for(machine, unit, work.format, None, point).flops
+            _add(busy, resource, amount / rate)
+            _add(least, resource, amount / rate)
     return flops, dense
 
 
@@ -149,25 +159,49 @@ def _waste(kernel: Kernel, d: Mapping[str, Value], engine: Engine) -> Value:
 
 
 def _memory(
-    split: tuple[Value, Value, Value], machine: Machine, point: OperatingPoint, busy: dict[str, Value],
-    least: dict[str, Value],
+    split: Split, machine: Machine, point: OperatingPoint, busy: dict[str, Value], least: dict[str, Value]
 ) -> Value:  # fmt: skip
-    main, near, moved = split
     tier = machine.main
     bandwidth = tier.bandwidth * point.memory_clock
     if tier.outstanding_bytes is not None:
         bandwidth = -maximum(-bandwidth, -tier.outstanding_bytes / tier.latency_s)
-    _add(busy, tier.resource, moved / bandwidth)
-    _add(least, tier.resource, main / (tier.bandwidth * point.memory_clock))
+    _add(busy, tier.resource, split.moved / bandwidth)
+    _add(least, tier.resource, split.required / (tier.bandwidth * point.memory_clock))
     cache = machine.last_cache
     if cache is not None:
         rate = cache.bandwidth * point.core_clock
-        _add(busy, "cache", near / rate)
+        _add(busy, "cache", split.sectors / rate)
         if machine.facts.get(f"tiers.{cache.name}.bandwidth") and not _assumed(
             machine, f"tiers.{cache.name}.bandwidth"
         ):
-            _add(least, "cache", near / rate)  # an assumed figure cannot prove anything impossible
-    return main
+            _add(least, "cache", split.near / rate)  # an assumed figure cannot prove anything impossible
+    return split.required
+
+
+def _host(
+    split: Split, machine: Machine, point: OperatingPoint, busy: dict[str, Value], least: dict[str, Value]
+) -> Value:  # fmt: skip
+    """Transfers to and from the host's memory occupy all of their path: its link, each way on its own, and that memory.
+
+    Returns:
+        seconds until the first byte is through.
+
+    Raises:
+        BadInput: for a machine that states no link to its host.
+    """
+    if not any(np.any(np.asarray(x)) for x in (split.into_moved, split.out_moved)):
+        return 0.0
+    link = next((k for k in machine.links if k.role == "host"), None)
+    if link is None:
+        raise BadInput(f"{machine.id} states no link to its host", expected="a link of role host in its spec file")
+    rate = link.bandwidth * point.fabric_clock
+    _add(busy, f"link:{link.name}", maximum(split.into_moved, split.out_moved) / rate)
+    _add(least, f"link:{link.name}", maximum(split.into, split.out) / rate)
+    for tier in machine.tiers:
+        if tier.role == "host":
+            _add(busy, tier.resource, (split.into_moved + split.out_moved) / tier.bandwidth)
+            _add(least, tier.resource, (split.into + split.out) / tier.bandwidth)
+    return link.latency_s
 
 
 def _assumed(machine: Machine, path: str) -> bool:
@@ -193,10 +227,19 @@ def _message(
     return latency
 
 
-def _step_latency(machine: Machine) -> Value:
-    """Time of one dependent step inside a kernel: a round trip through the last cache (or main memory)."""
-    tier = machine.last_cache or machine.main
-    return tier.latency_s
+def _step_latency(kernel: Kernel, values: KernelValues, machine: Machine) -> Value:
+    """Time of one dependent step inside a kernel: a round trip through the last cache.
+
+    To main memory where there is none, or where steps read at random what the cache does not hold.
+    """
+    cache = machine.last_cache
+    if cache is None:
+        return machine.main.latency_s
+    step: Value = cache.latency_s
+    for access, size, granule in zip(kernel.accesses, values.sizes, values.granules, strict=True):
+        if granule is not None and not access.write:
+            step = maximum(step, where(size > cache.capacity_bytes, machine.main.latency_s, step))
+    return step
 
 
 def _serial_time(kernel: Kernel, busy: dict[str, Value]) -> Value:

@@ -1,35 +1,72 @@
-"""Which tier a kernel's bytes come from (DESIGN decision 3: the limit is conditional on residency).
+"""Which memory a kernel's bytes come from, and in which pieces (DESIGN decision 3: the limit is conditional on residency).
 
 *In a model* weights, KV caches and states come cold from main memory, except weights of a model small enough to stay in
 the last cache from step to step. Activations are where the previous kernels left them: a tensor of W bytes that passes
 through a cache of C bytes finds at best min(1, C/W) of itself there. In *repeated* benchmarks every operand may be warm.
+
+*Random* accesses move whole granules: sectors of the last cache, bursts of main memory. What is read more often than it is
+large comes from main memory once at least; how much of the rest does depends on the share of it that the cache holds.
+
+What lives in the host's memory crosses its link: *copied* it is put into main memory first and read from there, *zero-copy*
+it crosses at every access, *demand-paged* the pages touched are brought into main memory.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from .._foundation.arrays import Value, maximum, minimum, where
 from ..hardware.machine import Machine
-from ..lowering.kernels import Kernel, KernelValues
+from ..lowering.kernels import Access, Kernel, KernelValues
 from .cost import Conditions
 
+PAGE_BYTES = 4096.0  # what demand paging moves: the base page of x86 and Arm hosts
+UNIFIED = ("cpu", "soc")  # machines whose main memory is the host's
 
-def split(kernel: Kernel, values: KernelValues, machine: Machine, conditions: Conditions) -> tuple[Value, Value, Value]:
-    """Bytes by where they move: (main memory, last cache, main-memory transactions' worth of bytes).
 
-    The third counts whole granules for random accesses: what the memory really moves when rows are short.
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A kernel's bytes by where they move.
+
+    Attributes:
+        required: bytes that must come from or go to main memory.
+        moved: what main memory moves for them, as we expect it: whole granules, misses of what is read again.
+        near: bytes through the last cache; ``sectors`` in whole granules of it.
+        into, out: bytes over the host link towards the device and away; ``into_moved``, ``out_moved`` in whole granules.
     """
+
+    required: Value = 0.0
+    moved: Value = 0.0
+    near: Value = 0.0
+    sectors: Value = 0.0
+    into: Value = 0.0
+    out: Value = 0.0
+    into_moved: Value = 0.0
+    out_moved: Value = 0.0
+
+
+def split(kernel: Kernel, values: KernelValues, machine: Machine, conditions: Conditions) -> Split:
+    """Bytes by where they move."""
     cache = machine.last_cache
     capacity = cache.capacity_bytes if cache is not None else 0.0
+    line, sector = machine.main.granule_bytes, cache.granule_bytes if cache is not None else 1.0
     repeated = conditions.residency == "repeated"
-    main: Value = 0.0
-    near: Value = 0.0
+    required: Value = 0.0
     moved: Value = 0.0
+    near: Value = 0.0
+    sectors: Value = 0.0
     touched: Value = 0.0
+    far = Split()
     if repeated:
         for size in values.bytes:
             touched = touched + size
     for index, access in enumerate(kernel.accesses):
-        size = values.bytes[index]
+        size, granule = values.bytes[index], values.granules[index]
+        away = 0.0 if machine.kind in UNIFIED else sum(share for role, share in access.home if role == "host")
+        if away:
+            far = _host(far, access, size * away, granule, values.sizes[index], line, kernel.kind)
+            size = size * (1.0 - away)
+        again: Value = 0.0  # bytes read once more, that may have to come from main memory again
         if repeated:
             resident = minimum(1.0, capacity / maximum(touched, 1.0))
         elif access.cls in ("activation", "gradient", "input") and not access.tensor.startswith("grad."):
@@ -39,13 +76,42 @@ def split(kernel: Kernel, values: KernelValues, machine: Machine, conditions: Co
         else:
             resident = 0.0
         cold = size * (1.0 - resident)
-        main = main + cold
+        if granule is not None and not access.write:
+            whole = minimum(cold, values.sizes[index])
+            again = (cold - whole) * (1.0 - minimum(1.0, capacity / maximum(values.sizes[index], 1.0)))
+            cold = whole
+        required = required + cold
         near = near + size
-        granule = values.granules[index]
         if granule is not None:
-            line = machine.main.granule_bytes
-            whole = -(-granule // line) * line
-            moved = moved + cold * whole / granule
+            moved = moved + (cold + again) * _pieces(granule, line)
+            sectors = sectors + size * _pieces(granule, sector)
         else:
             moved = moved + cold
-    return main, near, moved
+            sectors = sectors + size
+    return Split(
+        required + far.required, moved + far.moved, near, sectors, far.into, far.out, far.into_moved, far.out_moved
+    )  # fmt: skip
+
+
+def _pieces(granule: Value, line: Value) -> Value:
+    """Bytes moved for each byte wanted, in whole lines."""
+    return -(-granule // line) * line / maximum(granule, 1e-9)
+
+
+def _host(
+    far: Split, access: Access, size: Value, granule: Value | None, whole: Value, line: Value, kind: str
+) -> Split:  # fmt: skip
+    """One access to the host's memory, added up; copies land by a write of their own, so they stage nothing."""
+    over = size
+    staged: Value = 0.0 if kind == "copy" else 2 * size
+    if access.path == "zero-copy":
+        over = size if granule is None else size * _pieces(granule, line)
+        staged = 0.0
+    elif access.path == "demand-paged" and granule is not None:
+        over = minimum(size * _pieces(granule, PAGE_BYTES), maximum(whole, size))
+        staged = over + size
+    return Split(
+        far.required, far.moved + staged, 0.0, 0.0,
+        far.into + (0.0 if access.write else size), far.out + (size if access.write else 0.0),
+        far.into_moved + (0.0 if access.write else over), far.out_moved + (over if access.write else 0.0),
+    )  # fmt: skip

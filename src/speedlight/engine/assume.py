@@ -22,7 +22,19 @@ def assumptions_of(resolved: Resolved, prediction: Prediction, parts: Parts) -> 
         found.append(
             Assumption("context", workload.context, "assumed", "tokens cached per sequence; set it with --context")
         )
-    if workload.phase in ("prefill", "generate", "train", "forward") and graph.attrs.get("kind") == "transformer":
+    if resolved.stages:
+        found += _stages(resolved)
+    elif "prompt" in graph.attrs:
+        source = workload.symbols.get("source", graph.symbols["source"])
+        how = "--seconds" if graph.attrs["source_per_second"] else "--isl"
+        found.append(
+            Assumption("source", source, "assumed", f"positions an encoder reads per sequence; set with {how}")
+        )
+        if workload.phase != "decode":
+            found.append(
+                Assumption("decoder", workload.isl, "assumed", "tokens the decoder reads at once per sequence")
+            )
+    elif workload.phase in ("prefill", "generate", "train", "forward") and graph.attrs.get("kind") == "transformer":
         found.append(Assumption("isl", workload.isl, "assumed", "prompt tokens per sequence; set it with --isl"))
     if prediction.peak_used is not None:
         peak = prediction.peak_used
@@ -54,6 +66,28 @@ def assumptions_of(resolved: Resolved, prediction: Prediction, parts: Parts) -> 
         found += _rests_on(parts)
         found += _local(machine, parts)
     return tuple(found)
+
+
+def _stages(resolved: Resolved) -> list[Assumption]:
+    """What runs in a call, and what the models beside the main one assume."""
+    programs = resolved.scenario.programs
+    said = ", ".join(f"{p.name} × {p.repeats}" for p in programs)
+    source = resolved.graph.attrs.get("pipeline", {}).get("source")
+    found = [Assumption("stages", said, "assumed", f"defaults of diffusers' {source}" if source else "")]
+    around = resolved.graph.attrs.get("pipeline", {})
+    if around and not around["decoder"]:
+        found.append(Assumption("decoder", "left out: no configuration of this model's autoencoder is read"))
+    sizes = resolved.scenario.program.workload
+    if resolved.graph.attrs.get("length") is not None:
+        found.append(Assumption("latent tokens", sizes.isl, "derived", "from --height, --width and --frames"))
+    for stage in resolved.stages:
+        program = stage.scenario.program
+        if program.name != resolved.scenario.program.name:
+            found.append(Assumption(program.name, stage.graph.name, "assumed", "bundled model"))
+            found += [
+                Assumption(f"{program.name}: {what}", value) for what, value in stage.graph.attrs.get("assumptions", ())
+            ]
+    return found
 
 
 # How a fit knows a class (costs.calibration.model.DEPTHS), for readers.

@@ -38,7 +38,8 @@ class StepResult:
         limit: speed of light: the busiest resource's least seconds.
         least: least seconds by resource, all kernels together.
         flops, dense, bytes: of one rank.
-        blocks: per block its priced kernels, in order.
+        blocks: per block its priced kernels that run, in order.
+        costs: every cost once, with how many kernels of the step have it.
         gap: seconds the device waits for the host, per block.
     """
 
@@ -50,6 +51,7 @@ class StepResult:
     dense: Value
     bytes: Value
     blocks: tuple[tuple[str, str, tuple[PricedKernel, ...]], ...]
+    costs: tuple[tuple[Cost, Value], ...]
     timeline: Timeline
     ledger: Ledger
 
@@ -74,49 +76,78 @@ def evaluate_step(
     env, groups, ledger = _sizes_of(plan, step, machine, stack, dims, symbols)
     conditions = Conditions("in-model", ledger.by_class["weights"], stack.device_latency, throttle, step.name)
     issue = 0.0 if step.name in stack.host.graphs else stack.host.launch_s
-    least: dict[str, Value] = {}
-    flops: Value = 0.0
-    dense: Value = 0.0
-    moved: Value = 0.0
     laid: list[tuple[Value, list[tuple[Value, Value]]]] = []
     rows: list[tuple[str, str, tuple[PricedKernel, ...]]] = []
     folding = Folding(env, groups)
     rigid = folding.possible and not shape_of((machine, point, conditions))  # a walk through the machine: only if used
     sized = folding.possible and not shape_of(_sizes(machine))  # what depends on sizes is the same at equal points
     evaluated = plan.program.evaluate(env, groups)
-    for block, needs, (count, values) in zip(plan.program.blocks, plan.program.needs, evaluated, strict=True):
+    found: dict[int, tuple[Kernel, Cost]] = {}  # by sort: layers hold several kernels that cost the same
+    often: dict[int, Value] = {}
+    program = plan.program
+    for block, needs, sorts, (count, values) in zip(
+        program.blocks, program.needs, program.sorts, evaluated, strict=True
+    ):
         instances = count if block.phase == "optimizer" else count * step.repeats
         line: list[tuple[Value, Value]] = []
         priced: list[PricedKernel] = []
-        for kernel, names, numbers in zip(block.kernels, needs, values, strict=True):
-            folded = folding.of(names | dims.keys()) if sized else None
-            cost = _cost(kernel, numbers, machine, point, conditions, rigid, folded)
+        for kernel, names, sort, numbers in zip(block.kernels, needs, sorts, values, strict=True):
+            if _absent(numbers):
+                continue
+            if sort not in found:
+                folded = folding.of(names | dims.keys()) if sized else None
+                found[sort] = kernel, _cost(kernel, numbers, machine, point, conditions, rigid, folded)
+            cost = found[sort][1]
             times = instances * numbers.count
-            for resource, seconds in cost.least.items():
-                least[resource] = least.get(resource, 0.0) + seconds * times
-            moved = moved + cost.bytes * times
-            if not kernel.attrs.get("recompute"):  # such FLOPs count for HFU, not for MFU
-                flops, dense = flops + cost.flops * times, dense + cost.dense * times
+            often[sort] = often[sort] + times if sort in often else times
             each = issue if kernel.host_s is None or not issue else kernel.host_s
             line.append((cost.time * numbers.count, each * numbers.launches * numbers.count))
             priced.append(PricedKernel(kernel, cost, times))
         laid.append((instances, line))
         rows.append((block.name, block.phase, tuple(priced)))
+    least: dict[str, Value] = {}
+    flops: Value = 0.0
+    dense: Value = 0.0
+    moved: Value = 0.0
+    for sort, (kernel, cost) in found.items():
+        times = often[sort]
+        for resource, seconds in cost.least.items():
+            least[resource] = least.get(resource, 0.0) + seconds * times
+        moved = moved + cost.bytes * times
+        if not kernel.attrs.get("recompute"):  # such FLOPs count for HFU, not for MFU
+            flops, dense = flops + cost.flops * times, dense + cost.dense * times
     timeline = serial(laid, stack.host.step_s, inline=stack.host.inline)
-    return StepResult(step, timeline.time, largest(least), least, flops, dense, moved, tuple(rows), timeline, ledger)
+    costs = tuple((cost, often[sort]) for sort, (_, cost) in found.items())
+    return StepResult(
+        step, timeline.time, largest(least), least, flops, dense, moved, tuple(rows), costs, timeline, ledger
+    )
 
 
 def least_of_kernels(
     plan: Plan, step: Step, machine: Machine, point: OperatingPoint, stack: Stack, dims: Mapping[str, Value],
     symbols: Mapping[str, Value],
 ) -> Iterator[tuple[Kernel, Mapping[str, Value], Value]]:  # fmt: skip
-    """Every kernel of a step, its least seconds by resource and how often it runs: for who asks what binds at the limit."""
+    """Kernels of a step, one of each sort, with its least seconds by resource and how often the sort runs: for who asks
+    what binds at the limit."""
     env, groups, ledger = _sizes_of(plan, step, machine, stack, dims, symbols)
     conditions = Conditions("in-model", ledger.by_class["weights"], stack.device_latency, step=step.name)
-    for block, (count, values) in zip(plan.program.blocks, plan.program.evaluate(env, groups), strict=True):
+    program = plan.program
+    found: dict[int, tuple[Kernel, KernelValues]] = {}
+    often: dict[int, Value] = {}
+    for block, sorts, (count, values) in zip(program.blocks, program.sorts, program.evaluate(env, groups), strict=True):
         instances = count if block.phase == "optimizer" else count * step.repeats
-        for kernel, numbers in zip(block.kernels, values, strict=True):
-            yield kernel, least_of(kernel, numbers, machine, point, conditions), instances * numbers.count
+        for kernel, sort, numbers in zip(block.kernels, sorts, values, strict=True):
+            if not _absent(numbers):
+                times = instances * numbers.count
+                often[sort] = often[sort] + times if sort in often else times
+                found.setdefault(sort, (kernel, numbers))
+    for sort, (kernel, numbers) in found.items():
+        yield kernel, least_of(kernel, numbers, machine, point, conditions), often[sort]
+
+
+def _absent(numbers: KernelValues) -> bool:
+    """Whether it is no kernel of this kind of step (a loss in decoding)."""
+    return type(numbers.count) is float and numbers.count == 0.0
 
 
 def _sizes_of(

@@ -14,6 +14,7 @@ from .._foundation.errors import BadInput, SpeedlightError
 from ..lowering.ledger import Ledger
 from ..scenario.scenario import Scenario
 from ..workload.workload import decode_step, prefill_step, single_step
+from .chain import Link, together
 from .memory import combine, ledger_at
 from .resolve import Resolved, planned, resolve
 from .sizes import check_sizes
@@ -35,13 +36,14 @@ def fit(scenario: Scenario, *, levers: bool = True) -> dict[str, Any]:
     """
     resolved = resolve(scenario)
     workload = scenario.program.workload
-    check_sizes(workload, resolved.graph)
+    for stage in resolved.chain:
+        check_sizes(stage.scenario.program.workload, stage.graph)
     ledger = _ledger(resolved)
     generates = workload.phase in ("decode", "prefill", "generate")
     answer: dict[str, Any] = {
         "fits": bool(ledger.fits),
         "by": float(ledger.headroom),
-        "largest_batch": _largest(lambda n: _with(resolved, batch=n), MOST_SEQUENCES),
+        "largest_batch": _largest(lambda n: _with(resolved, batch=n), MOST_SEQUENCES) if _batched(resolved) else None,
         "largest_context": _largest(lambda n: _at_context(resolved, n), MOST_CONTEXT) if generates else None,
         "users": None,
         "memory": {
@@ -57,13 +59,26 @@ def fit(scenario: Scenario, *, levers: bool = True) -> dict[str, Any]:
     return answer
 
 
+def _batched(resolved: Resolved) -> bool:
+    """Whether the batch is a size of the question: a list of ops may have none."""
+    return resolved.graph.attrs.get("kind") != "op list" or "batch" in resolved.graph.symbols
+
+
 def _context(resolved: Resolved) -> Value:
     w = resolved.scenario.program.workload
     return w.context + 1 if w.phase == "decode" else w.isl if w.phase == "prefill" else w.isl + w.osl
 
 
 def _with(resolved: Resolved, **changes: Any) -> Resolved:
-    return dataclasses.replace(resolved, scenario=resolved.scenario.with_workload(groups=(), **changes))
+    """The same question at other sizes; a batch is that of every program."""
+    scenario = resolved.scenario.with_workload(groups=(), **changes)
+    if "batch" in changes and resolved.stages:
+        programs = tuple(
+            dataclasses.replace(p, workload=dataclasses.replace(p.workload, batch=changes["batch"]))
+            for p in scenario.programs
+        )
+        scenario = scenario.replace(programs=programs)
+    return resolved.with_scenario(scenario)
 
 
 def _at_context(resolved: Resolved, tokens: int) -> Resolved:
@@ -78,7 +93,15 @@ def _at_context(resolved: Resolved, tokens: int) -> Resolved:
 
 
 def _ledger(resolved: Resolved) -> Ledger:
-    """The ledger of the question's fullest moment.
+    """The ledger of the question's fullest moment."""
+    if not resolved.stages:
+        return _ledger_of_one(resolved)
+    links = [Link(stage, *planned(stage)) for stage in resolved.stages]
+    return together(links, [_ledger_of_one(stage) for stage in resolved.stages])
+
+
+def _ledger_of_one(resolved: Resolved) -> Ledger:
+    """The same of one program.
 
     Engines prefill long prompts in chunks, so activations are those of at most ``attrs.chunk`` new tokens at a time.
     """

@@ -9,6 +9,7 @@ that equal questions get equal answers and a sweep equals its points.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable
 from functools import lru_cache
 from statistics import NormalDist
@@ -20,14 +21,17 @@ from .phase import Parts, weighted
 
 DRAWS = 32
 LEVEL = 0.8
+OWN = ("own",)
 UNIT = NormalDist().inv_cdf(0.5 + LEVEL / 2)  # a fit's interval ends lie this many standard deviations out
 
 
-@lru_cache(maxsize=64)
-def draws(index: int) -> tuple[float, ...]:
-    """The draws of the ``index``-th independent source of error: normal quantiles, shuffled."""
+@lru_cache(maxsize=256)
+def draws(source: tuple[str, ...]) -> tuple[float, ...]:
+    """The draws of one independent source of error: normal quantiles, shuffled by its name, so that the sources beside
+    it (which differ between a sweep and its points) do not matter."""
     quantiles = [NormalDist().inv_cdf((i + 0.5) / DRAWS) for i in range(DRAWS)]
-    return tuple(float(q) for q in np.random.default_rng(index).permutation(quantiles))
+    seed = zlib.crc32("/".join(source).encode())
+    return tuple(float(q) for q in np.random.default_rng(seed).permutation(quantiles))
 
 
 def interval(parts: Parts, time: Value, limit: Value) -> tuple[Value, Value]:
@@ -44,25 +48,26 @@ def interval(parts: Parts, time: Value, limit: Value) -> tuple[Value, Value]:
     for step, weight, nodes in parts.results:
         for passage in step.timeline.passages:
             gap = gap + weighted(passage.gap, weight, nodes)
-    sources = [(entry[0], entry[1]) for _, entry in sorted(keys.items())]
-    sources.append((own_low**0.5, own_high**0.5))
+    sources = [(draws(key), *entry) for key, entry in sorted(keys.items())]
+    sources.append((draws(OWN), own_low**0.5, own_high**0.5))
     down, up = _spread(sources, gap)
     return minimum(time, maximum(time - UNIT * down, limit)), time + UNIT * up
 
 
 def _kernels(parts: Parts) -> Iterable[tuple[Value, Value, float, tuple[str, ...]]]:
-    """(seconds to the interval's low end, to its high end, shared share, error key) of every kernel in the call."""
+    """(seconds to the interval's low end, to its high end, shared share, error key) of every cost in the call.
+
+    Kernels of one cost are one source of error: whatever is their own, all of them have it.
+    """
     for step, weight, nodes in parts.results:
-        for _, _, kernels in step.blocks:
-            for priced in kernels:
-                cost = priced.cost
-                seconds = cost.time * priced.count
-                down = weighted(seconds * (1.0 - np.exp(cost.low)), weight, nodes)
-                up = weighted(seconds * (np.exp(cost.high) - 1.0), weight, nodes)
-                yield down, up, cost.shared, cost.error_key
+        for cost, count in step.costs:
+            seconds = cost.time * count
+            down = weighted(seconds * (1.0 - np.exp(cost.low)), weight, nodes)
+            up = weighted(seconds * (np.exp(cost.high) - 1.0), weight, nodes)
+            yield down, up, cost.shared, cost.error_key
 
 
-def _spread(sources: list[tuple[Value, Value]], gap: Value) -> tuple[Value, Value]:
+def _spread(sources: list[tuple[tuple[float, ...], Value, Value]], gap: Value) -> tuple[Value, Value]:
     """Standard deviations of the draws below and above the prediction, in seconds.
 
     Each side's root mean square, rather than a quantile of 32 numbers: smoother, and a tenth of the time of sorting.
@@ -71,8 +76,8 @@ def _spread(sources: list[tuple[Value, Value]], gap: Value) -> tuple[Value, Valu
     above: Value = 0.0
     for draw in range(DRAWS):
         change: Value = 0.0
-        for index, (down, up) in enumerate(sources):
-            z = draws(index)[draw] / UNIT
+        for normal, down, up in sources:
+            z = normal[draw] / UNIT
             change = change + z * (up if z > 0 else down)
         below = below + minimum(change, 0.0) ** 2
         above = above + maximum(change - gap, 0.0) ** 2

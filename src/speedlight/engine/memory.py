@@ -13,7 +13,7 @@ from .resolve import Plan, Resolved
 
 
 def memory_of(parts: Parts, resolved: Resolved, made: Plan, dims: Mapping[str, Value]) -> Ledger:
-    """The ledger at the fullest moment: of ``generate``, the cache when the last token is written."""
+    """The ledger of one program at its fullest moment: of ``generate``, the cache when the last token is written."""
     workload = resolved.scenario.program.workload
     first = parts.results[0][0].ledger
     if workload.phase != "generate":

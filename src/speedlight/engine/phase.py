@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .._foundation.arrays import Value, shape_of
 from ..graph.ir import Graph
+from ..graph.statistics import complete
 from ..hardware.machine import Machine
 from ..workload.workload import Step, Workload, decode_step, single_step
 from . import growing
@@ -24,18 +25,31 @@ class Parts:
         results: (step result, weight): the call's time is Σ weight · step time, over an extra leading axis of a step
             that stands for several contexts.
         error: bound on the relative error of integrating over a growing context.
+        stages: of each result the program it belongs to, where a call runs several; else empty.
     """
 
     results: tuple[tuple[StepResult, Value, bool], ...]
     error: float = 0.0
+    stages: tuple[str, ...] = ()
+
+    def times(self, repeats: Value, stage: str) -> Parts:
+        """The same as a stage that runs so often in a call."""
+        results = tuple((step, weight * repeats, nodes) for step, weight, nodes in self.results)
+        return Parts(results, self.error, (stage,) * len(results))
+
+
+def in_sequence(parts: Sequence[Parts]) -> Parts:
+    """Stages one after the other: their steps are those of one call."""
+    results = tuple(result for part in parts for result in part.results)
+    return Parts(results, max(part.error for part in parts), tuple(name for part in parts for name in part.stages))
 
 
 def free_symbols(graph: Graph, workload: Workload) -> dict[str, Value]:
-    """Values of a captured module's own dimensions: the question's, else the capture's."""
-    symbols: dict[str, Value] = {**graph.symbols, **workload.symbols}
+    """Values of a graph's own symbols: the question's, else the graph's defaults, else the middles of their ranges."""
+    symbols: dict[str, Value] = {**workload.symbols}
     if "batch" in graph.symbols:
         symbols["batch"] = workload.batch
-    return symbols
+    return complete(graph, {**{k: v for k, v in graph.symbols.items() if v is not None}, **symbols})
 
 
 def run_phase(

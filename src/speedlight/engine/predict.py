@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from functools import lru_cache
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from .._foundation.arrays import Value, maximum, shape_of
 from .._foundation.errors import Unsupported
-from .._foundation.expr import evaluate
 from ..costs.cost import largest
-from ..graph import stats
-from ..graph.ir import Graph
-from ..placement.place import world
 from ..scenario.file import scenario_hash
 from ..scenario.scenario import Scenario
 from . import intervals, summary
 from .assume import assumptions_of
-from .memory import memory_of
-from .phase import Parts, run_phase, total, weighted
+from .chain import Link, as_one, memory_of_chain, model_facts, most_devices, over_devices, run_chain
+from .phase import Parts, total, weighted
 from .prediction import Prediction
-from .resolve import Plan, Resolved, planned, resolve
-from .sizes import check_sizes
+from .resolve import Resolved, planned, resolve
+from .sizes import check_repeats, check_sizes
 from .sweep import in_chunks
+from .unstated import open_statistics, spanning
 from .why import crossovers, sensitivities
 
 
@@ -40,8 +35,16 @@ def predict(scenario: Scenario, *, details: bool = True) -> Prediction:
         BadInput, UnknownName, Unsupported: as :func:`speedlight.engine.resolve.resolve` does; sizes below 1.
     """
     resolved = resolve(scenario)
-    check_sizes(scenario.program.workload, resolved.graph)
-    shape = shape_of(scenario)  # arrays reach the machine through the scenario's overrides only
+    for stage in resolved.chain:
+        check_sizes(stage.scenario.program.workload, stage.graph)
+    check_repeats(scenario)
+    answer = _answer(resolved, details)
+    left = open_statistics(resolved)
+    return answer if not left else spanning(resolved, left, answer, lambda other: _answer(other, False))
+
+
+def _answer(resolved: Resolved, details: bool) -> Prediction:
+    shape = shape_of(resolved.scenario)  # arrays reach the machine through the scenario's overrides only
     if not shape:
         return _predict(resolved, details=details)
     return in_chunks(resolved, shape, lambda part: _predict(part, details=False))
@@ -51,12 +54,15 @@ def _predict(resolved: Resolved, *, details: bool) -> Prediction:
     scenario, graph, machine, stack = resolved.scenario, resolved.graph, resolved.machine, resolved.stack
     program = scenario.program
     workload = program.workload
+    if resolved.stages and any(p.workload.phase == "train" for p in scenario.programs):
+        raise Unsupported("training several programs is not executed by this version", expected="one program")
     if workload.phase == "train" and np.any(np.asarray(program.parallel.dp) > 1):
         raise Unsupported("data-parallel training is not executed by this version", expected="--dp 1")
     if workload.phase == "train" and program.model.mtp:
         raise Unsupported("multi-token prediction is not trained by this version", expected="--mtp 0")
-    made, dims = planned(resolved)
-    parts = run_phase(resolved, made, dims)
+    links = [Link(stage, *planned(stage)) for stage in resolved.chain]
+    each = run_chain(links)
+    parts = as_one(links, each)
     time = total(parts, "time")
     least: dict[str, Value] = {}
     for result, weight, mean in parts.results:
@@ -65,21 +71,21 @@ def _predict(resolved: Resolved, *, details: bool) -> Prediction:
     limit = largest(least)
     time = maximum(time, limit)
     low, high = intervals.interval(parts, time, limit)
-    devices = world(program.parallel)
-    flops, dense, moved = (total(parts, name) * devices for name in ("flops", "dense", "bytes"))
+    devices = most_devices(scenario)
+    flops, dense, moved = (over_devices(parts, scenario, name) for name in ("flops", "dense", "bytes"))
     peak = summary.peak_used(parts, machine, scenario)
-    ledger = memory_of(parts, resolved, made, dims)
+    ledger = memory_of_chain(links, each)
     rows = summary.op_rows(parts, machine) if details else ()
     main = machine.main.resource
     prediction = Prediction(
         scenario=scenario,
-        model=_model_facts(graph),
+        model=model_facts(resolved),
         machine={
             "id": machine.id, "device": machine.device_id, "name": machine.name, "n_devices": machine.n_devices,
             "used": devices, "usd_per_hour": machine.price.usd_per_hour,
         },
         stack=stack.id,
-        phase=workload.phase,
+        phase="generate" if resolved.stages else workload.phase,
         layer=summary.layer(parts, stack),
         time=time, low=low, high=high, limit=limit,
         bound=summary.bound(parts, machine, rows if details else None),
@@ -95,30 +101,19 @@ def _predict(resolved: Resolved, *, details: bool) -> Prediction:
         coverage=summary.coverage(graph, parts),
         ttft=summary.ttft(parts, workload),
         tpot=summary.tpot(parts, workload),
-        attrs={"hash": scenario_hash(scenario), "roofs": summary.roofs(machine, peak)} if details else {},
+        attrs={
+            "hash": scenario_hash(scenario), "roofs": summary.roofs(machine, peak),
+            "batchless": graph.attrs.get("kind") == "op list" and "batch" not in graph.symbols,
+        } if details else {},
         notes=machine.notes,
     )  # fmt: skip
-    return _explained(prediction, resolved, made, dims, parts) if details else prediction
+    return _explained(prediction, resolved, links, parts) if details else prediction
 
 
-def _explained(
-    prediction: Prediction, resolved: Resolved, made: Plan, dims: Mapping[str, Value], parts: Parts
-) -> Prediction:
+def _explained(prediction: Prediction, resolved: Resolved, links: Sequence[Link], parts: Parts) -> Prediction:
     return dataclasses.replace(
         prediction,
-        sensitivities=sensitivities(resolved, made, dims, prediction.time),
-        crossovers=crossovers(resolved, made, dims),
+        sensitivities=sensitivities(links, prediction.time),
+        crossovers=() if resolved.stages else crossovers(resolved, links[0].plan, links[0].dims),
         assumptions=assumptions_of(resolved, prediction, parts),
     )
-
-
-@lru_cache(maxsize=64)
-def _model_facts(graph: Graph) -> Mapping[str, Any]:
-    """CONTRACT's ``model`` object; the cache grows by what is stated while every window still grows."""
-    return {
-        "id": graph.name,
-        "params": stats.parameters(graph),
-        "active_params": stats.active_parameters(graph),
-        "weight_bytes": float(evaluate(stats.kept(graph, "weight"), stats.unsharded(graph))),
-        "kv_bytes_per_token": stats.kv_bytes_per_token_short(graph) if graph.attrs.get("causal") else None,
-    }

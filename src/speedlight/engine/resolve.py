@@ -3,53 +3,105 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
 from .._foundation.arrays import Value
 from .._foundation.errors import BadInput, Unsupported
+from .._foundation.expr import evaluate
 from .._foundation.provenance import Assumption, Fact
 from ..frontends.source import load_graph
 from ..graph.ir import Graph
 from ..graph.rewrite import rewrite
+from ..graph.statistics import complete, unstated
 from ..hardware.catalogue import load_machine
 from ..hardware.machine import Domain, Machine
 from ..lowering.kernels import Program as LoweredProgram
 from ..lowering.ledger import LedgerPlan
 from ..lowering.lower import lower
 from ..lowering.prepare import as_written, expanded
+from ..lowering.unfold import unfold
 from ..placement.place import place, world
 from ..scenario.scenario import Parallel, Program, Rewrite, Scenario
 from ..stacks.stack import Stack, load_stack
+from ..workload.workload import Workload
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """Everything a scenario refers to, loaded."""
+    """Everything a scenario refers to, loaded.
+
+    Attributes:
+        graph, stack: the main program's.
+        stages: each program on its own, in order, where there are several; empty for one.
+    """
 
     scenario: Scenario
     graph: Graph
     machine: Machine
     stack: Stack
     assumptions: tuple[Assumption, ...]
+    stages: tuple[Resolved, ...] = ()
+
+    @property
+    def chain(self) -> tuple[Resolved, ...]:
+        """What runs in a call, in order: the stages, or the one program."""
+        return self.stages or (self,)
+
+    def mapped(self, function: Callable[[Any], Any]) -> Resolved:
+        """The same with ``function`` applied to the numbers of every scenario and machine (:func:`map_arrays`)."""
+        return dataclasses.replace(
+            self, scenario=function(self.scenario), machine=function(self.machine),
+            stages=tuple(stage.mapped(function) for stage in self.stages),
+        )  # fmt: skip
+
+    def with_scenario(self, scenario: Scenario) -> Resolved:
+        """The same models, other sizes."""
+        stages = tuple(
+            dataclasses.replace(stage, scenario=_alone(scenario, program))
+            for stage, program in zip(self.stages, scenario.programs, strict=False)
+        )
+        return dataclasses.replace(self, scenario=scenario, stages=stages)
 
 
 def resolve(scenario: Scenario) -> Resolved:
-    """Load the first program's model, the machine and the stack.
+    """Load the programs' models, the machine and the stacks.
 
     Raises:
         BadInput: for names nobody knows and sizes that make no sense.
         Unsupported: for parts of the format this version does not execute.
     """
-    if len(scenario.programs) != 1:
+    if not scenario.programs:
+        raise BadInput("the scenario has no program", expected="at least one")
+    if scenario.edges:
         raise Unsupported(
-            f"the scenario has {len(scenario.programs)} programs",
-            expected="one: several programs are part of the file format but not executed by this version",
+            "edges between programs are not executed by this version", expected="programs one after the other"
         )
+    if len(scenario.programs) == 1:
+        return _resolve_one(scenario)
+    names = [program.name for program in scenario.programs]
+    if len(set(names)) != len(names):
+        raise BadInput(
+            f"two programs are called {max(names, key=names.count)!r}", expected="a name of its own for each"
+        )
+    if scenario.main and scenario.main not in names:
+        raise BadInput(f"no program is called {scenario.main!r}", expected="one of " + ", ".join(names))
+    stages = tuple(_resolve_one(_alone(scenario, program)) for program in scenario.programs)
+    main = stages[names.index(scenario.program.name)]
+    return dataclasses.replace(main, scenario=scenario, stages=stages)
+
+
+def _alone(scenario: Scenario, program: Program) -> Scenario:
+    """The same question about one of its programs."""
+    return dataclasses.replace(scenario, programs=(program,), main="")
+
+
+def _resolve_one(scenario: Scenario) -> Resolved:
     if scenario.schedule != "serial":
         raise Unsupported(f"the schedule {scenario.schedule!r} is not executed by this version", expected="serial")
     if scenario.serving is not None:
@@ -64,7 +116,7 @@ def resolve(scenario: Scenario) -> Resolved:
     assumptions: list[Assumption] = []
     if scenario.overrides:
         machine = machine.with_values(scenario.overrides, grade="assumed")
-    machine, said = _with_fabric(machine, program.parallel)
+    machine, said = with_fabric(machine, max(int(np.max(world(program.parallel))), _ranks(graph, program.workload)))
     assumptions += said
     name = program.stack
     if name is None:
@@ -101,10 +153,15 @@ def _rewritten(graph: Graph, rewrites: tuple[Rewrite, ...]) -> Graph:
 def default_stack(graph: Graph, machine: Machine, phase: str) -> str:
     """The stack people would use unasked: DESIGN decision 5, as far as it is built.
 
-    Decoder LLMs: vllm on accelerators, llama.cpp on CPUs and Apple silicon; everything else torch-eager.
+    Decoder LLMs: vllm on accelerators, llama.cpp on CPUs and Apple silicon; everything else torch-eager. A file that only
+    one engine runs (GGUF) says so in ``graph.attrs["stack"]``.
     """
-    generates = graph.attrs.get("kind") == "transformer" and graph.attrs.get("causal", False)
-    if phase == "train" or not generates:
+    generates = graph.attrs.get("generates", False) and "prompt" not in graph.attrs
+    if phase == "train":
+        return "torch-eager"
+    if stated := graph.attrs.get("stack"):
+        return str(stated)
+    if not generates:
         return "torch-eager"
     return "llama.cpp" if machine.kind in ("cpu", "soc") else "vllm"
 
@@ -130,19 +187,40 @@ def without_device_runtime(stack: Stack) -> Stack:
     return dataclasses.replace(stack, reserve=reserve, assumptions=kept)
 
 
-def _with_fabric(machine: Machine, parallel: Parallel) -> tuple[Machine, list[Assumption]]:
+def _ranks(graph: Graph, workload: Workload) -> int:
+    """Devices that the collectives of an op list take part in; 1 for graphs whose messages placement inserts.
+
+    Raises:
+        BadInput: for a number of ranks that is not a whole one from 1 to a million.
+    """
+    most = 1
+    for _, op in graph.ops():
+        if op.message is None or "ranks" not in op.message.axis:
+            continue
+        given = {k: v for k, v in graph.symbols.items() if v is not None} | dict(workload.symbols)
+        unstated(graph, given)
+        values = complete(graph, given)
+        ranks = np.asarray(
+            evaluate(op.message.size, {k: float(v) if isinstance(v, int) else v for k, v in values.items()})
+        )
+        if not np.all(np.isfinite(ranks)) or np.any(ranks < 1) or np.any(ranks > 1e6):
+            raise BadInput(f"{op.name} is among {ranks} ranks", expected="1 to a million")
+        most = max(most, int(np.max(np.ceil(ranks))))
+    return most
+
+
+def with_fabric(machine: Machine, needed: int) -> tuple[Machine, list[Assumption]]:
     """Room for the mesh: a lone device is taken to sit in a box of its kind, joined by its own fastest link.
 
     Raises:
         BadInput: if a system has fewer devices than the mesh needs.
     """
-    needed = int(np.max(world(parallel)))
     if needed <= machine.n_devices:
         return machine, []
     if machine.domains:
         raise BadInput(
             f"the layout needs {needed} devices, {machine.id} has {machine.n_devices}",
-            expected=f"tp × dp ≤ {machine.n_devices}",
+            expected=f"tp × dp, and ranks of a collective, ≤ {machine.n_devices}",
             hint="use a larger system or smaller degrees",
         )
     links = [k for role in ("scale_up", "host") for k in machine.links if k.role == role]
@@ -186,7 +264,8 @@ def plan(graph: Graph, stack: Stack, training: tuple[str, str] | None) -> Plan:
 
     The placed graph is the same for every degree: messages are ops whose count is 0 where their axis is 1.
     """
-    complete = graph if training is None else _training_graph(graph, *training)
+    written = unfold(graph, stack, training is not None)
+    complete = written if training is None else _training_graph(written, *training)
     placed = expanded(place(complete, Parallel())[0].graph, stack)
     return Plan(placed, lower(placed, stack), LedgerPlan(placed))
 

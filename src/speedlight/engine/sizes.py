@@ -6,8 +6,12 @@ import numpy as np
 
 from .._foundation.arrays import Value
 from .._foundation.errors import BadInput, Unsupported
+from ..graph.amounts import check_amounts
 from ..graph.ir import Graph
+from ..graph.statistics import Statistic, statistics_of, unstated
+from ..scenario.scenario import Scenario
 from ..workload.workload import Workload
+from .phase import free_symbols
 
 
 def check_sizes(workload: Workload, graph: Graph) -> None:
@@ -15,10 +19,14 @@ def check_sizes(workload: Workload, graph: Graph) -> None:
     least = {"batch": 1, "isl": 1, "osl": 1, "context": 0}
     for name, smallest in least.items():
         _whole(name, getattr(workload, name), smallest)
+    known = {s.name: s for s in statistics_of(graph)}
     for name, value in workload.symbols.items():
-        _whole(name, value, 1)
         if name not in graph.symbols:
             raise BadInput(f"{graph.name} has no size {name!r}", expected=", ".join(graph.symbols) or "no free sizes")
+        if name in known:
+            _within(known[name], value)
+        else:
+            _whole(name, value, 0 if name in graph.attrs.get("optional", ()) else 1)
     for group in workload.groups:
         for name, smallest in (("count", 1), ("new", 1), ("cached", 0)):
             _whole(f"groups {name}", getattr(group, name), smallest)
@@ -38,14 +46,38 @@ def check_sizes(workload: Workload, graph: Graph) -> None:
         raise BadInput(
             f"{graph.name} does not generate tokens, so it has no {workload.phase} phase", expected="--phase forward"
         )
+    if graph.attrs.get("kind") == "op list":
+        if workload.phase == "train":
+            raise BadInput(
+                f"{graph.name} is a list of ops, which has no backward pass",
+                expected="--phase forward, its ops written down",
+            )
+        unstated(graph, {**workload.symbols, "batch": workload.batch})
+        check_amounts(graph, free_symbols(graph, workload))
     static = graph.attrs.get("static", ())
     for name in static:
         wanted = workload.batch if name == "batch" else workload.symbols.get(name)
         if wanted is not None and np.any(np.asarray(wanted) != graph.symbols.get(name)):
             raise BadInput(
                 f"the capture of {graph.name} holds at {name} = {graph.symbols.get(name)} only",
-                hint=f"give --input with the {name} you want",
+                hint=graph.attrs.get("static_hint", f"give --input with the {name} you want"),
             )
+
+
+def _within(statistic: Statistic, value: Value) -> None:
+    """A number of the data: any within what makes sense."""
+    array = np.asarray(value)
+    if array.size == 0 or array.dtype.kind not in "iuf" or not np.all(np.isfinite(array)):
+        raise BadInput(f"{statistic.name} is {value!r}", expected="a number")
+    if np.any(array < statistic.least) or np.any(array > statistic.most):
+        wrong = np.min(array) if np.any(array < statistic.least) else np.max(array)
+        raise BadInput(f"{statistic.name} is {wrong:g}", expected=f"{statistic.least:g} to {statistic.most:g}")
+
+
+def check_repeats(scenario: Scenario) -> None:
+    """Refuse programs that run less than once in a call."""
+    for program in scenario.programs:
+        _whole(f"repeats of {program.name}", program.repeats, 1)
 
 
 def _whole(name: str, value: Value, least: int) -> None:

@@ -14,17 +14,20 @@ from ..hardware.machine import Machine
 from ..scenario.scenario import Scenario
 from ..stacks.stack import Stack
 from ..workload.workload import Workload
-from .phase import Parts, weighted
+from .phase import Parts, free_symbols, weighted
 from .prediction import Coverage, OpRow, PeakFact
 
 
 def op_rows(parts: Parts, machine: Machine) -> tuple[OpRow, ...]:
     """Rows of all kernels and gaps; kernels that never run are left out."""
-    names = bound_names(tuple(f"link:{d.name}" for d in machine.domains))
+    names = bound_names(machine)
     rows: list[OpRow] = []
     several = len(parts.results) > 1
-    for step, weight, nodes in parts.results:
-        label = step.step.name if several else ""
+    for index, (step, weight, nodes) in enumerate(parts.results):
+        stage = parts.stages[index] if parts.stages else ""
+        alone = not stage or parts.stages.count(stage) == 1
+        label = " ".join(filter(None, (stage, "" if stage and alone else step.step.name))) if several else ""
+        within = f"{stage}." if stage else ""
         for (block, phase, kernels), passage in zip(step.blocks, step.timeline.passages, strict=True):
             for priced in kernels:
                 cost, kernel = priced.cost, priced.kernel
@@ -36,16 +39,19 @@ def op_rows(parts: Parts, machine: Machine) -> tuple[OpRow, ...]:
                 if not count:
                     continue
                 bound = cost.bound
-                index = int(np.ravel(bound)[np.size(bound) // 2])
+                most = int(np.ravel(bound)[np.size(bound) // 2])
                 rows.append(
                     OpRow(
-                        kernel.name, kernel.path, kernel.kind, count, sum_of(cost.time), sum_of(largest(cost.busy)),
-                        sum_of(cost.limit), names[index], sum_of(cost.flops), sum_of(cost.bytes), phase, label,
+                        kernel.name, within + kernel.path, kernel.kind, count, sum_of(cost.time),
+                        sum_of(largest(cost.busy)), sum_of(cost.limit), names[most], sum_of(cost.flops),
+                        sum_of(cost.bytes), phase, label,
                     )
                 )  # fmt: skip
             gap = weighted(passage.gap, weight, nodes)
             if gap > 0:
-                rows.append(OpRow(f"{block}.gap", block, "gap", 1.0, gap, gap, 0.0, "launch", 0.0, 0.0, phase, label))
+                rows.append(
+                    OpRow(f"{block}.gap", within + block, "gap", 1.0, gap, gap, 0.0, "launch", 0.0, 0.0, phase, label)
+                )
     return tuple(rows)
 
 
@@ -56,16 +62,15 @@ def bound(parts: Parts, machine: Machine, rows: tuple[OpRow, ...] | None) -> Any
         for row in rows:
             shares[row.bound] = shares.get(row.bound, 0.0) + row.time
         return max(shares, key=lambda k: shares[k]) if shares else "latency"
-    names = bound_names(tuple(f"link:{d.name}" for d in machine.domains))
+    names = bound_names(machine)
     spent: list[Value] = [0.0] * len(names)
     for step, weight, nodes in parts.results:
-        for (_, _, kernels), passage in zip(step.blocks, step.timeline.passages, strict=True):
-            for priced in kernels:
-                seconds = priced.cost.time * priced.count
-                for index in np.flatnonzero(np.bincount(np.ravel(priced.cost.bound))).tolist():
-                    here = seconds * (priced.cost.bound == index)
-                    spent[index] = spent[index] + weighted(here, weight, nodes)
-            launch = names.index("launch")
+        for cost, count in step.costs:
+            seconds = cost.time * count
+            for index in np.flatnonzero(np.bincount(np.ravel(cost.bound))).tolist():
+                spent[index] = spent[index] + weighted(seconds * (cost.bound == index), weight, nodes)
+        launch = names.index("launch")
+        for passage in step.timeline.passages:
             spent[launch] = spent[launch] + weighted(passage.gap, weight, nodes)
     best: Value = spent[0]
     which: Value = np.zeros(np.shape(best), dtype=int)
@@ -127,6 +132,11 @@ def throughput(workload: Workload, graph: Graph, time: Value, dp: Value, devices
         }[workload.phase]  # fmt: skip
         if workload.groups:
             per_call = sum(g.count * g.new for g in workload.groups)
+    elif "items" in graph.attrs:
+        name, symbol = graph.attrs["items"]
+        unit, per_call = f"{name}/s", free_symbols(graph, workload)[symbol]
+    elif graph.attrs.get("kind") == "op list" and "batch" not in graph.symbols:
+        unit, per_call = "calls/s", 1
     else:
         unit, per_call = "samples/s", workload.batch
     value = per_call * dp / time

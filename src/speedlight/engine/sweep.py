@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -30,33 +32,40 @@ def in_chunks(resolved: Resolved, shape: tuple[int, ...], answer: Callable[[Reso
         answer: prices one piece.
 
     Returns:
-        one prediction, every number of the sweep's whole shape. A piece is copied into it as soon as it is there, so
+        one prediction, every number of the sweep's whole shape. Pieces are priced side by side, one thread a core
+        (NumPy lets go of the interpreter while it computes); each is copied into the whole as soon as it is there, so
         that the next one finds its memory free.
     """
     axis = int(np.argmax(shape))
     back = axis - len(shape)  # counted from the right, as broadcasting does
     step = max(1, CHUNK * shape[axis] // int(np.prod(shape)))
-    first: Prediction | None = None
-    room: dict[str, Any] = {}
-    for start in range(0, shape[axis], step):
 
-        def cut(array: np.ndarray, start: int = start) -> np.ndarray:
+    def piece(start: int) -> tuple[Prediction, dict[str, Any]]:
+        def cut(array: np.ndarray) -> np.ndarray:
             if array.ndim < -back or array.shape[back] == 1:
                 return array
             index = [slice(None)] * array.ndim
             index[back] = slice(start, start + step)
             return array[tuple(index)]
 
-        part = Resolved(
-            map_arrays(resolved.scenario, cut), resolved.graph, map_arrays(resolved.machine, cut), resolved.stack,
-            resolved.assumptions,
-        )  # fmt: skip
-        piece = answer(part)
-        numbers = {name: getattr(piece, name) for name in NUMBERS}
-        if first is None:
-            first, room = piece, _room(numbers, shape, step >= shape[axis])
-        _fill(room, numbers, (slice(None),) * axis + (slice(start, start + step),))
-    assert first is not None
+        priced = answer(resolved.mapped(functools.partial(map_arrays, function=cut)))
+        return priced, {name: getattr(priced, name) for name in NUMBERS}
+
+    first, numbers = piece(0)
+    room = _room(numbers, shape, step >= shape[axis])
+    lead = (slice(None),) * axis
+    _fill(room, numbers, (*lead, slice(0, step)))
+
+    def fill(start: int) -> None:
+        _fill(room, piece(start)[1], (*lead, slice(start, start + step)))
+
+    rest = range(step, shape[axis], step)
+    if rest:
+        from concurrent.futures import ThreadPoolExecutor  # not before it is needed: a cold start has no use for it
+
+        with ThreadPoolExecutor(min(len(rest), os.cpu_count() or 1)) as pool:
+            for _ in pool.map(fill, rest):  # re-raises what a piece raised
+                pass
     return dataclasses.replace(first, scenario=resolved.scenario, **room)
 
 

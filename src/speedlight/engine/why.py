@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from .._foundation.arrays import Value
-from ..hardware.machine import Machine
+from ..stacks.stack import Stack
 from ..workload.workload import Group, Step, decode_step
+from .chain import Link, as_one, run_chain
 from .evaluate import least_of_kernels
-from .phase import free_symbols, run_phase, total
+from .phase import free_symbols, total
 from .prediction import Crossover, Sensitivity
 from .resolve import Plan, Resolved
 
 CHANGE = 1.10
 
 
-def sensitivities(resolved: Resolved, made: Plan, dims: Mapping[str, Value], time: float) -> tuple[Sensitivity, ...]:
+def sensitivities(links: Sequence[Link], time: float) -> tuple[Sensitivity, ...]:
     """What 10 % more of each resource would bring, one at a time; largest gain first."""
-    machine = resolved.machine
+    machine = links[0].resolved.machine
     names = ["memory bandwidth", "matrix and vector peaks", "cache bandwidth", "link bandwidth", "launch cost"]
     one = np.ones(len(names))
 
@@ -35,20 +36,21 @@ def sensitivities(resolved: Resolved, made: Plan, dims: Mapping[str, Value], tim
     changed = changed.scaled("links", only(3, CHANGE))
     faster = only(4, 1 / CHANGE)
     changed = changed.scaled(f"engines.{machine.engine.name}.launch_latency_s", faster)
-    host = dataclasses.replace(
-        resolved.stack.host, launch_s=resolved.stack.host.launch_s * faster, step_s=resolved.stack.host.step_s * faster
-    )
-    stack = dataclasses.replace(resolved.stack, host=host)
-    times = np.broadcast_to(_time(dataclasses.replace(resolved, stack=stack), made, dims, changed), one.shape)
+
+    def quicker(stack: Stack) -> Stack:
+        host = dataclasses.replace(stack.host, launch_s=stack.host.launch_s * faster, step_s=stack.host.step_s * faster)
+        return dataclasses.replace(stack, host=host)
+
+    changed_links = [
+        dataclasses.replace(link, resolved=dataclasses.replace(link.resolved, stack=quicker(link.resolved.stack)))
+        for link in links
+    ]
+    times = np.broadcast_to(total(as_one(changed_links, run_chain(changed_links, changed, ndim=1)), "time"), one.shape)
     found = [
         Sensitivity(name, "-10 %" if name == "launch cost" else "+10 %", float(time / t - 1))
         for name, t in zip(names, times, strict=True)
     ]
     return tuple(sorted((s for s in found if s.gain > 5e-4), key=lambda s: -s.gain))
-
-
-def _time(resolved: Resolved, made: Plan, dims: Mapping[str, Value], machine: Machine) -> Value:
-    return total(run_phase(resolved, made, dims, machine, ndim=1), "time")
 
 
 def crossovers(resolved: Resolved, made: Plan, dims: Mapping[str, Value]) -> tuple[Crossover, ...]:

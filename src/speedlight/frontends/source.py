@@ -1,12 +1,16 @@
 """A model source as the user names it → a graph.
 
-Tried in this order: ``file.py:factory`` or ``package.module:factory`` (a PyTorch module), an existing file or folder,
-a bundled name (or the hub id or alias of one), a folder of further configurations, a hub id.
+Readers are asked in order; the first that takes the source reads it: ``file.py:factory`` or ``package.module:factory`` (a
+PyTorch module), a file by its ending (``.onnx``, ``.pt2``, ``.gguf`` also by URL or hub id, ``.safetensors``), a file of ops,
+one of timm's image models by timm's name, and else a configuration: another file or folder, a bundled name (or the hub id
+or alias of one), a folder of further configurations, a hub id.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +22,36 @@ if TYPE_CHECKING:
     from .hf.config import Config
 
 _FACTORY = re.compile(r"^(?P<place>[^:]+\.py|[A-Za-z_]\w*(?:\.\w+)*):(?P<name>[A-Za-z_]\w*(?:\.\w+)*)$")
-_LATER = {".onnx": "ONNX files", ".gguf": "GGUF files", ".pt2": "exported programs", ".safetensors": "bare safetensors"}
+_IMAGE_MODEL = re.compile(r"^(timm/)?[a-z0-9_]+(\.[a-z0-9_]+)?$")
+_HUB_TAG = re.compile(r"^[\w.-]+/[\w.-]+:[\w.-]+$")  # org/repo:Q4_K_M
+_ARCHIVES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", ".torchscript")  # pickles and TorchScript
+# What one may ask of a source beside its name, as options are called.
+_OPTIONS = {
+    "inputs": "--input", "dtype": "--dtype", "weights": "--weights", "activations": "--activations", "kv": "--kv",
+    "mtp": "--mtp", "layout": "--layout",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A model source and what is asked of it; see :func:`load_graph`."""
+
+    source: str
+    inputs: tuple[str, ...] = ()
+    dtype: str | None = None
+    weights: str | None = None
+    activations: str | None = None
+    kv: str | None = None
+    models_dir: str | None = None
+    mtp: int = 0
+    layout: str | None = None
+
+    def only(self, what: str, *allowed: str, hint: str = "") -> None:
+        """Refuse options that a sort of source does not take."""
+        for name, option in _OPTIONS.items():
+            if getattr(self, name) and name not in allowed:
+                can = ", ".join(_OPTIONS[a] for a in allowed)
+                raise Unsupported(f"{what} takes no {option}", expected=can or "its name alone", hint=hint)
 
 
 @lru_cache(maxsize=64)
@@ -37,7 +70,7 @@ def load_graph(
 
     Args:
         source: see the module docstring.
-        inputs: input shapes of a captured module (``1x3x224x224[:dtype]``).
+        inputs: input shapes of a captured module or a file with free sizes (``1x3x224x224[:dtype]``, ``name=…``).
         dtype, weights, activations, kv: formats that override the configuration's.
         models_dir: folder of configuration files (``name.json``), searched after the bundled names.
         mtp: draft passes of multi-token prediction that a step runs.
@@ -46,26 +79,119 @@ def load_graph(
     Raises:
         UnknownName: suggesting the nearest bundled names.
         BadInput, BadFile: for a source that cannot be used.
+        Unsupported: for an option that this sort of source does not take.
     """
     if not source or len(source) > 4096 or "\0" in source:
         raise BadInput(f"the model source {source[:40]!r} is no name", expected="a path, a model id or file.py:factory")
     if layout not in (None, "channels_last"):
         raise BadInput(f"the layout {layout!r} is not known", expected="channels_last, or none")
-    match = _FACTORY.match(source)
-    if match and not Path(source).exists():
-        from .torch_export import capture
+    asked = Asked(source, inputs, dtype, weights, activations, kv, models_dir, mtp, layout)
+    for reader in READERS:
+        found = reader(asked)
+        if found is not None:
+            return found
+    return _configured(asked)
 
-        if weights or activations or kv or mtp:
-            raise Unsupported("a captured module keeps its own formats", hint="use --dtype, or build it quantised")
-        return capture(source, inputs, dtype=dtype, channels_last=layout == "channels_last")
-    if layout is not None:
-        raise BadInput("--layout is for PyTorch modules", expected="a source of the form file.py:factory")
-    if inputs:
-        raise BadInput("--input is for PyTorch modules", expected="a source of the form file.py:factory")
+
+def _module(asked: Asked) -> Graph | None:
+    """A PyTorch module that the user's own code makes."""
+    if not _FACTORY.match(asked.source) or Path(asked.source).exists():
+        return None
+    from .torch_export import capture
+
+    hint = "a captured module keeps its own formats: use --dtype, or build it quantised"
+    asked.only("a PyTorch module", "inputs", "dtype", "layout", hint=hint)
+    return capture(asked.source, asked.inputs, dtype=asked.dtype, channels_last=asked.layout == "channels_last")
+
+
+def _onnx(asked: Asked) -> Graph | None:
+    if not asked.source.lower().endswith(".onnx"):
+        return None
+    from .onnx_file import load_onnx
+
+    asked.only("an ONNX file", "inputs", hint="convert the file, or export it in that format")
+    return load_onnx(asked.source, asked.inputs)
+
+
+def _program(asked: Asked) -> Graph | None:
+    """What ``torch.export.save`` wrote."""
+    if not asked.source.lower().endswith(".pt2"):
+        return None
+    from .pt2 import load_program
+
+    asked.only("an exported program", "inputs", hint="export the model in the wanted dtype")
+    return load_program(asked.source, asked.inputs)
+
+
+def _archive(asked: Asked) -> Graph | None:
+    """Pickles and TorchScript say what they are, and that they are not opened."""
+    path = Path(asked.source)
+    if path.suffix.lower() in _ARCHIVES and path.exists():
+        from .pt2.archives import refuse
+
+        refuse(path)
+    return None
+
+
+def _ops(asked: Asked) -> Graph | None:
+    from .op_list import is_op_list, load_op_list
+
+    if not is_op_list(asked.source):
+        return None
+    asked.only("an ops file", "dtype", hint="an ops file states its own formats")
+    return load_op_list(asked.source, asked.dtype)
+
+
+def _gguf(asked: Asked) -> Graph | None:
+    named = _HUB_TAG.match(asked.source) and not Path(asked.source).exists()
+    if not asked.source.lower().endswith(".gguf") and not named:
+        return None
+    from .gguf_file import load_gguf
+
+    hint = "to ask about other formats, give the model's config.json with --weights q4_k (or another format)"
+    asked.only("a GGUF file", "activations", "kv", hint=hint)
+    return load_gguf(asked.source, asked.activations, asked.kv)
+
+
+def _safetensors(asked: Asked) -> Graph | None:
+    path = Path(asked.source)
+    bare = path.is_dir() and not (path / "config.json").exists()
+    if not asked.source.lower().endswith((".safetensors", ".safetensors.index.json")) and not bare:
+        return None
+    from .hf.bare import load_safetensors
+
+    asked.only("a weight file", "dtype", "weights", "activations", "kv", "mtp")
+    return load_safetensors(path, asked.dtype, asked.weights, asked.activations, asked.kv, asked.mtp)
+
+
+def _image_model(asked: Asked) -> Graph | None:
+    """timm's models, spelled as timm spells them; a file or folder of that name comes first."""
+    if Path(asked.source).exists() or not _IMAGE_MODEL.match(asked.source):
+        return None
+    from .image_model import image_graph
+
+    found = image_graph(asked.source, asked.inputs, asked.dtype, asked.layout)
+    if found is not None:
+        asked.only("an image model", "inputs", "dtype", "layout", hint="it keeps its own formats: use --dtype")
+    return found
+
+
+READERS: tuple[Callable[[Asked], Graph | None], ...] = (
+    _module, _onnx, _program, _archive, _ops, _gguf, _safetensors, _image_model,
+)  # fmt: skip
+
+
+def _configured(asked: Asked) -> Graph:
     from .hf.load import load_hf
 
-    found = _configuration(source, models_dir)
-    graph = load_hf(found, dtype, weights, activations, kv, mtp)[2]
+    if asked.inputs or asked.layout:
+        option = "--input" if asked.inputs else "--layout"
+        raise BadInput(
+            f"{option} is for PyTorch modules and files of their graphs",
+            expected="file.py:factory, an .onnx or a .pt2 file",
+        )
+    found = _configuration(asked.source, asked.models_dir)
+    graph = load_hf(found, asked.dtype, asked.weights, asked.activations, asked.kv, asked.mtp)[2]
     return graph.replace(name=_label(str(found if isinstance(found, Path) else found.where)))
 
 
@@ -83,8 +209,6 @@ def _configuration(source: str, models_dir: str | None) -> Config | Path:
     from .zoo import zoo_entry, zoo_ids
 
     path = Path(source)
-    if path.suffix in _LATER and path.exists():
-        raise Unsupported(f"{_LATER[path.suffix]} are not read by this version", hint="give the model's config.json")
     if path.exists() or path.suffix == ".json":
         return path
     entry = zoo_entry(source)

@@ -287,7 +287,7 @@ class Graph:
         blocks: in execution order.
         shared: tensors that exist once and that several blocks may use (embedding tables, tied heads, inputs).
         dims: named dimensions placement may divide.
-        symbols: free symbols with their meaning and default (None: must be given).
+        symbols: free symbols with their default; None where it is not a number (:mod:`.statistics`) or must be given.
         attrs: plain facts about the model (``family``, ``max_context``, ``unknown_ops`` …).
     """
 
@@ -295,7 +295,7 @@ class Graph:
     blocks: tuple[Block, ...]
     shared: Mapping[str, Tensor] = field(default_factory=dict)
     dims: Mapping[str, Dim] = field(default_factory=dict)
-    symbols: Mapping[str, int | None] = field(default_factory=dict)
+    symbols: Mapping[str, float | None] = field(default_factory=dict)
     attrs: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

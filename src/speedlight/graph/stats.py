@@ -46,8 +46,9 @@ def active_parameters(graph: Graph) -> int:
     The usual "A37B"-style figure counts the input embedding; ours adds it back when it is tied to the head.
     """
     terms = []
+    apart = graph.attrs.get("apart", ())  # blocks that work on pictures, not on the tokens of a text
     for block in graph.blocks:
-        if block.phase != "forward":
+        if block.phase != "forward" or block.name in apart:
             continue
         done: set[str] = set()
         for op in block.ops:
@@ -79,7 +80,7 @@ def kv_bytes_per_token_short(graph: Graph) -> float:
 
 def _kv_slope(graph: Graph, context: int) -> float:
     tape = compile_tape([kept(graph, "kv")])
-    env = {**unsharded(graph), **step_symbols(1, 1, context), "caching": 1, "training": 0}
+    env = {**graph.symbols, **unsharded(graph), **step_symbols(1, 1, context), "caching": 1, "training": 0}
     low = tape.run(env, [{"count": 1, "new": 1, "cached": context}])[0]
     high = tape.run(env, [{"count": 1, "new": 1, "cached": context + 1024}])[0]
     return float(high - low) / 1024

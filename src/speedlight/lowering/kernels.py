@@ -6,7 +6,7 @@ A kernel's traffic is its operands' bytes after fusion: a tensor that lives and 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .._foundation.arrays import Value
@@ -24,6 +24,8 @@ class Access:
         size: bytes of the whole tensor, which decides whether a cache could hold it.
         write: written rather than read.
         granule: contiguous bytes of a random access, or None when streamed.
+        home: share of the tensor by tier role; ``path`` says how what is not in main memory comes.
+        format: number format it is stored in.
     """
 
     tensor: str
@@ -32,6 +34,9 @@ class Access:
     size: Expr
     write: bool = False
     granule: Expr | None = None
+    home: tuple[tuple[str, float], ...] = (("main", 1.0),)
+    path: str = "copied"
+    format: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +117,10 @@ class Program:
 
     Attributes:
         needs: per block and kernel, the symbols its numbers depend on.
+        sorts: per block and kernel, a number that kernels which always cost the same have in common.
     """
 
-    __slots__ = ("_layout", "_tape", "attrs", "blocks", "needs", "symbols")
+    __slots__ = ("_layout", "_tape", "attrs", "blocks", "needs", "sorts", "symbols")
 
     def __init__(self, blocks: tuple[KernelBlock, ...], attrs: Mapping[str, Any]) -> None:
         self.blocks = blocks
@@ -145,6 +151,8 @@ class Program:
                 )
             self._layout.append((slot(block.count), rows))
         self.needs = tuple(tuple(_needs(k) for k in block.kernels) for block in blocks)
+        seen: dict[Any, int] = {}
+        self.sorts = tuple(tuple(seen.setdefault(_priced_by(k), len(seen)) for k in block.kernels) for block in blocks)
         self._tape = Tape(exprs)
         self.symbols = self._tape.symbols
 
@@ -180,4 +188,23 @@ def _needs(kernel: Kernel) -> frozenset[str]:
         kernel.count, kernel.launches, kernel.span, *(e for w in kernel.work for e in (w.flops, w.dense)),
         *(e for a in kernel.accesses for e in (a.bytes, a.size)), *(a.granule for a in kernel.accesses if a.granule is not None),
         *kernel.dims.values(), *message,
+    )  # fmt: skip
+
+
+def _priced_by(kernel: Kernel) -> tuple[Any, ...]:
+    """All that a cost may look at: not its name and place, nor how often it runs."""
+    work = tuple((w.unit, w.format, w.accumulate, w.flops, w.dense) for w in kernel.work)
+    # A tensor's name says no more than whether it is a gradient that is kept.
+    accesses = tuple(replace(a, tensor="grad." * a.tensor.startswith("grad.")) for a in kernel.accesses)
+    members = kernel.members if kernel.family == "moe" else ()  # fused experts are told by what they fuse
+    message = kernel.message and (
+        kernel.message.collective,
+        kernel.message.axis,
+        kernel.message.bytes,
+        kernel.message.size,
+    )
+    return (
+        kernel.kind, kernel.fn, kernel.family, members, work, accesses, tuple(sorted(kernel.dims.items())), kernel.launches,
+        kernel.span, kernel.workspace, message, kernel.serial, kernel.efficiency, tuple(sorted(kernel.library.items())),
+        repr(sorted(kernel.attrs.items())), kernel.phase,
     )  # fmt: skip

@@ -13,14 +13,14 @@ from typing import Any
 
 from .._foundation.arrays import Value, maximum
 from .._foundation.expr import Expr, Tape, compile_tape, total
-from ..graph.ir import Block, Graph
+from ..graph.ir import Block, Graph, Persistent
 from ..graph.stats import persistent_tensors
 from ..stacks.stack import Stack
 
 CLASSES = ("weights", "kv", "activations", "gradients", "optimizer", "cache", "workspace", "reserve")
 _OF_TENSOR = {
     "weight": "weights", "constant": "weights", "kv": "kv", "state": "kv", "gradient": "gradients",
-    "optimizer": "optimizer", "feature_cache": "cache", "index": "cache",
+    "optimizer": "optimizer", "feature_cache": "cache", "index": "cache", "activation": "activations", "input": "activations",
 }  # fmt: skip
 
 
@@ -63,7 +63,7 @@ class LedgerPlan:
         for block, tensor in persistent_tensors(graph):
             assert tensor.persistent is not None
             sums.setdefault(_OF_TENSOR.get(tensor.cls, "cache"), []).append(
-                tensor.kept_bytes * (block.count if block is not None else 1)
+                tensor.kept_bytes * _in_main(tensor.persistent) * (block.count if block is not None else 1)
             )
         saved = _saved_bytes(graph)
         self._classes = list(sums)
@@ -102,9 +102,15 @@ class LedgerPlan:
             for slot in row:
                 live = live + cells[slot]
             peak = maximum(peak, live)
-        by_class["activations"] = (peak + cells[self._slots]) * (1 + stack.reserve.fragmentation)
+        kept = by_class["activations"]  # those of a whole call, which no step frees
+        by_class["activations"] = (kept + peak + cells[self._slots]) * (1 + stack.reserve.fragmentation)
         by_class["reserve"] = stack.reserve.runtime_bytes + (1 - stack.reserve.utilization) * capacity
         return Ledger(by_class, capacity)
+
+
+def _in_main(persistent: Persistent) -> float:
+    """The share of a tensor that device memory holds."""
+    return sum(share for role, share in persistent.homes if role == "main")
 
 
 def _saved_bytes(graph: Graph) -> Expr:
@@ -138,10 +144,17 @@ def _live_sets(graph: Graph, block: Block) -> list[list[Expr]]:
     for name in block.outputs:
         if name in first:
             last[name] = len(block.ops)
+    made: list[list[str]] = [[] for _ in block.ops]
+    ended: list[list[str]] = [[] for _ in range(len(block.ops) + 1)]
+    for name, index in first.items():
+        made[index].append(name)
+        ended[last[name]].append(name)
+    sizes = {name: block.tensors[name].bytes for name in first}
+    alive: set[str] = set()
     sets = []
     for index, op in enumerate(block.ops):
-        alive = {n for n in first if first[n] <= index <= last[n]}
-        if op.attrs.get("in_place"):
-            alive -= {r.tensor for r in op.reads[:1] if last.get(r.tensor) == index}
-        sets.append([block.tensors[n].bytes for n in sorted(alive)])
+        alive.update(made[index])
+        over = {r.tensor for r in op.reads[:1] if last.get(r.tensor) == index} if op.attrs.get("in_place") else set()
+        sets.append([sizes[n] for n in sorted(alive - over)])
+        alive.difference_update(ended[index])
     return sets

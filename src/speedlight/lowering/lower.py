@@ -141,7 +141,8 @@ def _fuse_everything(groups: list[list[Op]]) -> list[list[Op]]:
         op = group[0]
         previous = result[-1] if result else None
         if previous and op.kind in STREAMING and previous[-1].kind != "collective":
-            if any(_feeds(before, op) for before in previous) and previous[-1].count == op.count:
+            fed = any(_feeds(before, op) for before in previous) and previous[-1].count == op.count
+            if fed and not _picks(op, previous):
                 previous.append(op)
                 continue
         result.append(list(group))
@@ -151,6 +152,12 @@ def _fuse_everything(groups: list[list[Op]]) -> list[list[Op]]:
 def _feeds(producer: Op, consumer: Op) -> bool:
     written = {w.tensor for w in producer.writes}
     return producer.count == consumer.count and any(r.tensor in written for r in consumer.reads)
+
+
+def _picks(consumer: Op, producers: Sequence[Op]) -> bool:
+    """Whether it reads what they wrote at random: it must wait until all of that is there, so no epilogue does it."""
+    written = {w.tensor for op in producers for w in op.writes}
+    return any(r.access == "random" and r.tensor in written for r in consumer.reads)
 
 
 def _last_reader(groups: list[list[Op]], block: Block) -> dict[str, int]:
@@ -173,10 +180,11 @@ def _kernel(
     written = {w.tensor for op in group for w in op.writes}
     # What a product inside the group takes from another member passes through memory all the same: products do not fuse.
     passing = {r.tensor for op in group if op.kind in _FAMILY for r in op.reads if r.tensor in written}
-    accesses: dict[tuple[str, bool], Access] = {}
+    accesses: dict[tuple[object, ...], Access] = {}
+    before: set[str] = set()  # an op that changes a state or an optimizer's moments in place reads them all the same
     for op in group:
         for operand in op.reads:
-            if operand.tensor not in written or (operand.tensor in passing and op.kind in _FAMILY):
+            if operand.tensor not in before or (operand.tensor in passing and op.kind in _FAMILY):
                 _touch(accesses, graph, block, op, operand, write=False)
         for operand in op.writes:
             tensor = graph.tensor(block, operand.tensor)
@@ -188,6 +196,7 @@ def _kernel(
                 or _dangling(tensor.name, needed)
             ):
                 _touch(accesses, graph, block, op, operand, write=True)
+        before.update(w.tensor for w in op.writes)
     dims = _merged_dims(group) if len(group) > 1 and all(o.fn == lead.fn for o in group) else dict(lead.dims)
     found = list(accesses.values())
     if variant.traffic.constant != 1:
@@ -245,13 +254,15 @@ def _reducing(group: Sequence[Op]) -> Op:
 
 
 def _touch(
-    accesses: dict[tuple[str, bool], Access], graph: Graph, block: Block, op: Op, operand: Operand, *, write: bool
+    accesses: dict[tuple[object, ...], Access], graph: Graph, block: Block, op: Op, operand: Operand, *, write: bool
 ) -> None:
     tensor = graph.tensor(block, operand.tensor)
     per_element = bytes_per_element(tensor.dtype)
     moved = (tensor.elements if operand.elements is None else operand.elements) * per_element * operand.reuse
     granule = None if operand.granule is None else operand.granule * per_element
-    key = (operand.tensor, write)
+    key: tuple[object, ...] = (operand.tensor, write)
+    if sum(o.tensor == operand.tensor for o in (op.writes if write else op.reads)) > 1:
+        key = (*key, granule)  # one op that reads a tensor in order and at random does both
     if key in accesses:
         # Two members touch one tensor: a good fused kernel reads it once, unless they touch different parts of it.
         if accesses[key].bytes == moved or operand.elements is None:
@@ -259,7 +270,10 @@ def _touch(
         moved = accesses[key].bytes + moved
     # KV caches and states are read per step through their operands; weights by their own size.
     size = tensor.kept_bytes if tensor.persistent else tensor.bytes
-    accesses[key] = Access(operand.tensor, tensor.cls, moved, size, write, granule)
+    home = tensor.persistent.homes if tensor.persistent else (("main", 1.0),)
+    accesses[key] = Access(
+        operand.tensor, tensor.cls, moved, size, write, granule, home, operand.path, format=tensor.dtype
+    )  # fmt: skip
 
 
 def _work(group: Sequence[Op], variant: KernelVariant) -> tuple[KernelWork, ...]:

@@ -98,7 +98,7 @@ def asked(prediction: Prediction) -> str:
     """Phase and sizes: ``decode · batch 1 · context 1,024``."""
     workload = prediction.scenario.program.workload
     tokens = prediction.throughput.get("unit") == "tokens/s"
-    names = ["batch"]
+    names = [] if prediction.attrs.get("batchless") else ["batch"]
     if tokens:
         names += {"decode": ["context"], "generate": ["isl", "osl"]}.get(prediction.phase, ["isl"])
     parts = [prediction.phase]
@@ -110,13 +110,20 @@ def asked(prediction: Prediction) -> str:
         ]
     else:
         parts += [f"{name} {ranged(getattr(workload, name), whole_number)}" for name in names]
-    parts += [f"{clean(k, 40)} {ranged(v, whole_number)}" for k, v in workload.symbols.items()]
+    parts += [f"{clean(k, 40)} {ranged(v, _plain_number)}" for k, v in workload.symbols.items()]
     if prediction.phase == "train":
         training = workload.training
         parts += [training.optimizer, f"recompute {training.recompute}"]
         if training.micro_batch is not None:
             parts.append(f"micro-batch {ranged(training.micro_batch, whole_number)}")
     return " · ".join(parts)
+
+
+def _plain_number(value: float | None) -> str:
+    """Sizes as whole numbers, shares as they are."""
+    if value is None:
+        return whole_number(value)
+    return whole_number(value) if float(value).is_integer() else f"{value:.4g}"
 
 
 def how(prediction: Prediction) -> str:

@@ -1,7 +1,9 @@
 """The frozen question: programs, machine, operating point, policies (DESIGN, "The line everything flows along").
 
-A scenario refers to models, machines and stacks by name or file; the engine resolves them. It holds a list of *programs*
-joined by edges from its first version on; this version executes one. Every numeric field may be an array.
+A scenario refers to models, machines and stacks by name or file; the engine resolves them. It holds a list of *programs*,
+run one after the other, each so many times in a call; the times add and all weights stay in memory. What edges between
+them add (bytes over links, probabilities) is part of the format and not executed by this version. Every numeric field may
+be an array.
 """
 
 from __future__ import annotations
@@ -77,13 +79,18 @@ class ModelRef:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One model doing one sort of work under one stack."""
+    """One model doing one sort of work under one stack.
+
+    Attributes:
+        repeats: how often it runs in one call of the scenario (denoising steps).
+    """
 
     model: ModelRef
     workload: Workload = Workload()
     parallel: Parallel = Parallel()
     stack: str | None = None
     name: str = "main"
+    repeats: Value = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +122,7 @@ class Scenario:
         overrides: machine figures stated with the question, by dotted path (``tiers.hbm.bandwidth``).
         schedule: name of the schedule policy; ``serial`` is executed.
         serving: name of the serving policy, or None for a single request or step.
+        main: name of the program that the question is about; the first one's where empty.
     """
 
     programs: tuple[Program, ...]
@@ -127,19 +135,24 @@ class Scenario:
     techniques: tuple[Technique, ...] = ()
     machines_dir: str | None = None
     note: str = ""
+    main: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "overrides", MappingProxyType(dict(self.overrides)))
 
     @property
     def program(self) -> Program:
-        """The first program: the one this version executes."""
-        return self.programs[0]
+        """The program that the question is about."""
+        return self.programs[self._main()]
+
+    def _main(self) -> int:
+        return next((i for i, p in enumerate(self.programs) if self.main and p.name == self.main), 0)
 
     def with_program(self, **changes: Any) -> Scenario:
-        """A copy with fields of the first program replaced."""
-        first = dataclasses.replace(self.programs[0], **changes)
-        return dataclasses.replace(self, programs=(first, *self.programs[1:]))
+        """A copy with fields of the main program replaced."""
+        main = self._main()
+        changed = dataclasses.replace(self.programs[main], **changes)
+        return dataclasses.replace(self, programs=(*self.programs[:main], changed, *self.programs[main + 1 :]))
 
     def with_workload(self, **changes: Any) -> Scenario:
         return self.with_program(workload=dataclasses.replace(self.program.workload, **changes))

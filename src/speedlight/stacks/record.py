@@ -35,6 +35,48 @@ class FuseRule:
 
 
 @dataclass(frozen=True, slots=True)
+class UnfoldStep:
+    """One call of a function written out (see :class:`Unfold`).
+
+    Attributes:
+        fn: the function called; ``=`` for the op itself.
+        out: name of its result inside the rule.
+        of: what it reads: results of earlier steps, ``x`` (the op's first operand), or ``q``, ``k``, ``v`` of an attention.
+        train: called in training only (dropout).
+    """
+
+    fn: str
+    out: str
+    of: tuple[str, ...]
+    train: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unfold:
+    """A logical op that the stack runs as several calls; the last step's result is the op's.
+
+    Attributes:
+        fn: the function it applies to.
+        families: model families whose code is written so; empty for all.
+        names: endings of op names (``self_attn.o_proj``); empty for all.
+        steps: see :class:`UnfoldStep`.
+    """
+
+    fn: str
+    families: tuple[str, ...]
+    names: tuple[str, ...]
+    steps: tuple[UnfoldStep, ...]
+    source: str = ""
+
+    def applies(self, fn: str, name: str, family: str) -> bool:
+        return (
+            fn == self.fn
+            and (not self.families or family in self.families)
+            and (not self.names or any(name.endswith(n) for n in self.names))
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class RuleUse:
     """A graph rewrite that a stack applies, by name, with its parameters (:mod:`speedlight.graph.rewrite` has the rules)."""
 
@@ -138,6 +180,8 @@ class Stack:
         loops: how a compiler fuses the rest; None where nothing but ``fuse`` does.
         autocast: lists of functions of a mixed-precision region, by what happens to their arguments.
         on_cpu: the same stack on a host CPU, where its kernels are another library's.
+        unfold, merged_families: how the stack's models are *written*: which calls an op is, and whose query, key and value
+            projections are one product. They change the graph before it is differentiated, as ``rewrites`` do.
     """
 
     name: str
@@ -147,6 +191,8 @@ class Stack:
     merge_linears: bool = False
     fuse_all: bool = False
     fuse: tuple[FuseRule, ...] = ()
+    unfold: tuple[Unfold, ...] = ()
+    merged_families: tuple[str, ...] = ()
     variants: tuple[KernelVariant, ...] = ()
     host: Host = Host()
     reserve: Reserve = Reserve()
@@ -159,6 +205,8 @@ class Stack:
     loops: Loops | None = None
     autocast: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     on_cpu: Stack | None = None
+    unfold: tuple[Unfold, ...] = ()
+    merged_families: tuple[str, ...] = ()
 
     def variant(self, fn: str) -> KernelVariant:
         """The variant that runs this function; later entries win, none means a plain single kernel."""

@@ -20,7 +20,7 @@ from .._foundation.expr import parse_expr
 from .._foundation.files import parse_yaml, read_text
 from .._foundation.provenance import Assumption
 from .._foundation.quantity import parse_quantity
-from .record import FuseRule, Host, KernelVariant, Loops, Reserve, RuleUse, Stack
+from .record import FuseRule, Host, KernelVariant, Loops, Reserve, RuleUse, Stack, Unfold, UnfoldStep
 
 
 class _FigureFile(msgspec.Struct, forbid_unknown_fields=True):
@@ -33,6 +33,21 @@ class _FuseFile(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     pattern: list[str]
     parallel: bool = False
+
+
+class _StepFile(msgspec.Struct, forbid_unknown_fields=True):
+    fn: str
+    out: str
+    of: list[str]
+    train: bool = False
+
+
+class _UnfoldFile(msgspec.Struct, forbid_unknown_fields=True):
+    fn: str
+    steps: list[_StepFile]
+    families: list[str] = []
+    names: list[str] = []
+    source: str = ""
 
 
 class _VariantFile(msgspec.Struct, forbid_unknown_fields=True):
@@ -89,6 +104,8 @@ class StackFile(msgspec.Struct, forbid_unknown_fields=True):
     device_latency: bool = True
     library: dict[str, str] = {}
     fuse: list[_FuseFile] = []
+    unfold: list[_UnfoldFile] = []
+    merged_families: list[str] = []
     variants: list[_VariantFile] = []
     host: _HostFile = msgspec.field(default_factory=_HostFile)
     reserve: _ReserveFile = msgspec.field(default_factory=_ReserveFile)
@@ -167,12 +184,33 @@ def parse_stack(data: Any, where: str) -> Stack:
     return Stack(
         name=spec.name, version=spec.version, date=spec.date, description=spec.description,
         merge_linears=spec.merge_linears, fuse_all=spec.fuse_all,
-        fuse=tuple(FuseRule(f.name, tuple(f.pattern), f.parallel) for f in spec.fuse), variants=variants, host=host,
+        fuse=tuple(FuseRule(f.name, tuple(f.pattern), f.parallel) for f in spec.fuse),
+        unfold=tuple(_unfold(u, where) for u in spec.unfold), merged_families=tuple(spec.merged_families),
+        variants=variants, host=host,
         reserve=reserve, device_latency=spec.device_latency, library=MappingProxyType(spec.library), assumptions=tuple(notes),
         attrs=MappingProxyType(spec.attrs), rewrites=_rules(spec.rewrites), expand=_rules(spec.expand),
         loops=_loops(spec.loops), autocast=MappingProxyType({k: tuple(v) for k, v in spec.autocast.items()}),
         on_cpu=_on_cpu(data, spec, where),
     )  # fmt: skip
+
+
+def _unfold(rule: _UnfoldFile, where: str) -> Unfold:
+    """A rule whose steps read what exists by then, each result once."""
+    known = {"x", "q", "k", "v"}
+    if not rule.steps:
+        raise BadFile(f"{where}: unfold of {rule.fn} has no steps", expected="at least one")
+    for step in rule.steps:
+        missing = [name for name in step.of if name not in known]
+        if missing or step.out in known:
+            raise BadFile(
+                f"{where}: unfold of {rule.fn}, step {step.out}: {missing[0] if missing else step.out!r}",
+                expected="reads of earlier steps' results, and a new name for its own",
+            )
+        known.add(step.out)
+    if rule.steps[-1].train and len(rule.steps[-1].of) != 1:
+        raise BadFile(f"{where}: unfold of {rule.fn} ends in training only", expected="one input to end in otherwise")
+    steps = tuple(UnfoldStep(s.fn, s.out, tuple(s.of), s.train) for s in rule.steps)
+    return Unfold(rule.fn, tuple(rule.families), tuple(rule.names), steps, rule.source)
 
 
 def _rules(uses: list[_RuleFile]) -> tuple[RuleUse, ...]:

@@ -26,6 +26,7 @@ def bundled(name: str) -> Graph:
 def at(graph: Graph, expr: Expr, count: float = 1, new: float = 1, cached: float = 0, caching: int = 1) -> float:
     """The value of an expression for one group of sequences, nothing sharded."""
     env = {
+        **graph.symbols,
         **stats.unsharded(graph),
         **stats.step_symbols(count, new, cached),
         "caching": caching,

@@ -65,11 +65,13 @@ class Reader:
     def _at(self, same: Mapping[str, float]) -> Reader:
         """The reader of what the tables say at some coordinates: of fewer axes, so that more of them are one."""
         key = tuple(sorted(same.items()))
-        if key not in self._fixed:
+        found = self._fixed.get(key)  # held on to: another thread may clear them
+        if found is None:
+            found = Reader(merged(sliced(plane, same) for plane in self._planes))
             if len(self._fixed) >= KEPT:
                 self._fixed.clear()
-            self._fixed[key] = Reader(merged(sliced(plane, same) for plane in self._planes))
-        return self._fixed[key]
+            self._fixed[key] = found
+        return found
 
     def _table(self, number: int) -> list[float]:
         if self._lists is None:

@@ -23,6 +23,7 @@ class Seen:
             rates alone share them.
         key: key fields beside device and architecture (``format`` …); ``framework`` where it is not the stack's library.
         resources: term → resource whose busy time it is (of several terms the longest); a term without one is latency.
+        gap: seconds the device needs from this kernel to the next, where the fit's own floor is that of a benchmark.
     """
 
     family: str
@@ -30,6 +31,7 @@ class Seen:
     coords: Callable[[KernelValues, Conditions], Mapping[str, Value]]
     key: Mapping[str, str]
     resources: Mapping[str, str]
+    gap: Value = 0.0
 
 
 def framework_of(library: Mapping[str, str], family: str, number_format: str = "") -> str:

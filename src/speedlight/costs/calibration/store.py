@@ -8,7 +8,8 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import lru_cache
 from importlib.resources import files
@@ -105,9 +106,30 @@ def load(data: bytes, where: str) -> Fit:
         ) from None
 
 
-@lru_cache(maxsize=64)
+_INSTEAD: dict[str, Fit] = {}
+
+
+@contextmanager
+def instead(fit: Fit) -> Iterator[None]:
+    """Everything priced inside rests on this fit of its family: how whole models are validated with a device left out."""
+    before = _INSTEAD.get(fit.family)
+    _INSTEAD[fit.family] = fit
+    try:
+        yield
+    finally:
+        if before is None:
+            del _INSTEAD[fit.family]
+        else:
+            _INSTEAD[fit.family] = before
+
+
 def shipped(family: str) -> Fit | None:
-    """The fit that comes with Speedlight, or None where the family has none."""
+    """The fit that comes with Speedlight, or None where the family has none; another inside :func:`instead`."""
+    return _INSTEAD.get(family) or _packaged(family)
+
+
+@lru_cache(maxsize=64)
+def _packaged(family: str) -> Fit | None:
     entry = files("speedlight.costs") / "fits" / f"{family}.npz"
     if not entry.is_file():
         return None

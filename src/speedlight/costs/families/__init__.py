@@ -10,17 +10,19 @@ from . import (
     latent,
     latent_in_models,
     layer_modules,
+    module_kernels,
     modules,
     moe,
     quantize,
     quantize_in_models,
     recurrent,
     recurrent_in_models,
+    torch_in_models,
     torch_ops,
 )
 
 __all__ = [
     "attention", "collectives", "collectives_in_models", "expert_exchange", "experts_in_models", "gemm", "latent",
-    "latent_in_models", "layer_modules", "modules", "moe", "quantize", "quantize_in_models", "recurrent",
-    "recurrent_in_models", "torch_ops",
+    "latent_in_models", "layer_modules", "module_kernels", "modules", "moe", "quantize", "quantize_in_models", "recurrent",
+    "recurrent_in_models", "torch_in_models", "torch_ops",
 ]  # fmt: skip

@@ -4,8 +4,8 @@ The benchmark launches an operation over and over on the same operands, so a row
 12–60 µs to dispatch one, and the device: time = max(host, work) smoothed, plus the launch.
 
 Terms, in seconds at the machine's rates: host dispatch; matmul (tiles dealt to units in whole rounds); memory (operands
-once); vector (arithmetic of element-wise operations); power (the same products at the joules the power limit lets
-through: 70 W cards sink to half their boost clock); launch; transform (the passes of Winograd's algorithm).
+once); vector (arithmetic of element-wise operations); launch; transform (the passes of Winograd's algorithm). Products run at
+the lesser of two rates: the peak, and what the joules of a FLOP leave of the power limit (70 W cards sink to half their clock).
 Coordinates that an operation does not have are 0; operations are fitted in five groups that share nothing.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..._foundation.arrays import Value, maximum
+from ..._foundation.arrays import Value, maximum, where
 from ..._foundation.errors import BadInput
 from ...hardware.machine import Machine, OperatingPoint
 from ..calibration.blocks import Axis, Block
@@ -28,11 +28,22 @@ from .torch_streams import NORMS, OPERATIONS, stream
 # Seconds an eager operation takes on the host of 2018; the fit bends it. No input names the host, but it was bought with its
 # device: floors of 47 µs (2016), 37 (2018) and 30 (2020) beside P100, V100 and A100, of 19 (2020) and 16 (2022) under ROCm.
 HOST, HOST_YEAR, HOST_HALVE = 20e-6, 2018.0, 6.0
-# Sustained float32 products under a power limit: joules a FLOP in 2016 (16 nm) and the years in which it halves, chosen
-# so that the 70 and 75 W cards (T4, P4) sink to the clocks their rates show and the 250 W ones do not.
-JOULES_PER_FLOP, JOULES_YEAR, JOULES_HALVE = 13e-12, 2016.0, 6.0
+# Joules of a sustained float32 FLOP by generation, that is by process: 16, 12 and 7 nm. By them a power limit bounds the rate:
+# T4, P4 and A100 PCIe sit at it (3.4-4.6, 2.4-4.7 and 15-17 TFLOP/s), V100 PCIe at its edge, MI100 and MI210 with their matrix units.
+# No 5 or 4 nm chip was measured: half of 7 nm's is assumed.
+JOULES = {
+    "Maxwell": 14e-12,
+    "Pascal": 12e-12,
+    "Volta": 11e-12,
+    "Turing": 11e-12,
+    "Ampere": 10e-12,
+    "CDNA": 10e-12,
+    "CDNA 2": 10e-12,
+}
+JOULES_LATER = 5e-12
+MATRIX_SAVING = 0.6  # a matrix unit's share of those joules: it reads a register for several products
+CORNER = 12.0  # how sharply a chip passes from its clock's limit to its power's
 IDLE = 0.35  # share of the power limit that is not left for arithmetic
-MATRIX_SAVING = 0.5  # a matrix unit's share of those joules: it reads a register for several products
 # The generation whose single-precision kernels the libraries run (cuBLAS names them): Turing has none of its own.
 KERNELS = {"Pascal": "maxwell", "Turing": "volta"}
 
@@ -48,7 +59,7 @@ DEVICE, GENERATION, OPERATION = ("device",), ("version",), ("op",)
 
 FAMILY = Family(
     name="torch_fp32_ops",
-    parallel=("host", "matmul", "memory", "vector", "power"),
+    parallel=("host", "matmul", "memory", "vector"),
     serial=("launch", "transform"),
     power=5.0,
     shared=(
@@ -60,11 +71,13 @@ FAMILY = Family(
         Block("launch", (ONE,), ("device", "op"), (0.0,), 1.0),
         Block("memory", (CACHE,), OPERATION, (0.3,), 1e-3),
         Block("memory", (N,), OPERATION, (0.3,), 1e-3),
+        Block("memory", (ONE,), ("memory", "op"), (0.0,), 1e-2),
         Block("memory", (CACHE,), ("framework", "op"), (0.3,), 1.0),
         Block("memory", (N,), ("framework", "op"), (0.3,), 1.0),
         Block("memory", (CACHE,), ("device", "op"), (0.3,), 3.0),
         Block("vector", (ONE,), OPERATION, (0.0,), 1e-3),
         Block("vector", (ONE,), ("framework", "op"), (0.0,), 1e-3),
+        Block("matmul", (ONE,), ("framework",), (0.0,), 1e-3),
         Block("matmul", (WAVES, K2), (), (0.05, 0.3), 1e-3),
         Block("matmul", (M2, N2), (), (0.3, 0.3), 1e-3),
         *(Block("matmul", (tile,), GENERATION, (0.1,), 2e-1) for tile in TILES),
@@ -135,20 +148,20 @@ def _finish(  # what the three kinds of operation share
     product_peak = peak_for(machine, "matmul", "fp32", None, point)
     peak = maximum(product_peak.flops, ordinary)
     bandwidth = machine.main.bandwidth
-    joules = JOULES_PER_FLOP * 2.0 ** ((JOULES_YEAR - (machine.release_year or JOULES_YEAR)) / JOULES_HALVE)
+    joules = joules_of(machine)
     if product_peak.unit == "matmul":
         joules = joules * MATRIX_SAVING
-    watts = (machine.tdp_w or 300.0) * (1.0 - IDLE)
+    limit_w = 300.0 if machine.tdp_w is None else where(machine.tdp_w > 0, machine.tdp_w, 300.0)
+    watts = limit_w * (1.0 - IDLE)
     cold = moved * (1.0 - np.minimum(1.0, capacity / maximum(moved, 1.0)))
     host_age = HOST_YEAR - (machine.release_year or HOST_YEAR)
     terms = {
         "host": HOST * 2.0 ** (host_age / HOST_HALVE),
-        "matmul": padded / peak,
+        "matmul": padded * (peak**-CORNER + (watts / joules) ** -CORNER) ** (1.0 / CORNER),
         "memory": moved / bandwidth,
         "vector": vector / ordinary,
         "transform": transformed / bandwidth,
-        "power": padded * joules / watts,
-        "launch": machine.engine.launch_latency_s or 1e-6,
+        "launch": where(machine.engine.launch_latency_s > 0, machine.engine.launch_latency_s, 1e-6),
     }
     limit = maximum(least / peak, cold / bandwidth)
     coords = {
@@ -157,6 +170,11 @@ def _finish(  # what the three kinds of operation share
         "cache": np.log2(moved / capacity), "bytes": np.log2(moved), **coords,
     }  # fmt: skip
     return View(terms, coords, limit)
+
+
+def joules_of(machine: Machine) -> float:
+    """Of a FLOP on the ordinary units; that of the newest processes where the generation is none of the measured."""
+    return JOULES.get(machine.architecture, JOULES_LATER)
 
 
 def products_view(batch: Value, rows: Value, columns: Value, depth: Value, machine: Machine) -> View:
@@ -205,12 +223,20 @@ def group_of(op: str) -> str:
     return op if op in ("linear", "bmm", "conv") else "norm" if op in NORMS else "elementwise"
 
 
+def memory_of(machine: Machine) -> str:
+    """What main memory is made of: stacks behind wide interfaces reach 88–92 % of their pins' rate since their second
+    generation (the first, Pascal's, 74 %), discrete chips with error correction in line 75 %."""
+    stacked = machine.main.name.startswith("hbm")
+    first = stacked and (machine.release_year or HOST_YEAR) < 2017
+    return f"{machine.vendor}-{'first-hbm' if first else 'hbm' if stacked else 'chips'}"
+
+
 def key(cls: Mapping[str, str], machine: Machine) -> dict[str, str]:
     """CUDA and ROCm builds are two frameworks; the version is the generation whose kernels their libraries run."""
     generation = machine.architecture.split(" ")[0]
     return {
         "device": machine.device_id, "architecture": architecture_of(machine), "framework": "torch-" + machine.vendor,
-        "version": KERNELS.get(generation, generation), "format": group_of(cls["op"]), "op": cls["op"], "kernel": "",
+        "version": KERNELS.get(generation, generation), "memory": memory_of(machine), "format": group_of(cls["op"]), "op": cls["op"], "kernel": "",
     }  # fmt: skip
 
 

@@ -50,6 +50,14 @@ def fit_target(rules: TableRules, target: Target, table: Table, path: str | Path
     return Fit(family.name, header, family.partition, parts)
 
 
+def training_of(rules: TableRules, target: Target, table: Table) -> Training:
+    """A table's rows as the fit of one column sees them."""
+    columns = {n: c for n, c in table.columns.items() if n not in rules.measured}
+    samples = assemble(rules, target, columns, table.rows)
+    measured = as_floats(table.columns[target.column]) * target.unit
+    return training(samples, measured, group_codes(table.columns, rules.group, table.rows))
+
+
 def _errors(by: str, seen: Training, said: Forecast, measured: np.ndarray) -> dict[str, Any]:
     """Errors averaged over (device, format, framework), coverage over those and the shape group: each counts alike."""
     rows = seen.rows

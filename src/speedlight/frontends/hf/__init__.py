@@ -57,8 +57,12 @@ def architecture(config: Config) -> Arch:
 
 def _beside(arch: Arch, config: Config) -> Arch:
     """What a multi-modal model has beside its language model: counted where the tower is known, else said."""
+    from .families.sights import sight_of
     from .families.towers import tower_weights
 
+    sight, rest, said = sight_of(config)
+    if sight is not None:
+        return replace(arch, sight=sight, extra=(*arch.extra, *rest), assumptions=(*arch.assumptions, *said))
     extra, notes = tower_weights(config)
     return replace(arch, extra=(*arch.extra, *extra), assumptions=(*arch.assumptions, *notes))
 

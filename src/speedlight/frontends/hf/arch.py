@@ -54,6 +54,7 @@ class Attention(Struct, frozen=True):
         shared_kv: keys and values are an earlier layer's: no projection, nothing cached, the same bytes read (Gemma 4).
         index: sparse attention's indexer.
         relative_bias: rows of a learned relative-position table of this layer.
+        v_bias: bias of the values' projection where it differs from the keys' (Whisper), None where it does not.
     """
 
     heads: int
@@ -77,6 +78,47 @@ class Attention(Struct, frozen=True):
     shared_kv: bool = False
     index: Index | None = None
     relative_bias: int = 0
+    v_bias: bool | None = None
+
+
+class CrossAttention(Struct, frozen=True):
+    """A decoder's attention to an encoder's states (arXiv 1706.03762 §3.2.3).
+
+    Keys and values are projected once a sequence, in the step that brings it in, and cached; every later step reads them.
+
+    Attributes:
+        source_width: width of the encoder's states.
+        q_bias, k_bias, v_bias, out_bias: of the four projections.
+    """
+
+    heads: int
+    head_dim: int
+    source_width: int
+    q_bias: bool = False
+    k_bias: bool = False
+    v_bias: bool = False
+    out_bias: bool = False
+
+
+class Disentangled(Struct, frozen=True):
+    """DeBERTa's attention (arXiv 2006.03654 §3.1): content to content, content to position, position to content.
+
+    Attributes:
+        span: relative positions on a side; the table has twice as many rows.
+        clipped: only as many positions as the sequence is long take part (DeBERTa 1).
+        c2p, p2c: which of the two further products are there.
+        shared: positions are projected with the content's own weights (DeBERTa 3).
+        fused: one projection without bias makes queries, keys and values, two biases are added (DeBERTa 1).
+    """
+
+    heads: int
+    head_dim: int
+    span: int
+    clipped: bool = False
+    c2p: bool = True
+    p2c: bool = True
+    shared: bool = False
+    fused: bool = False
 
 
 class Mla(Struct, frozen=True):
@@ -192,6 +234,41 @@ class DeltaNet(Struct, frozen=True):
     state_dtype: str | None = "fp32"
 
 
+class Rwkv(Struct, frozen=True):
+    """RWKV's time mixing (arXiv 2305.13048 §3.1; versions 5 and 6: arXiv 2404.05892 §3–4).
+
+    Attributes:
+        version: 4 (a state of vectors), 5 (a matrix a head, output gate) or 6 (decay and mixing depend on the input).
+        inner: width of keys, values and receptance; head_dim: of a head (versions 5, 6).
+        mix_rank, decay_rank: widths of version 6's low-rank projections.
+    """
+
+    version: int
+    inner: int
+    head_dim: int = 64
+    mix_rank: int = 32
+    decay_rank: int = 64
+
+
+class ChannelMix(Struct, frozen=True):
+    """RWKV's feed-forward (arXiv 2305.13048 eq. 16–18): squared ReLU, gated by a receptance of the model's width."""
+
+    width: int
+
+
+class Retention(Struct, frozen=True):
+    """RetNet's multi-scale retention (arXiv 2307.08621 §2): a matrix state a head, a fixed decay, an output gate.
+
+    Attributes:
+        value_width: of values and gate, over all heads.
+        chunk: tokens per block of the chunk-wise form.
+    """
+
+    heads: int
+    value_width: int
+    chunk: int = 512
+
+
 class Mlp(Struct, frozen=True):
     """Two-layer (``act(x·U)·D``) or gated (``(act(x·G) ⊙ x·U)·D``) feed-forward.
 
@@ -252,6 +329,7 @@ class Layer(Struct, frozen=True):
         streams: residual streams mixed by hyper-connections (DeepSeek-V4); 1 for the usual residual.
         first_norm: the mixer's own norm is there (ModernBERT's first layer has none).
         side_input: width of a per-layer embedding gated into the residual (Gemma 3n, Gemma 4).
+        cross: attention to an encoder's states, between the two, with a norm of its own.
     """
 
     mixer: Any = None
@@ -263,13 +341,14 @@ class Layer(Struct, frozen=True):
     streams: int = 1
     first_norm: bool = True
     side_input: int = 0
+    cross: CrossAttention | None = None
 
 
 class Patches(Struct, frozen=True):
     """An image's way in: a convolution of stride = kernel, class tokens, learned positions.
 
     Attributes:
-        image, patch, channels: pixels on a side, of a patch, colour channels.
+        image, patch, channels: pixels on a side (0: pictures of any size, every position is a patch), of a patch, colours.
         extra_tokens: class and distillation tokens.
         bias: of the convolution.
         positions: learned rows; 0 for none.
@@ -291,6 +370,43 @@ class Patches(Struct, frozen=True):
     @property
     def tokens(self) -> int:
         return self.patches + self.extra_tokens
+
+
+class Convolution(Struct, frozen=True):
+    """One layer of a stack of one-dimensional convolutions over time: a learned map, a norm, an activation.
+
+    Attributes:
+        norm: ``none``, ``group`` (one group a channel) or ``layer``.
+    """
+
+    channels: int
+    kernel: int
+    stride: int = 1
+    bias: bool = True
+    norm: str = "none"
+
+
+class Sound(Struct, frozen=True):
+    """Audio's way in: convolutions that shorten it to the encoder's positions.
+
+    Attributes:
+        channels: of the input: mel bands of a spectrogram, 1 for raw samples.
+        layers: the convolutions, in order; padding keeps ``length = ⌈length / stride⌉`` where ``padded``.
+        padded: convolutions are padded (Whisper); else each loses ``kernel − stride`` inputs (wav2vec 2.0).
+        act: after each convolution.
+        positions: learned or stored position rows, 0 for none.
+        projected: a norm over the last channels and a projection to the encoder's width follow (wav2vec 2.0).
+        position_kernel, position_groups: a grouped convolution that adds positions (wav2vec 2.0), 0 for none.
+    """
+
+    channels: int
+    layers: tuple[Convolution, ...]
+    padded: bool = True
+    act: str = "gelu"
+    positions: int = 0
+    projected: bool = False
+    position_kernel: int = 0
+    position_groups: int = 1
 
 
 class Diffusion(Struct, frozen=True):
@@ -330,6 +446,26 @@ class Diffusion(Struct, frozen=True):
     facts: tuple[tuple[str, Any], ...] = ()
 
 
+class Sight(Struct, frozen=True):
+    """What a language model sees with: an image tower and a projector whose output takes the place of prompt tokens.
+
+    Attributes:
+        tower: its ``patches`` say how a picture becomes positions; ``image`` 0 where pictures keep their size.
+        merged: positions that make one token of the prompt.
+        dropped: positions of a picture that the projector does not get (class tokens).
+        projector: ``mlp`` (two layers, LLaVA) or ``merger`` (a norm, then two layers over merged positions, Qwen-VL).
+        side: pixels of a picture where none is asked for.
+        images: pictures in a prompt where none is asked for.
+    """
+
+    tower: Any
+    merged: int = 1
+    dropped: int = 0
+    projector: str = "mlp"
+    side: int = 336
+    images: int = 0
+
+
 class Mtp(Struct, frozen=True):
     """Multi-token prediction: so many modules in the checkpoint, each with one such layer."""
 
@@ -351,15 +487,23 @@ class Arch(Struct, frozen=True):
         pooled_norm: that norm runs on one token a sequence only.
         tied: the head uses the embedding table.
         head: ``lm``, ``mlm`` (dense + act + norm before the decoder), ``pooler`` (dense + tanh on one token a sequence),
-            ``classes`` (a classifier on one token a sequence), ``score`` (ELECTRA's discriminator), ``projection`` or
-            ``none``.
+            ``classes`` (a classifier on one token a sequence), ``score`` (ELECTRA's discriminator), ``projection``,
+            ``map`` (attention of one learned query over the tokens: SigLIP) or ``none``.
         head_bias: of the decoder, classifier or projection; head_act: of ``mlm``;
             head_dense_bias: of its dense layer.
         outputs: width of a classifier or projection.
         side_vocab: rows of the per-layer embedding table (Gemma 4), 0 for none.
-        patches: set for image models.
+        relative: rows of a table of relative positions that all layers read, 0 for none; ``relative_norm`` norms it first.
+        patches: set for image models; ``sound`` for audio models.
+        sight: set for models that read pictures among the tokens of a prompt.
+        encoder: what reads the source of an encoder–decoder: its states are what this model's layers cross-attend to.
+        source_default, prompt: of an encoder–decoder: source positions where nothing is asked, and the tokens its decoder
+            starts with.
+        samples_per_second: of raw audio, 0 where the input is none.
+        source_per_second: encoder positions of a second of audio, 0 where the source is no audio.
         tower: a second, textual tower (CLIP); it sees ``tokens_per_sequence`` tokens for each image.
         diffusion: set for diffusion transformers; ``layers`` is empty then.
+        own: builds the blocks of a model that is no list of layers: (context, shared tensors) → :class:`.denoise.pieces.Built`.
         layer_prefix: module path of the layer list.
         tokens_per_sequence: fixed length of a sequence (image models), None where free.
         assumptions: what the family assumed because the configuration did not say.
@@ -391,8 +535,18 @@ class Arch(Struct, frozen=True):
     causal: bool = True
     side_vocab: int = 0
     patches: Patches | None = None
+    relative: int = 0
+    relative_norm: bool = False
+    sound: Sound | None = None
+    sight: Sight | None = None
+    encoder: Arch | None = None
+    source_default: int = 512
+    prompt: int = 1
+    samples_per_second: int = 0
+    source_per_second: float = 0.0
     tower: Arch | None = None
     diffusion: Diffusion | None = None
+    own: Any = None
     layer_prefix: str = "model.layers.*"
     max_context: int | None = None
     tokens_per_sequence: int | None = None

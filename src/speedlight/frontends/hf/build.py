@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..._foundation.expr import ExprLike
+from ..._foundation.expr import ExprLike, sym
 from ...graph.builder import SEQS, TOKENS, BlockBuilder
 from ...graph.grammar import check
 from ...graph.ir import Block, Graph, Operand, Tensor
@@ -25,13 +25,38 @@ def build_graph(arch: Arch, formats: Formats, mtp: int = 0) -> Graph:
     shared: dict[str, Tensor] = {}
     notes = (*arch.assumptions, *formats.notes)
     facts: dict[str, object] = {}
+    free: dict[str, int | None] = {}
     if arch.diffusion is not None:
         from .build_diffusion import diffusion_blocks
 
         blocks, more = diffusion_blocks(arch, arch.diffusion, ctx, shared)
         notes, facts = (*notes, *more), {"diffusion": arch.diffusion.facts}
+    elif arch.own is not None:
+        built = arch.own(ctx, shared)
+        blocks, free, facts = list(built.blocks), built.symbols, built.facts
+        notes = (*notes, *built.notes)
     else:
         tower = _text_tower(arch.tower, ctx, shared) if arch.tower is not None else []
+        if arch.encoder is not None:
+            from .encoded import encoder_blocks
+
+            tower = encoder_blocks(arch.encoder, ctx, shared)
+            free["source"] = arch.source_default
+            facts |= {"prompt": arch.prompt, "source_per_second": arch.source_per_second}
+            if arch.source_per_second:
+                facts["asked"] = {"seconds": arch.source_default / arch.source_per_second}
+        if arch.sound is not None and arch.samples_per_second:
+            from .sound import positions_of
+
+            facts |= {
+                "asked": {"seconds": 10.0},
+                "length": positions_of(arch.sound, sym("seconds") * arch.samples_per_second),
+            }
+        if arch.sight is not None:
+            from .sight import sight_blocks
+
+            seen, sizes, said_of = sight_blocks(arch.sight, ctx, shared)
+            tower, free, facts = [*seen, *tower], {**free, **sizes}, {**facts, **said_of}
         blocks = [*tower, embed(arch, ctx, shared), *layer_blocks(arch, ctx)]
         if mtp:
             from .multi_token import draft_block, share_head
@@ -48,15 +73,23 @@ def build_graph(arch: Arch, formats: Formats, mtp: int = 0) -> Graph:
         blocks=tuple(blocks),
         shared=shared,
         dims=ctx.dims,
+        symbols=free,
         attrs={
-            "family": arch.family, "max_context": arch.max_context, "causal": arch.causal, "hidden": arch.hidden,
+            "family": arch.family, "generates": arch.causal and arch.head == "lm", "max_context": arch.max_context, "causal": arch.causal, "hidden": arch.hidden,
             "n_layers": len(arch.layers), "assumptions": notes, "unknown_ops": (),
-            "kind": "diffusion" if arch.diffusion else "vision" if arch.patches else "transformer",
+            "kind": _kind(arch),
             "tokens_per_sequence": arch.tokens_per_sequence, "dtype": formats.dtype,
             **facts,
         },
     )  # fmt: skip
     return check(graph)
+
+
+def _kind(arch: Arch) -> str:
+    """What is counted in answers: images, recordings, or tokens."""
+    if arch.diffusion is not None or arch.own is not None:
+        return "diffusion"
+    return "vision" if arch.patches else "audio" if arch.sound and not arch.causal else "transformer"
 
 
 def layer_blocks(arch: Arch, ctx: Context, prefix: str = "") -> list[Block]:
@@ -96,7 +129,10 @@ def build_layer(ctx: Context, b: BlockBuilder, layer: Layer, x: str) -> str:
         fed = build_part(ctx, b, layer.ffn, second)
         return add("residual", add("parallel_add", mixed, fed), x)
     before = layer.placement in ("pre", "sandwich")
-    steps = [("input_layernorm", layer.mixer, "attn"), ("post_attention_layernorm", layer.ffn, "mlp")]
+    steps = [
+        ("input_layernorm", layer.mixer, "attn"), ("encoder_attn_layernorm", layer.cross, "cross"),
+        ("post_attention_layernorm", layer.ffn, "mlp"),
+    ]  # fmt: skip
     for norm_name, spec, label in steps:
         if spec is None:
             continue

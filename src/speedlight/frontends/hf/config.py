@@ -38,7 +38,7 @@ class Config(Mapping[str, Any]):
 
     @property
     def model_type(self) -> str:
-        value = self.get("model_type")
+        value = self.get("model_type", self.get("_class_name"))  # diffusers names a class instead
         if value is None:
             return ""
         if not isinstance(value, str):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from ..._foundation.expr import Expr, ExprLike, as_expr, const
-from ...graph.builder import CACHING, LOGITS, SEQS, TOKENS, TRAINING, BlockBuilder
+from ...graph.builder import CACHING, LOGITS, NEW, SEQS, TOKENS, TRAINING, BlockBuilder
 from ...graph.ir import Block, Operand, Persistent, Tensor, Work
 from .arch import Arch, Patches
 from .parts import Context, linear
+from .parts.disentangled import RELATIVE
+from .parts.feedforward import mlp
 
 SIDE = "per_layer_inputs"  # Gemma 4's second embedding, shared by all layers
 TEXT_EMBEDS = "text_embeds"
@@ -24,7 +26,14 @@ def embed(arch: Arch, ctx: Context, shared: dict[str, Tensor], prefix: str = "")
     """The first block: tokens or patches → hidden states."""
     for name, elements in arch.extra:
         shared_weight(shared, name, elements, ctx.formats.dtype)
-    b = BlockBuilder(f"{prefix}embed", "model", ctx.formats.dtype)
+    b = BlockBuilder(f"{prefix}embed", f"{prefix}model", ctx.formats.dtype)
+    if arch.sound is not None:
+        from .sound import sound_embedding
+
+        x = sound_embedding(ctx, b, arch.sound, arch.hidden)
+        if arch.embed_norm:
+            x = b.norm("layer_norm", arch.norm, x, TOKENS, arch.hidden, bias=arch.norm_bias)
+        return b.build([x])
     if arch.patches is not None:
         x = patch_embedding(b, arch.patches, arch.hidden)
         if arch.embed_norm:
@@ -56,9 +65,24 @@ def _tokens(arch: Arch, ctx: Context, shared: dict[str, Tensor], b: BlockBuilder
         x = b.norm("embed_norm", arch.norm, x, TOKENS, width, bias=arch.norm_bias)
     if projected and arch.embed_projected_last:
         x = linear(ctx, b, "embeddings_project", x, arch.hidden, width, bias=True)
+    if arch.relative:
+        _relative_table(arch, b, shared)
     if arch.side_vocab:
         _side_embedding(arch, ctx, shared, b, x)
     return x
+
+
+def _relative_table(arch: Arch, b: BlockBuilder, shared: dict[str, Tensor]) -> None:
+    """DeBERTa's table of relative positions, normed once a step for all layers."""
+    size = const(arch.relative * arch.hidden)
+    shared[RELATIVE] = Tensor(RELATIVE, size, b.dtype)
+    table = b.weight("rel_embeddings.weight", size)
+    learned = (
+        [b.weight(f"rel_embeddings.norm.{p}", arch.hidden) for p in ("weight", "bias")] if arch.relative_norm else []
+    )
+    fn, kind = (arch.norm, "norm") if arch.relative_norm else ("copy", "copy")
+    b.op("rel_embeddings", kind, fn, reads=tuple(Operand(t) for t in (table, *learned)), writes=(Operand(RELATIVE),),
+         work=b.element_work(fn, size), dims={"rows": const(arch.relative), "width": const(arch.hidden)})  # fmt: skip
 
 
 def _side_embedding(arch: Arch, ctx: Context, shared: dict[str, Tensor], b: BlockBuilder, x: str) -> None:
@@ -82,13 +106,13 @@ def _side_embedding(arch: Arch, ctx: Context, shared: dict[str, Tensor], b: Bloc
 def patch_embedding(b: BlockBuilder, p: Patches, hidden: int) -> str:
     """Patches by a convolution whose stride is its kernel, then class tokens and positions (ViT, arXiv 2010.11929 eq. 1)."""
     images, inputs = SEQS, p.channels * p.frames * p.patch**2
-    size = images * p.channels * p.frames * p.image**2
+    rows: Expr = images * p.patches if p.image else TOKENS
+    size = images * p.channels * p.frames * p.image**2 if p.image else rows * inputs
     pixels = Tensor("pixels", size, b.dtype, "input", needs_grad=False)
     b.tensors[pixels.name] = pixels
     weights = [b.weight("patch_embedding.weight", hidden * inputs)]
     if p.bias:
         weights.append(b.weight("patch_embedding.bias", hidden))
-    rows: Expr = images * p.patches
     out = b.activation("patch_embedding.out", rows * hidden)
     b.op(
         "patch_embedding", "conv", "conv2d", reads=(Operand(pixels.name), *[Operand(w) for w in weights]),
@@ -115,19 +139,14 @@ def head(arch: Arch, ctx: Context, shared: dict[str, Tensor], prefix: str = "") 
         from .parts.streams import collapse_last
 
         x = collapse_last(ctx, b, "model.hc_head", x, streams)
-    if arch.final_norm:
-        rows = SEQS if arch.pooled_norm else TOKENS
-        source = Operand(x, rows * arch.hidden)
-        learned = [b.weight("model.norm.weight", arch.hidden)] if arch.norm_weight else []
-        if arch.norm_bias:
-            learned.append(b.weight("model.norm.bias", arch.hidden))
-        x = b.elementwise("model.norm", arch.norm, [source], rows * arch.hidden, kind="norm", weights=learned,
-                          dims={"rows": rows, "width": const(arch.hidden)})  # fmt: skip
+    x = final_norm(arch, b, x)
     if arch.head in ("lm", "mlm"):
         return b.build([_language(arch, ctx, b, x, shared)])
     if arch.head in ("pooler", "classes", "projection"):
         first = Operand(x, SEQS * arch.hidden)
         x = b.elementwise("pool", "copy", [first], SEQS * arch.hidden, kind="gather")
+    if arch.head == "map":
+        x = _attention_pool(arch, ctx, b, x)
     if arch.head == "score":
         x = linear(ctx, b, "discriminator.dense", x, arch.hidden, arch.hidden, bias=True)
         x = b.elementwise("discriminator.act", "gelu", [x], TOKENS * arch.hidden)
@@ -145,6 +164,36 @@ def head(arch: Arch, ctx: Context, shared: dict[str, Tensor], prefix: str = "") 
              work=b.element_work("l2_norm", SEQS * arch.outputs))  # fmt: skip
         return b.build([TEXT_EMBEDS])
     return b.build([x])
+
+
+def _attention_pool(arch: Arch, ctx: Context, b: BlockBuilder, x: str) -> str:
+    """One learned query attends over all tokens; a norm and a feed-forward follow (SigLIP, arXiv 2303.15343 §3.1)."""
+    hidden, layer = arch.hidden, arch.layers[0]
+    heads = layer.mixer.heads
+    d = hidden // heads
+    probe = b.weight("head.probe", hidden)
+    asked = b.elementwise("head.query", "copy", [probe], SEQS * hidden, kind="copy")
+    q = linear(ctx, b, "head.attention.q_proj", asked, hidden, hidden, bias=True, rows=SEQS)
+    k, v = [linear(ctx, b, f"head.attention.{p}_proj", x, hidden, hidden, bias=True) for p in "kv"]
+    out = b.attention("head.attention", q, k, v, heads=heads, kv_heads=heads, qk_dim=d, v_dim=d, causal=False,
+                      pairs=NEW, dense_pairs=NEW, rows=SEQS, span=const(0))  # fmt: skip
+    out = linear(ctx, b, "head.attention.out_proj", out, hidden, hidden, bias=True, rows=SEQS)
+    normed = b.norm("head.layernorm", arch.norm, out, SEQS, hidden, bias=True)
+    fed = mlp(ctx, b, layer.ffn, normed, name="head.mlp", rows=SEQS)
+    return b.elementwise("head.residual", "add", [fed, out], SEQS * hidden)
+
+
+def final_norm(arch: Arch, b: BlockBuilder, x: str) -> str:
+    """The norm after the last layer, where there is one."""
+    if not arch.final_norm:
+        return x
+    rows = SEQS if arch.pooled_norm else TOKENS
+    source = Operand(x, rows * arch.hidden)
+    learned = [b.weight("model.norm.weight", arch.hidden)] if arch.norm_weight else []
+    if arch.norm_bias:
+        learned.append(b.weight("model.norm.bias", arch.hidden))
+    return b.elementwise("model.norm", arch.norm, [source], rows * arch.hidden, kind="norm", weights=learned,
+                         dims={"rows": rows, "width": const(arch.hidden)})  # fmt: skip
 
 
 def _similarity(arch: Arch, b: BlockBuilder, x: str) -> str:

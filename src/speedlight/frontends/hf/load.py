@@ -9,14 +9,18 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from ..._foundation.expr import evaluate
 from ...graph.ir import Graph
-from ...graph.stats import parameters
+from ...graph.stats import kept, parameters, unsharded
 from ..formats import Formats, override
 from . import architecture, formats_of
 from .arch import Arch
 from .build import build_graph
 from .config import Config, read_config
 from .weights import WeightFacts, read_weights
+
+# Share by which a quantised checkpoint's bytes may differ before the answer says so: scales differ a little by method.
+_NEAR = 0.01
 
 
 def load_hf(
@@ -26,6 +30,7 @@ def load_hf(
     activations: str | None = None,
     kv: str | None = None,
     mtp: int = 0,
+    beside: Path | None = None,
 ) -> tuple[Arch, Formats, Graph]:
     """Everything about one model.
 
@@ -37,6 +42,7 @@ def load_hf(
         source: a ``config.json`` or a folder with one, a configuration, or an entry of the zoo.
         dtype, weights, activations, kv: see :func:`~speedlight.frontends.formats.override`.
         mtp: draft passes of multi-token prediction, see :mod:`.multi_token`.
+        beside: the weight file to read instead of those in the source's folder.
 
     Raises:
         BadInput, BadFile: naming the field or file that cannot be used.
@@ -49,7 +55,7 @@ def load_hf(
     else:
         config = read_config(source)
         folder = source if source.is_dir() else source.parent
-        facts = read_weights(folder) if source.is_dir() or source.name == "config.json" else None
+        facts = read_weights(beside or folder) if source.is_dir() or source.name == "config.json" else None
     stated = formats_of(config)
     notes: list[tuple[str, Any]] = []
     if facts is not None and not facts.quantised and facts.main_format != stated.dtype and stated.weights is None:
@@ -68,6 +74,12 @@ def load_hf(
     if not facts.quantised and facts.elements != counted:
         notes.append(
             ("parameters", f"{counted:,} by the configuration, {facts.elements:,} elements in the weight files")
+        )
+    asked = any((dtype, weights, activations, mtp))
+    held = float(evaluate(kept(graph, "weight"), unsharded(graph)))
+    if facts.quantised and not asked and abs(held / max(facts.bytes, 1) - 1) > _NEAR:
+        notes.append(
+            ("weight bytes", f"{held:,.0f} by the configuration's formats, {facts.bytes:,} in the weight files")
         )
     arch = replace(arch, assumptions=(*arch.assumptions, *notes))
     file = {

@@ -6,7 +6,6 @@ A file begins with the header's length (8 bytes, little-endian) and the header, 
 
 from __future__ import annotations
 
-import json
 import math
 import struct
 from collections.abc import Mapping
@@ -15,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from ..._foundation.errors import BadFile
-from ..._foundation.files import parse_json, read_text
+from ..._foundation.files import parse_json, parse_json_bytes, read_text
+from ..weight_files.table import Stored
 
 MAX_HEADER_BYTES = 100 * 10**6  # the format's own limit
+MOST_TENSORS = 200_000  # of one file; an expert a tensor makes 90,000 of DeepSeek-V3
+MOST_FILES = 4_096
 _INDEX = "model.safetensors.index.json"
 _SINGLE = "model.safetensors"
 
@@ -55,22 +57,50 @@ class WeightFacts:
         return max(self.by_format, key=lambda name: self.by_format[name]) if self.by_format else "bf16"
 
 
-def read_weights(folder: Path) -> WeightFacts | None:
-    """Facts of a model folder's safetensors files; None where it has none, or not all of them.
+def read_weights(place: Path) -> WeightFacts | None:
+    """Facts of a model folder's safetensors files, or of one such file; None where there is none, or not all of them.
 
     Raises:
         BadFile: for a header that is truncated, too large or contradicts the file's size.
     """
-    names = _file_names(folder)
-    if names is None:
+    found = read_tables(place)
+    if found is None:
         return None
-    total, elements, by_format, quantised = 0, 0, dict[str, int](), False
+    tensors, files = found
+    elements, by_format, quantised = 0, dict[str, int](), False
+    for tensor in tensors.values():
+        elements += tensor.elements
+        by_format[tensor.format] = by_format.get(tensor.format, 0) + tensor.bytes
+        scaled = tensor.name.endswith(("_scale", "_scale_inv", ".scales"))
+        quantised = quantised or tensor.format not in _PLAIN or scaled
+    return WeightFacts(sum(by_format.values()), elements, by_format, quantised, files)
+
+
+def read_tables(place: Path) -> tuple[dict[str, Stored], int] | None:
+    """(tensors of a folder's files or of one file, number of files); None where a folder has none, or not all of them.
+
+    A file that an index beside it lists stands for all that the index lists.
+
+    Raises:
+        BadFile: see :func:`read_weights`.
+    """
+    folder = place if place.is_dir() else place.parent
+    names = _file_names(folder)
+    if not place.is_dir() and place.name != _INDEX and place.name not in (names or ()):
+        names = [place.name]
+    if names is None:
+        if place.name == _INDEX:
+            raise BadFile(f"{place} lists files that are not there", expected="all of them beside it")
+        return None
+    tensors: dict[str, Stored] = {}
     for name in names:
-        for tensor, (size, number, count) in read_header(folder / name).items():
-            total, elements = total + size, elements + count
-            by_format[number] = by_format.get(number, 0) + size
-            quantised = quantised or number not in _PLAIN or tensor.endswith(("_scale", "_scale_inv", ".scales"))
-    return WeightFacts(total, elements, by_format, quantised, len(names))
+        table = read_table(folder / name)
+        if twice := next((n for n in table if n in tensors), None):
+            raise BadFile(f"{folder / name}: tensor {twice[:80]!r} is in an earlier file too", expected="each once")
+        tensors.update(table)
+        if len(tensors) > MOST_TENSORS:
+            raise BadFile(f"{folder} has more than {MOST_TENSORS:,} tensors", expected="fewer")
+    return tensors, len(names)
 
 
 def _file_names(folder: Path) -> list[str] | None:
@@ -81,6 +111,8 @@ def _file_names(folder: Path) -> list[str] | None:
         if not isinstance(table, Mapping) or not all(isinstance(v, str) for v in table.values()):
             raise BadFile(f"{index} has no weight_map", expected="an object of tensor names and file names")
         names = sorted(set(table.values()))
+        if len(names) > MOST_FILES:
+            raise BadFile(f"{index} names {len(names):,} files", expected=f"at most {MOST_FILES:,}")
         for name in names:
             if Path(name).name != name or name.startswith("."):
                 raise BadFile(f"{index} names the file {name!r}", expected="files beside it")
@@ -94,7 +126,38 @@ def read_header(path: Path) -> dict[str, tuple[int, str, int]]:
     Raises:
         BadFile: see :func:`read_weights`.
     """
+    return {name: (t.bytes, t.format, t.elements) for name, t in read_table(path).items()}
+
+
+def read_table(path: Path) -> dict[str, Stored]:
+    """The tensors of one file.
+
+    Raises:
+        BadFile: for a header that is truncated, too large, no JSON, or whose tensors are not one after another.
+    """
+    header, data_bytes = _header(path)
+    found: dict[str, Stored] = {}
+    places = []
+    for name, entry in header.items():
+        if name != "__metadata__":
+            found[name], start = _tensor(path, name, entry, data_bytes)
+            places.append((start, found[name].bytes, name))
+    end = 0
+    for start, size, name in sorted(places):
+        if start != end:  # a name that comes twice leaves a hole, too
+            raise BadFile(
+                f"{path}: tensor {name[:80]!r} begins at {start:,}, the one before it ends at {end:,}",
+                expected="tensors one after another, without holes or overlaps",
+            )
+        end = start + size
+    return found
+
+
+def _header(path: Path) -> tuple[Mapping[str, Any], int]:
+    """(the header, bytes of data behind it)."""
     try:
+        if not path.is_file():  # a pipe or a device would block
+            raise BadFile(f"cannot read {path}: no such file", expected="a safetensors file")
         size = path.stat().st_size
         with path.open("rb") as stream:
             first = stream.read(8)
@@ -105,26 +168,35 @@ def read_header(path: Path) -> dict[str, tuple[int, str, int]]:
                 raise BadFile(
                     f"{path} states a header of {length} bytes", expected=f"at most {min(MAX_HEADER_BYTES, size - 8)}"
                 )
-            header = parse_json(stream.read(length).decode("utf-8", "replace"), f"{path} header")
+            text = stream.read(length)
     except OSError as error:
         raise BadFile(f"cannot read {path}: {error.strerror or error}", expected="a safetensors file") from None
+    number = text.count(b'"data_offsets"')
+    if number > MOST_TENSORS:
+        raise BadFile(f"{path} has {number:,} tensors", expected=f"at most {MOST_TENSORS:,}")
+    header = parse_json_bytes(text, f"{path} header")
     if not isinstance(header, Mapping):
         raise BadFile(f"{path} header holds a {type(header).__name__}", expected="a JSON object")
-    data_bytes = size - 8 - length
-    return {name: _tensor(path, name, entry, data_bytes) for name, entry in header.items() if name != "__metadata__"}
+    return header, size - 8 - length
 
 
-def _tensor(path: Path, name: str, entry: Any, data_bytes: int) -> tuple[int, str, int]:
+def _tensor(path: Path, name: str, entry: Any, data_bytes: int) -> tuple[Stored, int]:
+    """(the tensor, where its data begins)."""
+
     def wrong(what: str, expected: str) -> BadFile:
         return BadFile(f"{path}: tensor {name[:80]!r} {what}", expected=expected)
 
     if not isinstance(entry, Mapping):
-        raise wrong(f"is {json.dumps(entry)[:40]}", "an object with dtype, shape and data_offsets")
+        raise wrong(f"is a {type(entry).__name__}", "an object with dtype, shape and data_offsets")
     dtype, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
-    if dtype not in _DTYPES:
-        raise wrong(f"has the dtype {dtype!r}", "one of " + ", ".join(_DTYPES))
-    if not isinstance(shape, list) or not all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in shape):
+    if not isinstance(dtype, str) or dtype not in _DTYPES:
+        raise wrong(f"has the dtype {dtype!r}"[:120], "one of " + ", ".join(_DTYPES))
+    if not isinstance(shape, list) or not all(
+        isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 2**48 for n in shape
+    ):
         raise wrong("has no usable shape", "a list of sizes")
+    if len(shape) > 16:
+        raise wrong(f"has {len(shape)} dimensions", "at most 16")
     if (
         not isinstance(offsets, list)
         or len(offsets) != 2
@@ -136,4 +208,4 @@ def _tensor(path: Path, name: str, entry: Any, data_bytes: int) -> tuple[int, st
     count, size = math.prod(shape), offsets[1] - offsets[0]
     if size != math.ceil(count * width):
         raise wrong(f"has {size} bytes for {count} elements of {dtype}", f"{math.ceil(count * width)} bytes")
-    return size, number, count
+    return Stored(name, tuple(shape), number, size), offsets[0]

@@ -27,7 +27,7 @@ from .inputs import TORCH_DTYPES, InputShape, parse_inputs
 
 def capture(
     source: Any, inputs: Sequence[str], *, dtype: str | None = None, train: bool = False, dynamic_batch: bool = True,
-    channels_last: bool = False,
+    channels_last: bool = False, quick: bool = False,
 ) -> Graph:  # fmt: skip
     """The graph of a PyTorch module's forward pass.
 
@@ -36,7 +36,7 @@ def capture(
 
     Args:
         source: ``file.py:factory``, ``package.module:factory`` (a function without arguments, a class or a module), or
-            a live ``nn.Module``, which is left as it was.
+            a live ``nn.Module``, which is left as it was, or a function that returns one.
         inputs: one ``1x3x224x224[:dtype]`` for each tensor ``forward`` takes, batch first; ``name=1x128`` for a keyword.
         dtype: number format the module is converted to (floating-point inputs follow); its own by default.
         train: trace in training mode: dropout drops, batch norm computes statistics. For backward passes and optimizers
@@ -44,6 +44,7 @@ def capture(
         channels_last: weights and inputs of four or five dimensions lie with their channels last, as after
             ``.to(memory_format=torch.channels_last)``; every op's ``orders`` then say what came of it.
         dynamic_batch: keep the leading dimension of the inputs free (the symbol ``batch``).
+        quick: call the module itself before trying ``torch.export``, see :func:`~.trace.trace`.
 
     Returns:
         a checked graph. ``symbols["batch"]`` is the given batch; ``attrs["static"]`` is ``("batch",)`` where the module
@@ -62,7 +63,7 @@ def capture(
         raise MissingDependency("torch", "torch", "capturing a PyTorch module") from None
     from .source import build, find
 
-    name = source if isinstance(source, str) else type(source).__name__
+    name = source if isinstance(source, str) else getattr(source, "__name__", type(source).__name__)
     module = build(find(source) if isinstance(source, str) else source, name)
     if number is not None:
         module = module.to(getattr(torch, TORCH_DTYPES[number]))
@@ -70,7 +71,7 @@ def capture(
         for rank, layout in ((4, torch.channels_last), (5, torch.channels_last_3d)):
             if any(p.dim() == rank for p in module.parameters()):
                 module = module.to(memory_format=layout)
-    return _graph(module, shapes, name, train, dynamic_batch, channels_last)
+    return _graph(module, shapes, name, train, dynamic_batch, channels_last, quick)
 
 
 def _dtype(dtype: str | None) -> str | None:
@@ -83,7 +84,13 @@ def _dtype(dtype: str | None) -> str | None:
 
 
 def _graph(
-    module: Any, shapes: Sequence[InputShape], name: str, train: bool, dynamic: bool, channels_last: bool
+    module: Any,
+    shapes: Sequence[InputShape],
+    name: str,
+    train: bool,
+    dynamic: bool,
+    channels_last: bool,
+    quick: bool = False,
 ) -> Graph:
     import torch
 
@@ -98,7 +105,7 @@ def _graph(
         for label, s in zip(_labels(module, shapes), shapes, strict=True)
     ]
     try:
-        found = trace(module, arguments, train=train, dynamic=dynamic)
+        found = trace(module, arguments, train=train, dynamic=dynamic, quick=quick)
     except Untraceable as failure:
         raise refusal(name, failure.errors, _signature(module)) from failure.errors[-1]
     if not found.outputs and not found.recorder.ops:

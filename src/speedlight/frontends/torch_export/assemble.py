@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...graph.ir import Block, Graph, Op, Operand, Persistent, Tensor
-
-if TYPE_CHECKING:
-    from .logical import Logical, Use
-    from .recorder import Recorded, Recorder
+from .recorded import Logical, Recorded, Recording, Use
 
 KEPT_CLASSES = ("weight", "constant")
 
 
 def assemble(
-    name: str, recorder: Recorder, outputs: Sequence[int], leaves: Collection[str], symbols: Mapping[str, int | None],
+    name: str, recorder: Recording, outputs: Sequence[int], leaves: Collection[str], symbols: Mapping[str, int | None],
     attrs: Mapping[str, Any],
 ) -> Graph:  # fmt: skip
     """The graph of a trace.
@@ -71,7 +68,7 @@ def _op_names(ops: Sequence[Recorded], leaves: Collection[str]) -> list[str]:
     return names
 
 
-def _tensor_names(recorder: Recorder, op_names: Sequence[str]) -> list[str]:
+def _tensor_names(recorder: Recording, op_names: Sequence[str]) -> list[str]:
     found: dict[int, str] = {i: t.name for i, t in enumerate(recorder.logicals.tensors) if t.name is not None}
     taken = set(found.values())
     for op, name in zip(recorder.ops, op_names, strict=True):

@@ -162,7 +162,10 @@ def norm(call: Call) -> Facts:
 
 
 def batch_norm(call: Call, x: View) -> Facts:
-    """In training the statistics need a pass of their own before the normalising one, so x is read twice."""
+    """In training the statistics need a pass of their own before the normalising one, so x is read twice.
+
+    Statistics of the batch are results in training only; what some kernels return in their place otherwise is empty.
+    """
     training = bool(call.args.get("training", call.args.get("train", call.name.endswith("update"))))
     width = x.shape[1]
     rows = size_of([*x.shape[:1], *x.shape[2:]])
@@ -170,27 +173,52 @@ def batch_norm(call: Call, x: View) -> Facts:
     statistics = [v for v in learned if v.cls == "constant"]
     reads: list[View | Touch] = [Touch(x, reuse=const(2)) if training else x, *learned]
     work = BlockBuilder.element_work("layer_norm" if training else "batch_norm", x.elements)
-    writes: tuple[View | Touch, ...] = tuple(call.outs)
+    writes: tuple[View | Touch, ...] = tuple(call.outs[:1])
     if training:
-        writes = (*writes, *[Touch(v, v.elements) for v in statistics])
+        writes = (*call.outs, *[Touch(v, v.elements) for v in statistics])
     return Facts(
         "norm", "batch_norm", work, {"rows": rows, "width": width}, {"training": training}, tuple(reads), writes
     )
 
 
 def reduction(call: Call) -> Facts:
+    """``rows`` results of ``width`` elements each; ``attrs["over"]`` names the dimensions that go."""
     source = call.views[0] if call.views else call.out
-    return Facts("reduction", call.name, BlockBuilder.element_work(call.name, source.elements))
+    work = BlockBuilder.element_work(call.name, source.elements)
+    given = call.args.get("dim")
+    listed = given if isinstance(given, (list, tuple)) else [] if given is None else [given]
+    over = tuple(sorted(int(d) % source.rank for d in listed if isinstance(d, int) and source.rank))
+    width = size_of([source.shape[d] for d in over]) if over else source.elements
+    rows = size_of([s for d, s in enumerate(source.shape) if d not in over]) if over else const(1)
+    return Facts("reduction", call.name, work, {"rows": rows, "width": width}, {"over": over})
+
+
+_AXES = ("d", "h", "w")
+
+
+def window_dims(x: View, out: View) -> dict[str, Expr]:
+    """Batch, channels and the sizes in and out of what slides over images; missing axes are 1."""
+    if out.rank != x.rank or not 3 <= x.rank <= 5:
+        return {}
+    dims = {"batch": x.shape[0], "channels": x.shape[1], "in_h": const(1), "out_h": const(1)}
+    for axis, name in enumerate(_AXES[5 - x.rank :]):
+        dims[f"in_{name}"], dims[f"out_{name}"] = x.shape[2 + axis], out.shape[2 + axis]
+    return dims
 
 
 def pool(call: Call) -> Facts:
     x, out = call.views[0], call.out
     kernel = call.args.get("kernel_size")
-    window: Expr = const(math.prod(int(k) for k in kernel)) if isinstance(kernel, (list, tuple)) else const(1)
-    if isinstance(kernel, (list, tuple)) and len(kernel) == 1:
-        window = window ** (2 if "2d" in call.name else 3 if "3d" in call.name else 1)
-    work = out.elements * window if kernel else x.elements
-    return Facts("reduction", _POOLS[call.name], (Work("vector", work, "fp32"),), attrs={"kernel": _plain(kernel)})
+    rank = 3 if "3d" in call.name else 2 if "2d" in call.name else 1
+    sizes = _plain(kernel)
+    sizes = sizes * rank if len(sizes) == 1 else sizes
+    work = out.elements * math.prod(sizes) if kernel else x.elements
+    dims = window_dims(x, out)
+    for name, size in zip(_AXES[3 - rank :], sizes, strict=False):
+        dims[f"kernel_{name}"] = const(size)
+    stride, padding = _plain(call.args.get("stride")), _plain(call.args.get("padding"))
+    attrs = {"kernel": sizes, "stride": stride or sizes, "padding": padding, "adaptive": not kernel}
+    return Facts("reduction", _POOLS[call.name], (Work("vector", work, "fp32"),), dims, attrs)
 
 
 def _plain(value: object) -> tuple[int, ...]:
@@ -254,9 +282,10 @@ def interpolate(call: Call) -> Facts:
     x = call.views[0]
     access = "random" if "grid" in call.name or "roi" in call.name else "streamed"
     touch = Touch(x, None, access, const(1) if access == "random" else None)
+    grid = "grid" in call.name
     return Facts(
-        "gather", "grid_sample" if "grid" in call.name else "interpolate",
-        (Work("vector", call.out.elements * taps, "fp32"),), reads=(touch, *call.views[1:]),
+        "gather", "grid_sample" if grid else "interpolate", (Work("vector", call.out.elements * taps, "fp32"),),
+        window_dims(x, call.out), {} if grid else {"mode": call.name, "taps": taps}, reads=(touch, *call.views[1:]),
     )  # fmt: skip
 
 

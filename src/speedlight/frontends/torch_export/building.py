@@ -40,6 +40,8 @@ class _Weightless(TorchDispatchMode):  # type: ignore[misc]
         if any(t.device.type == "meta" for t in tensors):
             if func is torch.ops.aten.copy_.default and args[0].device.type != "meta":
                 return args[0]  # real ← nothing
+            if func._schema.is_mutable and _is_initialiser(func) and args[0].device.type == "meta":
+                return args[0]  # what would fill a tensor without memory
             if takes_device and kwargs.get("device") is not None:
                 kwargs["device"] = _META
             args, kwargs = tree_map(_to_meta, (args, kwargs))
@@ -51,6 +53,14 @@ class _Weightless(TorchDispatchMode):  # type: ignore[misc]
                 if isinstance(shaped, torch.Tensor) and shaped.numel() > LARGEST_REAL:
                     return shaped
         return func(*args, **kwargs)
+
+
+def _is_initialiser(func: Any) -> bool:
+    """It overwrites its first argument, whose shape stays, and returns it."""
+    schema = func._schema
+    written = [a for a in schema.arguments if a.alias_info is not None and a.alias_info.is_write]
+    itself = len(written) == 1 and written[0].name == schema.arguments[0].name and len(schema.returns) == 1
+    return itself and torch.Tag.inplace_view not in func.tags
 
 
 def _to_meta(value: Any) -> Any:

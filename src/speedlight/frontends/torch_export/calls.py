@@ -28,6 +28,7 @@ class View:
         granule: contiguous elements, where it covers a scattered part of its tensor, else None.
         cls: the tensor's class (``weight``, ``constant``, ``input``, ``activation``).
         order: how it lies in memory, see :func:`order_of`.
+        rows: its last dimension lies side by side in memory.
     """
 
     tensor: int
@@ -39,6 +40,7 @@ class View:
     granule: Expr | None = None
     cls: str = "activation"
     order: str = ""
+    rows: bool = True
 
     @property
     def elements(self) -> Expr:

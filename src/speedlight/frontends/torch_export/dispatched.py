@@ -29,16 +29,25 @@ def watched(module: nn.Module, arguments: Sequence[Argument]) -> Trace:
     for fake, argument in zip(inputs, arguments, strict=True):
         recorder.logicals.declare(fake, argument.name, "input")
     declare_rest(recorder, module)
+    with mode:
+        outputs = recorded_call(module, arguments, inputs, recorder)
+    return Trace(recorder, outputs, "dispatch", True)
+
+
+def recorded_call(
+    module: nn.Module, arguments: Sequence[Argument], inputs: Sequence[torch.Tensor], recorder: Recorder
+) -> tuple[int, ...]:
+    """Call the module under the recorder, which hears of each module that is entered; the logical results."""
     hooks = []
     for name, part in module.named_modules():
         hooks += _follow(part, name, recorder)
     try:
-        with torch.no_grad(), mode, _kept_whole(recorder), recorder.mode():
+        with torch.no_grad(), _kept_whole(recorder), recorder.mode():
             outputs = call(module, [a.keyword for a in arguments], inputs)
     finally:
         for hook in hooks:
             hook.remove()
-    return Trace(recorder, tuple(recorder.logicals.logical(t) for t in outputs), "dispatch", True)
+    return tuple(recorder.logicals.logical(t) for t in outputs)
 
 
 def _follow(part: nn.Module, name: str, recorder: Recorder) -> list[Any]:

@@ -14,8 +14,8 @@ import torch
 
 from ..._foundation.errors import Unsupported
 from ..._foundation.expr import Expr, const, evaluate, symbols
-from ...graph.ir import ONE
 from .calls import Touch, View, order_of
+from .recorded import Logical, Use
 from .shapes import Sizes, hint
 
 DTYPES = {
@@ -25,37 +25,6 @@ DTYPES = {
     torch.uint32: "int32", torch.uint64: "int64",
 }  # fmt: skip
 _FLOATING = frozenset({"fp64", "fp32", "fp16", "bf16", "fp8", "complex64"})
-
-
-@dataclass
-class Logical:
-    """A logical tensor: one version of one storage.
-
-    Attributes:
-        name: set for parameters, buffers and inputs; results are named later after their op.
-        elements: of the whole storage's tensor.
-        size: the same as PyTorch states it (an int or a sympy expression), to tell whole from part.
-    """
-
-    elements: Expr
-    size: Any
-    dtype: str
-    cls: str
-    needs_grad: bool
-    name: str | None = None
-    written: bool = False
-    width: int = 4
-
-
-@dataclass(frozen=True)
-class Use:
-    """A tensor operand before names are known; see :class:`~speedlight.graph.ir.Operand`."""
-
-    tensor: int
-    elements: Expr | None = None
-    access: str = "streamed"
-    granule: Expr | None = None
-    reuse: Expr = ONE
 
 
 @dataclass
@@ -123,17 +92,18 @@ class Logicals:
         for size, stride in zip(tensor.shape, strides, strict=True):
             if stride != 0:
                 touched = touched * size
+        rows = not strides or strides[-1] == 1 or hints[-1] == 1
         size = _plain(touched)
         ratio = tensor.element_size() / logical.width
         if size == logical.size or hint(touched) * ratio >= _number(logical.size):
-            return View(index, shape, hints, dtype, logical.elements, (), None, logical.cls, order)
+            return View(index, shape, hints, dtype, logical.elements, (), None, logical.cls, order, rows)
         elements = self.sizes.expr(touched) * scale
         run = self._run(tensor, hints, strides)
         scattered = run is not None and run != elements
         part = (hint(tensor.storage_offset()), hints, strides)
         return View(
             index, shape, hints, dtype, elements if ratio == 1 else elements * ratio, part,
-            run if scattered else None, logical.cls, order,
+            run if scattered else None, logical.cls, order, rows,
         )  # fmt: skip
 
     def _run(self, tensor: torch.Tensor, hints: tuple[int, ...], strides: tuple[int, ...]) -> Expr | None:
@@ -195,7 +165,7 @@ class Logicals:
         self._current[storage_of(tensor)] = index
         return View(
             index, before.shape, before.hints, before.dtype, before.touched, before.part, before.granule, "activation",
-            before.order,
+            before.order, before.rows,
         )  # fmt: skip
 
     def uses(self, views: Sequence[View | Touch]) -> list[Use]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..._foundation.errors import BadInput
-from ..._foundation.expr import Expr, const, minimum
+from ..._foundation.expr import Expr, const, evaluate, minimum, symbols
 from ..._foundation.formats import multiply_format
 from ...graph.ir import ONE, Work
 from .calls import Call, Facts, Handler, Touch, View, last, size_of
@@ -119,7 +119,7 @@ def convolution(call: Call) -> Facts:
     x, w, out = call.view("input"), call.view("weight"), call.out
     require_one_dtype("convolution", (x, w))
     rank = w.rank - 2
-    groups = const(int(call.args.get("groups", 1)))
+    groups = _groups(call, x, w)
     transposed = bool(call.args.get("transposed", False))
     kernel = size_of(w.shape[2:])
     if transposed:
@@ -136,13 +136,23 @@ def convolution(call: Call) -> Facts:
         dims[f"out_{name}"], dims[f"in_{name}"] = out.shape[2 + axis], x.shape[2 + axis]
         dims[f"kernel_{name}"] = w.shape[2 + axis]
     attrs: dict[str, Any] = {name: _ints(call.args.get(name)) for name in ("stride", "padding", "dilation")}
-    attrs |= {"groups": int(call.args.get("groups", 1)), "transposed": transposed}
+    attrs |= {"groups": int(evaluate(groups, dict.fromkeys(symbols(groups), 1))), "transposed": transposed}
     flops = size_of((m, const(2), n, k, groups))
     reads = tuple(v for v in (x, w, call.optional("bias")) if v is not None)
     return Facts(
         "conv", f"conv_transpose{rank}d" if transposed else f"conv{rank}d",
         (Work("matmul", flops, multiply_format(x.dtype, w.dtype)),), dims, attrs, reads=reads,
     )  # fmt: skip
+
+
+def _groups(call: Call, x: View, w: View) -> Expr:
+    """Groups of a convolution; where each image brings weights of its own, the batch is among them.
+
+    ``attrs["groups"]`` is then that of one image.
+    """
+    if x.rank > 1 and x.shape[1].constant is None and not call.args.get("transposed"):
+        return x.shape[1] / w.shape[1]
+    return const(int(call.args.get("groups", 1)))
 
 
 def _whole(value: Expr) -> Expr:
@@ -163,6 +173,7 @@ def attention(call: Call) -> Facts:
 
     FLOPs are of the unmasked query·key pairs: with ``is_causal`` query i sees min(i + 1, S) keys (PyTorch aligns the
     mask at the top left). An explicit mask is data: its pairs all count, as they do in the kernels that take one.
+    ``attrs["rows"]``: each head's features lie side by side in q, k and v, as fused kernels on GPUs require.
     """
     q, k, v = call.view("query"), call.view("key"), call.view("value")
     require_one_dtype("scaled_dot_product_attention", (q, k, v))
@@ -187,7 +198,7 @@ def attention(call: Call) -> Facts:
         "heads": heads, "kv_heads": kv_heads, "qk_dim": width, "v_dim": v_width, "seqs": seqs,
         "rows": seqs * queries, "keys": seqs * keys,
     }  # fmt: skip
-    attrs = {"causal": causal, "window": None, "mask": mask is not None}
+    attrs = {"causal": causal, "window": None, "mask": mask is not None, "rows": q.rows and k.rows and v.rows}
     reads = (q, k, v) if mask is None else (q, k, v, mask)
     return Facts("attention", "sdpa", work, dims, attrs, reads=reads)
 

@@ -20,7 +20,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ...graph.ir import ZERO
 from .aten import FREE, describe
 from .calls import Call, Facts, View
-from .logical import Logicals, Use, storage_of, tensors_of
+from .logical import Logicals, storage_of, tensors_of
+from .recorded import Recorded, Use
 
 _aten = torch.ops.aten
 KEPT: frozenset[Any] = frozenset(
@@ -34,24 +35,6 @@ RECURRENT: frozenset[Any] = frozenset(
     f for f in KEPT if f._schema.name in ("aten::lstm", "aten::gru", "aten::rnn_tanh", "aten::rnn_relu")
 )
 KEPT_IN_TRAINING: frozenset[Any] = frozenset({_aten.dropout.default})
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """One recorded op; the fields of :class:`~speedlight.graph.ir.Op`.
-
-    Attributes:
-        orders, out_orders: how each read and each result lies in memory (:func:`.calls.order_of`); of a tensor read through
-            several views, the first.
-    """
-
-    path: str
-    facts: Facts
-    reads: tuple[Use, ...]
-    writes: tuple[Use, ...]
-    in_place: bool = False
-    orders: tuple[str, ...] = ()
-    out_orders: tuple[str, ...] = ()
 
 
 @dataclass

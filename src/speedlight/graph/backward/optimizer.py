@@ -40,6 +40,7 @@ OPTIMIZERS = {
     "sgd_momentum": Optimizer(("momentum",)),
     "lion": Optimizer(("exp_avg",)),
 }
+NONE = "none"  # a forward and backward pass without an update
 
 
 def add_optimizer(
@@ -49,7 +50,7 @@ def add_optimizer(
 
     Args:
         graph: a differentiated graph.
-        name: one of :data:`OPTIMIZERS`.
+        name: one of :data:`OPTIMIZERS`; ``none`` for a forward and backward pass without an update.
         master: keep an fp32 copy of weights narrower than 32 bits, as mixed-precision training does.
         grad_dtype: format gradients are kept in; the weights' own by default.
         state_dtype: format of the states (8-bit optimizers ignore it).
@@ -61,6 +62,8 @@ def add_optimizer(
         UnknownName: for an optimizer that is not listed.
         BadInput: for a graph without gradients.
     """
+    if name == NONE:
+        return graph.replace(attrs={**graph.attrs, "optimizer": name})
     if name not in OPTIMIZERS:
         raise UnknownName("optimizer", name, OPTIMIZERS)
     if any(b.phase == "optimizer" for b in graph.blocks):

@@ -26,14 +26,20 @@ _MODULES: dict[str, str] = {
     "hybrid": "mamba falcon_mamba mamba2 jamba bamba granitemoehybrid nemotron_h",
     "delta": "qwen3_next qwen3_5 qwen3_5_text qwen3_5_moe qwen3_5_moe_text kimi_linear kimi_k3",
     "searched": "nemotron-nas deci",
-    "encoders": "bert roberta xlm-roberta camembert megatron-bert distilbert electra modernbert",
-    "vision": "vit deit clip_vision_model clip_text_model clip",
+    "encoders": "bert roberta xlm-roberta camembert megatron-bert distilbert electra modernbert deberta deberta-v2",
+    "vision": "vit deit clip_vision_model clip_text_model clip siglip siglip_vision_model siglip_text_model",
+    "speech": "wav2vec2 hubert",
+    "recurrent": "rwkv rwkv5 rwkv6 retnet",
+    "seq2seq": "t5 mt5 umt5 switch_transformers bart mbart marian pegasus plbart whisper",
     "diffusion": "diffusion_transformer",
+    "denoisers": "FluxTransformer2DModel SD3Transformer2DModel HunyuanVideoTransformer3DModel MochiTransformer3DModel "
+    "DiTTransformer2DModel PixArtTransformer2DModel WanTransformer3DModel LTXVideoTransformer3DModel "
+    "CogVideoXTransformer3DModel UNet2DConditionModel AutoencoderKL",
 }
 MODULE_OF: dict[str, str] = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 # Two-tower and vision models: their own outer fields, not those of a nested language model.
-WHOLE = frozenset({"clip"})
+WHOLE = frozenset({"clip", "siglip"})
 
 
 def family_of(model_type: str) -> Family | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from ..arch import Arch, Attention, Layer, Mlp
+from ..arch import Arch, Attention, Disentangled, Layer, Mlp
 from ..config import Config
 from .common import activation, head_sizes, hidden_size, layer_kinds, registry
 
@@ -106,4 +106,46 @@ def modernbert(c: Config) -> Arch:
         c, layers, tied=c.flag("tie_word_embeddings", default=True), norm_bias=c.flag("norm_bias"),
         head="none" if head == "pooler" else head, head_bias=c.flag("decoder_bias", default=True),
         head_dense_bias=c.flag("classifier_bias"),
+    )  # fmt: skip
+
+
+@family("deberta", "deberta-v2")
+def deberta(c: Config) -> Arch:
+    """DeBERTa (arXiv 2006.03654) and DeBERTa 2 and 3 (arXiv 2111.09543): relative positions in products of their own.
+
+    Version 1 projects queries, keys and values at once and clips positions to the sequence; the later ones put positions
+    in buckets, may share the projections and may have a convolution beside the first layer (not read: refused).
+    """
+    n, _, d = head_sizes(c, kv=("",), dim=("attention_head_size",))
+    first = c.model_type == "deberta"
+    positions = c.integer("max_position_embeddings", default=512)
+    farthest = c.integer("max_relative_positions", default=-1, least=-1)
+    span = farthest if farthest > 0 else positions
+    buckets = c.integer("position_buckets", default=-1, least=-1)
+    if not first and buckets > 0:
+        span = buckets
+    if c.integer("conv_kernel_size", default=0, least=0) > 0:
+        raise c.bad("conv_kernel_size", "0: layers without the convolution")
+    if not c.flag("relative_attention"):
+        raise c.bad("relative_attention", "true")
+    kinds = c.get("pos_att_type") or ()
+    kinds = kinds.split("|") if isinstance(kinds, str) else list(kinds)
+    mixer = Disentangled(
+        n,
+        d,
+        span,
+        clipped=first,
+        c2p="c2p" in kinds,
+        p2c="p2c" in kinds,
+        shared=c.flag("share_att_key") and not first,
+        fused=first,
+    )
+    mlp = Mlp(c.integer("intermediate_size"), activation(c, "hidden_act", default="gelu"), False, True)
+    head = _head(c, "mlm")
+    return _encoder(
+        c, (Layer(mixer, mlp, "layer_norm", True, placement="post"),) * c.layers(), final_norm=False,
+        positions=positions if c.flag("position_biased_input", default=True) else 0,
+        segments=c.integer("type_vocab_size", default=0, least=0), tied=c.flag("tie_word_embeddings", default=True),
+        head="none" if head == "pooler" else head, head_bias=True, head_act=activation(c, "hidden_act", default="gelu"),
+        relative=2 * span, relative_norm="layer_norm" in c.word("norm_rel_ebd", default="none") and not first,
     )  # fmt: skip

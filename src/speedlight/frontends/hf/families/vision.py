@@ -115,3 +115,39 @@ def clip(c: Config) -> Arch:
     return replace(
         clip_vision(image), tower=tower, assumptions=(("text", f"one text of {tower.positions} tokens an image"),)
     )
+
+
+@family("siglip_vision_model")
+def siglip_vision(c: Config) -> Arch:
+    """SigLIP's image tower (arXiv 2303.15343 §3.1): no class token; a learned query pools the tokens, unless told not to."""
+    return _arch(
+        c, layers=(_layer(c, act="gelu_tanh"),) * c.layers(), patches=patches_of(c, extra_tokens=0),
+        head="map" if c.flag("vision_use_head", default=True) else "none",
+    )  # fmt: skip
+
+
+@family("siglip_text_model")
+def siglip_text(c: Config) -> Arch:
+    """SigLIP's text tower: every token sees every other; the last one is projected."""
+    positions = c.integer("max_position_embeddings", default=64)
+    return _arch(
+        c, layers=(_layer(c, act="gelu_tanh"),) * c.layers(), vocab=c.integer("vocab_size", default=32000), positions=positions,
+        head="projection", outputs=c.integer("projection_size", default=hidden_size(c)), head_bias=True,
+        max_context=positions, tokens_per_sequence=positions,
+    )  # fmt: skip
+
+
+@family("siglip")
+def siglip(c: Config) -> Arch:
+    """Both towers: for each image one text of 64 tokens, compared by their pooled states."""
+    base = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
+    image = Config(
+        {**base, "image_size": 224, "patch_size": 16, **c.part("vision_config"), "model_type": "siglip"}, c.where
+    )
+    text = Config({**base, **c.part("text_config"), "model_type": "siglip_text_model"}, c.where)
+    tower = siglip_text(text)
+    seen = siglip_vision(image)
+    return replace(
+        seen, tower=tower, outputs=seen.hidden, extra=(("logit_bias", 1),),
+        assumptions=(("text", f"one text of {tower.positions} tokens an image"),),
+    )  # fmt: skip

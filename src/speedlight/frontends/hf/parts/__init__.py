@@ -20,6 +20,8 @@ from ...formats import Formats
 _MODULES = {
     "Attention": "attention", "Mla": "latent", "CompressedAttention": "compressed", "Mlp": "feedforward",
     "Moe": "experts", "DenseAndMoe": "experts", "Mamba1": "mamba", "Mamba2": "mamba", "DeltaNet": "delta_net",
+    "CrossAttention": "cross", "Disentangled": "disentangled", "Rwkv": "linear_state",
+    "ChannelMix": "linear_state", "Retention": "linear_state",
 }  # fmt: skip
 
 

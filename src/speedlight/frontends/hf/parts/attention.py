@@ -20,9 +20,10 @@ def attention(ctx: Context, b: BlockBuilder, a: Attention, x: str) -> str:
     g, _ = ctx.dim("kv_heads", a.kv_heads, "kv_heads")
     q = linear(ctx, b, "self_attn.q_proj", x, h * dk * (2 if a.gate == "query" else 1), hidden, bias=a.q_bias)
     k = v = None
+    v_bias = a.kv_bias if a.v_bias is None else a.v_bias
     if not a.shared_kv:
         k = linear(ctx, b, "self_attn.k_proj", x, g * dk, hidden, bias=a.kv_bias)
-        v = k if a.k_eq_v else linear(ctx, b, "self_attn.v_proj", x, g * dv, hidden, bias=a.kv_bias)
+        v = k if a.k_eq_v else linear(ctx, b, "self_attn.v_proj", x, g * dv, hidden, bias=v_bias)
     gate = None
     if a.gate == "query":
         gate = Operand(q, TOKENS * h * dk)

@@ -1,0 +1,134 @@
+"""Kernels of modules run by PyTorch, fitted to measured times of whole models (vision_throughput).
+
+A whole model's time says nothing of one kernel, but a thousand models of two hundred designs do: every sort of kernel has
+efficiencies of its analytic terms, over its shape, shared by all models (:mod:`..refit.whole`). So a model never seen is
+priced by kernels that others have, and a device never seen by efficiencies that other devices have.
+
+What the sorts are bent by, and why:
+
+* *conv*: depth and filters (tiles that do not fill, k too short to hide a pipeline's start), taps (implicit GEMM gathers
+  its rows; Winograd's algorithm saves multiplications on 3×3), few channels (16-byte reads that are padded), the layout;
+* *depthwise* and *grouped*: no reuse across channels, so vector rate and memory, by taps, stride, side and layout;
+* *product*: depth, width, number of products;
+* *attention*: head size and length;
+* *stream*: the function (how many passes it makes that the graph does not show), how much of it a cache holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..._foundation.arrays import Value
+from ...hardware.machine import Machine, OperatingPoint
+from ...lowering.kernels import Kernel, KernelValues
+from ..calibration.blocks import Axis, Block
+from ..calibration.model import depth_of
+from ..calibration.samples import Family, architecture_of
+from ..calibration.seen import SEERS, Seen
+from ..calibration.store import shipped
+from ..cost import Conditions, Cost
+from .module_views import SERIAL, TERMS, coords_of, sort_of, terms_of, texts_of
+
+NAME = "modules"
+ONE = Axis("one", 0, 1)
+K, N, TAPS = Axis("k", 2, 14, 2), Axis("n", 0, 14, 2), Axis("taps", 0, 6, 2)
+CHANNELS, SIDE, STRIDE = Axis("channels", 0, 4), Axis("side", 1, 9), Axis("stride", 0, 2)
+GROUPS, RAGGED, CACHE = Axis("groups", 0, 12, 2), Axis("ragged", 0, 1), Axis("cache", -8, 10, 2)
+WIDTH, PRODUCTS = Axis("width", 0, 14, 2), Axis("b", 0, 18, 3)
+HEAD, LENGTH = Axis("k", 3, 9), Axis("n", 2, 14, 2)
+
+# What a table of its own is worth, as ridge: what all kernels of a kind of machine share; a layout's or a device's
+# deviation; a deviation that few rows tell.
+COMMON, OWN, RARE = 1e-2, 3e-2, 1e-1
+KIND, LAYOUT, DEVICE, RUN = ("kind",), ("kind", "layout"), ("device",), ("kind", "framework")
+
+
+def _level(term: str, per: tuple[str, ...], ridge: float) -> Block:
+    return Block(term, (ONE,), per, (0.0,), ridge)
+
+
+def _curve(term: str, axis: Axis, per: tuple[str, ...], ridge: float = OWN, smooth: float = 0.3) -> Block:
+    return Block(term, (axis,), per, (smooth,), ridge)
+
+
+def _levels(*terms: str) -> tuple[Block, ...]:
+    """One level a term for a kind of machine, and a device's deviation from it."""
+    return (*(_level(t, KIND, COMMON) for t in terms), *(_level(t, DEVICE, OWN) for t in terms))
+
+
+SORTS: Mapping[str, tuple[Block, ...]] = {
+    "conv": (
+        *_levels("matmul", "memory", "vector", "launch"),
+        _level("matmul", LAYOUT, OWN), _level("memory", LAYOUT, OWN),
+        _level("matmul", ("device", "framework"), RARE), _level("memory", ("device", "framework"), RARE),
+        _level("matmul", ("kind", "op"), OWN), _level("memory", ("kind", "op"), OWN),
+        _curve("matmul", K, KIND), _curve("matmul", N, KIND), _curve("matmul", TAPS, LAYOUT), _curve("matmul", CHANNELS, LAYOUT),
+        _curve("matmul", RAGGED, KIND, OWN, 0.1), _curve("matmul", STRIDE, KIND, OWN, 0.1),
+        _curve("memory", TAPS, LAYOUT), _curve("memory", CHANNELS, LAYOUT), _curve("memory", STRIDE, KIND, OWN, 0.1),
+        _curve("memory", SIDE, LAYOUT),
+    ),
+    "depthwise": (
+        *_levels("matmul", "memory", "vector", "launch"),
+        _level("matmul", LAYOUT, OWN), _level("memory", LAYOUT, OWN),
+        _level("matmul", (*RUN, "layout"), OWN), _level("memory", (*RUN, "layout"), OWN),
+        _level("matmul", ("kind", "op"), OWN), _level("memory", ("kind", "op"), OWN),
+        _curve("matmul", TAPS, LAYOUT), _curve("matmul", STRIDE, LAYOUT, OWN, 0.1), _curve("matmul", SIDE, LAYOUT),
+        _curve("memory", TAPS, LAYOUT), _curve("memory", STRIDE, LAYOUT, OWN, 0.1), _curve("memory", SIDE, LAYOUT),
+        _curve("memory", GROUPS, LAYOUT),
+    ),
+    "grouped": (
+        *_levels("matmul", "memory", "vector", "launch"),
+        _level("matmul", LAYOUT, OWN), _level("memory", LAYOUT, OWN), _level("matmul", ("kind", "op"), OWN),
+        _curve("matmul", CHANNELS, LAYOUT), _curve("matmul", TAPS, LAYOUT), _curve("matmul", STRIDE, LAYOUT, OWN, 0.1),
+        _curve("matmul", SIDE, LAYOUT), _curve("memory", CHANNELS, LAYOUT), _curve("memory", STRIDE, LAYOUT, OWN, 0.1),
+    ),
+    "product": (
+        *_levels("matmul", "memory", "launch"),
+        _level("matmul", RUN, RARE), _level("matmul", ("kind", "op"), OWN), _level("memory", ("kind", "op"), OWN),
+        _curve("matmul", K, KIND), _curve("matmul", N, KIND), _curve("matmul", RAGGED, KIND, OWN, 0.1),
+        _curve("matmul", PRODUCTS, KIND),
+    ),
+    "attention": (
+        *_levels("matmul", "memory", "vector", "launch"),
+        _level("matmul", ("kind", "op"), OWN), _curve("matmul", HEAD, KIND), _curve("matmul", LENGTH, KIND),
+    ),
+    "stream": (
+        *_levels("memory", "vector", "launch", "cache"),
+        _level("memory", ("kind", "op"), OWN), _level("memory", (*RUN, "op"), OWN), _level("vector", ("kind", "op"), OWN),
+        _level("cache", ("kind", "op"), RARE),
+        _curve("memory", CACHE, KIND), _curve("memory", WIDTH, ("kind", "op"), RARE),
+    ),
+}  # fmt: skip
+
+FAMILIES: Mapping[tuple[str, ...], Family] = {
+    (sort,): Family(NAME, TERMS, SERIAL, blocks, (), (), ("sort",), kernels=None) for sort, blocks in SORTS.items()
+}
+
+
+def key_of(kernel: Kernel, machine: Machine, framework: str) -> dict[str, str]:
+    """Key fields of a kernel's class."""
+    return {
+        "sort": sort_of(kernel), "kind": machine.kind, "device": machine.device_id, "architecture": architecture_of(machine),
+        "framework": framework, "version": "", **texts_of(kernel),
+    }  # fmt: skip
+
+
+@SEERS.register(NAME)
+def see(
+    kernel: Kernel, values: KernelValues, machine: Machine, point: OperatingPoint, conditions: Conditions, cost: Cost
+) -> Seen | None:
+    """Any kernel but messages; products and attention only where the device or one of its kind was measured.
+
+    (Tables of single products and attention kernels know more devices than whole models were measured on.)
+    """
+    key = key_of(kernel, machine, kernel.library.get(NAME, ""))
+    fit = shipped(NAME)
+    part = fit.part(key) if fit is not None and key["sort"] else None
+    if part is None or (key["sort"] in ("product", "attention") and depth_of(part, key) == "stranger"):
+        return None
+
+    def coords(at: KernelValues, under: Conditions) -> Mapping[str, Value]:
+        return coords_of(kernel, at, machine)
+
+    resources = {"matmul": "matmul", "vector": "vector", "memory": machine.main.resource, "cache": "cache"}
+    return Seen(NAME, terms_of(cost, machine), coords, key, resources)

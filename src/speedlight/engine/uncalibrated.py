@@ -1,0 +1,61 @@
+"""A question's kernels with their analytic costs: what efficiencies are fitted to when whole models were measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .._foundation.arrays import Value
+from ..costs.cost import Conditions, Cost
+from ..costs.price import price
+from ..hardware.machine import Machine
+from ..lowering.kernels import Kernel, KernelValues
+from ..scenario.scenario import Scenario
+from ..workload.workload import single_step
+from .evaluate import bindings
+from .phase import free_symbols
+from .resolve import Resolved, planned, resolve
+
+
+@dataclass(frozen=True, slots=True)
+class AnalyticKernel:
+    """One sort of kernel of a step: its numbers, what it costs before any fit, and how many of it run."""
+
+    kernel: Kernel
+    values: KernelValues
+    cost: Cost
+    count: Value
+
+
+def analytic_kernels(scenario: Scenario) -> tuple[Machine, Iterator[AnalyticKernel]]:
+    """The machine, and the kernels of a question of one step; those that always cost the same come as one.
+
+    Raises:
+        as :func:`.resolve.resolve` does.
+    """
+    resolved = resolve(scenario)
+    return resolved.machine, _kernels(resolved)
+
+
+def _kernels(resolved: Resolved) -> Iterator[AnalyticKernel]:
+    scenario, machine, stack = resolved.scenario, resolved.machine, resolved.stack
+    made, dims = planned(resolved)
+    workload = scenario.program.workload
+    step = single_step(workload)
+    env = bindings(step, dims, free_symbols(resolved.graph, workload))
+    groups = [{k: float(v) if isinstance(v, int) else v for k, v in g.env().items()} for g in step.groups]
+    ledger = made.ledger.evaluate(env, groups, machine.main.capacity_bytes, stack)
+    conditions = Conditions("in-model", ledger.by_class["weights"], stack.device_latency, step=step.name)
+    program = made.program
+    first: dict[int, tuple[Kernel, KernelValues]] = {}
+    often: dict[int, Value] = {}
+    for block, sorts, (count, values) in zip(program.blocks, program.sorts, program.evaluate(env, groups), strict=True):
+        instances = count if block.phase == "optimizer" else count * step.repeats
+        for kernel, sort, numbers in zip(block.kernels, sorts, values, strict=True):
+            times = instances * numbers.count
+            often[sort] = often[sort] + times if sort in often else times
+            first.setdefault(sort, (kernel, numbers))
+    for sort, (kernel, numbers) in first.items():
+        yield AnalyticKernel(
+            kernel, numbers, price(kernel, numbers, machine, scenario.point, conditions), often[sort]
+        )  # fmt: skip

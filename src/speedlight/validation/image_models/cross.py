@@ -1,0 +1,97 @@
+"""Rows of the table with their kernels, and predictions of each by a fit that did not see its like."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ..._foundation.errors import BadInput
+from ...evidence.tables import Table
+from ...frontends.carried import find
+from ..suite import Columns, Leave, Progress
+from .fitting import LeftOut, Rows, bands, leave_devices_out, leave_groups_out, spread_of
+from .observed import Observed, observe
+from .questions import Question, numbers, questions
+
+
+def rows_of(
+    table: Table, keep: Path | None, progress: Progress, share: int = 1
+) -> tuple[Rows, Mapping[int, str]]:  # fmt: skip
+    """Measured rows whose kernels are known, and why others are not.
+
+    Args:
+        share: look at one in so many models only.
+    """
+    seen, rows, failed = _looked_at(table.columns, table.rows, numbers(table.columns["latency"]), keep, progress, share)
+    del seen
+    return rows, failed
+
+
+def _looked_at(
+    columns: Columns, count: int, seconds: np.ndarray, keep: Path | None, progress: Progress, share: int = 1
+) -> tuple[Observed, Rows, Mapping[int, str]]:
+    asked = [
+        (question, own[np.isfinite(seconds[own]) & (seconds[own] > 0)])
+        for question, own in questions(columns, count)
+        if zlib.crc32(question.model.encode()) % share == 0
+    ]
+    asked = [(question, own) for question, own in asked if own.size]
+    seen = observe(asked, numbers(columns["batch_size"]), keep, progress)
+    if not seen.rows.size:
+        raise BadInput(
+            "no row's model is known", expected="names of timm's models", hint="pip install '.[test-vision]'"
+        )
+    of: dict[int, Question] = {row: question for question, own in asked for row in own.tolist()}
+    mine = [of[row] for row in seen.rows.tolist()]
+    rows = Rows(
+        wholes=seen.wholes(seconds[seen.rows]),
+        group=np.array([module_of(q.model) for q in mine]),
+        device=np.array([q.machine() for q in mine]),
+        setting=np.array([f"{q.device} {q.precision} {q.layout} {q.stack.partition('@')[0]} {q.mode}" for q in mine]),
+        framework=np.array([q.stack.partition("@")[0] for q in mine]),
+    )
+    return seen, rows, seen.failed
+
+
+def module_of(model: str) -> str:
+    """timm's Python module that defines a model: what is left out as a whole."""
+    found = find(model)
+    return found.module if found is not None else model
+
+
+def out_of_fold(
+    table: Table, leave: Leave, keep: Path | None, progress: Progress
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Predicted seconds with their interval for every row that was left out, and each row's status.
+
+    Returns:
+        columns ``seconds``, ``low``, ``high`` over all rows of the table (NaN where nothing is said), and the status.
+    """
+    seconds = numbers(table.columns["latency"])
+    seen, rows, failed = _looked_at(table.columns, table.rows, seconds, keep, progress)
+    by_group = leave.by == "group"
+    left: LeftOut = leave_groups_out(rows, progress) if by_group else leave_devices_out(rows, progress)
+    residual = left.residual(rows.wholes.measured)
+    low, high = np.full(residual.size, np.nan), np.full(residual.size, np.nan)
+    for label in np.unique(left.label).tolist():
+        own = left.label == label
+        rest = np.where(own, np.nan, residual)  # a row's interval never rests on its own error
+        spread = spread_of(rows, rest if by_group else None, None if by_group else rest)
+        ends = bands(rows, spread, "known" if by_group else "stranger")
+        low[own], high[own] = ends[0][own], ends[1][own]
+    wanted = np.ones(residual.size, dtype=bool)
+    if leave.devices:
+        wanted = np.isin(rows.device, list(leave.devices))
+    found = {name: np.full(table.rows, np.nan) for name in ("seconds", "low", "high")}
+    at = seen.rows[wanted]
+    found["seconds"][at] = left.seconds[wanted]
+    found["low"][at] = (left.seconds * np.exp(low))[wanted]
+    found["high"][at] = (left.seconds * np.exp(high))[wanted]
+    status = np.full(table.rows, "out-of-scope:not left out", dtype=object)
+    status[at] = "ok"
+    for row, why in failed.items():
+        status[row] = f"unsupported:{why[:80]}"
+    return found, status

@@ -1,0 +1,179 @@
+"""Kernels of image models and the times of the models → a fit, with its errors on models and devices left out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...costs.calibration.model import Fit, Part, Spread
+from ...costs.families.module_kernels import FAMILIES, NAME
+from ...costs.refit import whole
+from ...costs.refit.spread import SIGNED, few, weighted_quantiles
+from ...costs.refit.train import folds
+from ...costs.refit.whole import Sort, Wholes
+from ...evidence.tables import fingerprint
+from ..suite import Progress
+
+FOLDS = 5
+LEAST = 30  # rows from which a device and stack have quantiles of their own
+TABLE = "vision_throughput"
+COMMAND = "python -m speedlight.validation.image_models"
+Parts = Mapping[Sort, Part]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What is known of each row beside its kernels.
+
+    Attributes:
+        wholes: kernels and seconds.
+        group: what is left out as a whole: the module that defines the model.
+        device: machine id; ``setting``: device, precision, layout, stack and mode, whose errors count alike.
+        framework: stack without its version.
+    """
+
+    wholes: Wholes
+    group: np.ndarray
+    device: np.ndarray
+    setting: np.ndarray
+    framework: np.ndarray
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Seconds of every row by the fit that did not see it, and that fit's label; NaN where there is none."""
+
+    seconds: np.ndarray
+    label: np.ndarray
+    parts: Mapping[Any, Parts]
+
+    def residual(self, measured: np.ndarray) -> np.ndarray:
+        result: np.ndarray = np.log(measured / self.seconds)
+        return result
+
+
+def leave_groups_out(rows: Rows, progress: Progress) -> LeftOut:
+    """Five folds of defining modules."""
+    return _leave_out(rows, folds(rows.group, FOLDS), FAMILIES, "fold", progress)
+
+
+def leave_devices_out(rows: Rows, progress: Progress) -> LeftOut:
+    """Each device in turn, priced by what others of its kind share."""
+    return _leave_out(rows, rows.device, whole.without(FAMILIES, "device"), "device", progress)
+
+
+def _leave_out(rows: Rows, label: np.ndarray, families: Any, what: str, progress: Progress) -> LeftOut:
+    seconds = np.full(label.size, np.nan)
+    parts: dict[Any, Parts] = {}
+    for value in np.unique(label).tolist():
+        progress(f"{NAME}: left out {what} {value}")
+        out, rest = np.flatnonzero(label == value), np.flatnonzero(label != value)
+        if not rest.size:
+            continue
+        parts[value] = whole.fit(families, rows.wholes.take(rest))
+        seconds[out] = whole.seconds(parts[value], rows.wholes.take(out))
+    return LeftOut(seconds, label, parts)
+
+
+def spread_of(rows: Rows, groups: np.ndarray | None, devices: np.ndarray | None) -> Spread:
+    """Intervals: log(measured / predicted) of models left out for known devices, of devices left out for others.
+
+    All kernels of a model err together (one number was measured), so the whole variance is shared.
+    """
+    quantiles: dict[tuple[str, ...], tuple[float, float]] = {}
+    for depth, residual, unit in (("known", groups, rows.group), ("stranger", devices, rows.device)):
+        if residual is None:
+            continue
+        good = np.isfinite(residual)
+        if not good.any():
+            continue
+        quantiles[(depth,)] = _quantiles(residual[good], rows.setting[good], rows.group[good], unit[good])
+        for device, framework in sorted(set(zip(rows.device[good], rows.framework[good], strict=True))):
+            own = good & (rows.device == device) & (rows.framework == framework)
+            if depth == "known" and own.sum() >= LEAST:
+                quantiles[depth, device, framework] = _quantiles(
+                    residual[own], rows.setting[own], rows.group[own], unit[own]
+                )
+    if ("stranger",) in quantiles:
+        quantiles["relative",] = quantiles["stranger",]
+    return Spread((), quantiles, dict.fromkeys(("known", "relative", "stranger"), 1.0))
+
+
+def _quantiles(residual: np.ndarray, setting: np.ndarray, group: np.ndarray, unit: np.ndarray) -> tuple[float, float]:
+    """Central 80 %: each setting counts alike, and in it each group; few units widen by Student's t."""
+    weight = np.ones(residual.size)
+    for names in ((setting, group), (setting,)):
+        _, joint = np.unique(np.array(["|".join(map(str, n)) for n in zip(*names, strict=True)]), return_inverse=True)
+        weight = weight / np.bincount(joint, weights=weight)[joint]
+    low, high = weighted_quantiles(residual, weight)
+    units = np.unique(unit).size
+    if units < SIGNED:
+        low, high = -max(-low, high), max(-low, high)
+    return low * few(units), high * few(units)
+
+
+def with_spread(parts: Parts, spread: Spread) -> dict[Sort, Part]:
+    return {sort: dataclasses.replace(part, spread=spread) for sort, part in parts.items()}
+
+
+def fit(rows: Rows, path: Path, progress: Progress) -> Fit:
+    """The shipped fit: of all rows, with intervals and errors of what was left out."""
+    measured = rows.wholes.measured
+    groups, devices = leave_groups_out(rows, progress), leave_devices_out(rows, progress)
+    spread = spread_of(rows, groups.residual(measured), devices.residual(measured))
+    parts = with_spread(whole.fit(FAMILIES, rows.wholes), spread)
+    coords = sorted({axis.coord for part in parts.values() for f in part.blocks for axis in f.block.axes})
+    header: dict[str, Any] = {
+        "schema": 1,
+        "id": f"{NAME}@{date.today().isoformat()}",
+        "family": NAME,
+        "date": date.today().isoformat(),
+        "procedure": COMMAND,
+        "features": coords,
+        "tables": [{"name": TABLE, "rows": int(measured.size), "fingerprint": fingerprint(path)}],
+        "cross_validation": [
+            errors(by, rows, left, spread) for by, left in (("group", groups), ("device", devices)) if left.parts
+        ],
+        "layered_on": None,
+    }
+    return Fit(NAME, header, ("sort",), parts)
+
+
+def errors(by: str, rows: Rows, left: LeftOut, spread: Spread) -> dict[str, Any]:
+    """Errors averaged over settings."""
+    measured = rows.wholes.measured
+    error = np.abs(left.seconds / measured - 1)
+    low, high = bands(rows, spread, "known" if by == "group" else "stranger")
+    residual = left.residual(measured)
+    inside = (residual >= low) & (residual <= high)
+    settings = [np.isfinite(error) & (rows.setting == s) for s in np.unique(rows.setting)]
+    settings = [own for own in settings if own.any()]
+    return {
+        "leave": by,
+        "median_ape": mean([float(np.median(error[own])) for own in settings]),
+        "mape": mean([float(np.mean(error[own])) for own in settings]),
+        "coverage_80": mean([float(np.mean(inside[own])) for own in settings]),
+    }
+
+
+def bands(rows: Rows, spread: Spread, depth: str) -> tuple[np.ndarray, np.ndarray]:
+    """Each row's interval ends, as logs of factors."""
+    any_ = spread.quantiles.get((depth,), (-1.0, 1.0))
+    pairs = [
+        spread.quantiles.get((depth, d, f), any_) for d, f in zip(rows.device, rows.framework, strict=True)
+    ]  # fmt: skip
+    table = np.array(pairs).reshape(-1, 2)
+    return table[:, 0], table[:, 1]
+
+
+def mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else float("nan")
+
+
+__all__ = ["LeftOut", "Rows", "errors", "fit", "leave_devices_out", "leave_groups_out", "spread_of"]

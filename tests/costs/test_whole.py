@@ -1,0 +1,72 @@
+"""Kernels fitted to times of whole models: what was put in comes out, and what no row tells stays unbent."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("scipy")
+
+from speedlight.costs.calibration.blocks import Axis, Block
+from speedlight.costs.calibration.samples import Family
+from speedlight.costs.refit.solve import Data
+from speedlight.costs.refit.whole import Kernels, Wholes, fit, seconds, without
+
+SIZE = Axis("size", 0, 4)
+KEYS = ("device", "architecture", "framework", "version")
+
+
+def family(name: str) -> Family:
+    blocks = (Block("work", (SIZE,), (), (1e-6,), 1e-8), Block("work", (SIZE,), ("device",), (1e-6,), 1e-3))
+    return Family(name, ("work",), ("launch",), blocks, (), (), kernels=None)
+
+
+FAMILIES = {("a",): family("a"), ("b",): family("b")}
+TRUE = {("a",): np.array([0.0, 0.2, 0.5, 0.9, 1.0]), ("b",): np.array([1.0, 0.6, 0.4, 0.4, 0.3])}
+SLOWER = 0.3  # log: the second device's kernels of the first sort
+
+
+def models(rows: int, seed: int) -> Wholes:
+    rng = np.random.default_rng(seed)
+    total = np.zeros(rows)
+    device = rng.integers(0, 2, rows)
+    kernels = {}
+    for sort, bend in TRUE.items():
+        row = rng.integers(0, rows, 8 * rows)
+        size, count, work = (
+            rng.uniform(0, 4, row.size),
+            rng.integers(1, 5, row.size).astype(float),
+            rng.lognormal(size=row.size),
+        )
+        log = np.interp(size, np.arange(5), bend) + (SLOWER * device[row] if sort == ("a",) else 0.0)
+        total += np.bincount(row, weights=count * (work * np.exp(log) + 0.01), minlength=rows)
+        names = {"device": ("x", "y"), "architecture": ("k",), "framework": ("f",), "version": ("1",)}
+        keys = {n: (device[row] if n == "device" else np.zeros(row.size, dtype=int)) for n in KEYS}
+        terms = {"work": work, "launch": np.full(row.size, 0.01)}
+        ones = np.ones(row.size)
+        kernels[sort] = Kernels(Data(terms, {"size": size}, keys, names, ones, ones), row, count)
+    return Wholes(kernels, np.maximum(total, 1e-9), np.ones(rows))
+
+
+def test_the_efficiencies_put_in_come_out_on_models_not_seen() -> None:
+    parts = fit(FAMILIES, models(400, 0))
+    fresh = models(200, 1)
+    error = np.abs(seconds(parts, fresh) / fresh.measured - 1)
+    assert np.max(error) < 0.02
+    plain = np.abs(seconds(fit(without(FAMILIES, "device"), models(400, 0)), fresh) / fresh.measured - 1)
+    assert np.median(plain) > 3 * np.median(error)  # the devices do differ
+
+
+def test_rows_taken_are_rows_alone() -> None:
+    every = models(60, 2)
+    rows = np.array([3, 10, 59])
+    few = every.take(rows)
+    parts = fit(FAMILIES, every)
+    np.testing.assert_allclose(seconds(parts, few), seconds(parts, every)[rows])
+
+
+def test_a_sort_without_a_part_makes_no_total() -> None:
+    every = models(20, 3)
+    parts = fit(FAMILIES, every)
+    del parts["b",]
+    assert np.isnan(seconds(parts, every)[np.unique(every.kernels["b",].row)]).all()

@@ -1,0 +1,154 @@
+"""An exported program gives the graph that capturing the live module gives: operators, FLOPs, bytes, names, folding."""
+
+from __future__ import annotations
+
+import re
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from speedlight._foundation.errors import BadInput
+from speedlight.frontends.pt2 import load_program
+from speedlight.frontends.source import load_graph
+from speedlight.frontends.torch_export import capture, parse_inputs
+from speedlight.frontends.torch_export.inputs import TORCH_DTYPES
+from speedlight.frontends.torch_export.source import find
+from speedlight.graph import stats
+from speedlight.graph.ir import Graph
+
+from .counting import bytes_moved, matmul_flops
+from .modules import MODULES
+
+QUICK = ["conv", "grouped causal attention", "einsum", "branches", "unet"]
+SLOW = ["conv1d", "transposed", "grouped", "mlp", "attention with weights", "decoder", "resnet18", "lstm", "gpt2", "bert", "llama", "qwen3", "clip", "swin",
+        "convnext", "vit", "encoder"]  # fmt: skip
+
+
+class Autocast(nn.Module):
+    """Tied weights, an unused layer, a buffer, layers of a list and an autocast region."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(50, 16)
+        self.layers = nn.ModuleList([nn.Sequential(nn.LayerNorm(16), nn.Linear(16, 16), nn.GELU()) for _ in range(3)])
+        self.head, self.unused = nn.Linear(16, 50, bias=False), nn.Linear(3, 3)
+        self.head.weight = self.table.weight
+        self.register_buffer("scale", torch.ones(16))
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        x = self.table(tokens) * self.scale
+        for layer in self.layers:
+            x = x + layer(x)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            x = self.layers[0](x)
+        return self.head(x.float())
+
+
+def export(module: nn.Module, inputs: list[str], path: Path, *, strict: bool = False) -> Path:
+    """Export as a user would, the leading dimension free."""
+    module = module.eval()
+    shapes = parse_inputs(inputs)
+    floating = next((p.dtype for p in module.parameters()), torch.float32)
+    first = shapes[0].shape[0]
+    tensors = [
+        torch.zeros(
+            max(first, 2) if s.shape[0] == first else s.shape[0], *s.shape[1:],
+            dtype=getattr(torch, TORCH_DTYPES[s.dtype]) if s.dtype else floating,
+        )
+        for s in shapes
+    ]  # fmt: skip
+    free = tuple({0: torch.export.Dim.AUTO} if s.shape[0] == first else None for s in shapes)
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = torch.export.export(module, tuple(tensors), dynamic_shapes=free, strict=strict)
+            torch.export.save(program, path)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+    return path
+
+
+def described(graph: Graph) -> dict[str, Any]:
+    return {
+        "ops": [(b.name, str(b.count), o.name, o.kind, o.fn, o.path, o.attrs) for b, o in graph.ops()],
+        "parameters": stats.parameters(graph), "flops": matmul_flops(graph, "forward", batch=3),
+        "bytes": bytes_moved(graph, 3), "weights": stats.kept(graph, "weight"),
+        **{k: graph.attrs[k] for k in ("family", "kind", "dtype", "unknown_ops", "static", "train")},
+        "symbols": set(graph.symbols),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*QUICK, *[pytest.param(n, marks=pytest.mark.slow) for n in SLOW]])
+def test_a_program_is_its_module(name: str, tmp_path: Path) -> None:
+    factory, inputs = MODULES[name]
+    factory = find(factory) if isinstance(factory, str) else factory
+    path = export(factory(), inputs, tmp_path / "m.pt2")
+    assert described(load_program(str(path))) == described(capture(factory, inputs))
+
+
+@pytest.mark.parametrize("strict", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_tied_weights_buffers_and_autocast(strict: bool, tmp_path: Path) -> None:
+    path = export(Autocast(), ["2x5:int64"], tmp_path / "m.pt2", strict=strict)
+    ours, live = described(load_program(str(path))), described(capture(Autocast, ["2x5:int64"]))
+    if strict:  # the strict exporter drops what nothing uses, and names the casts' modules otherwise
+        ours, live = ({k: d[k] for k in ("flops", "dtype", "family", "unknown_ops")} for d in (ours, live))
+    assert ours == live
+
+
+def test_inputs_choose_the_batch(tmp_path: Path) -> None:
+    factory, inputs = MODULES["conv"]
+    path = str(export(factory(), inputs, tmp_path / "m.pt2"))
+    assert load_graph(path).symbols["batch"] == 2
+    graph = load_graph(path, ("32x3x20x24",))
+    assert graph.symbols["batch"] == 32
+    assert described(graph) == described(load_graph(path))
+    for wrong, says in ((("32x3x20x25",), "20x24"), (("32x3",), "20x24"), (("1x3x20x24", "1x2"), "inputs are given")):
+        with pytest.raises(BadInput, match=says):
+            load_graph(path, wrong)
+
+
+def test_a_fixed_batch_says_so(tmp_path: Path) -> None:
+    with torch.no_grad():
+        program = torch.export.export(nn.Linear(4, 2), (torch.zeros(3, 4),))
+    torch.export.save(program, tmp_path / "m.pt2")
+    graph = load_program(str(tmp_path / "m.pt2"))
+    assert graph.attrs["static"] == ("batch",)
+    assert graph.symbols["batch"] == 3
+
+
+def test_a_free_length_is_taken_as_exported_or_as_given(tmp_path: Path) -> None:
+    free = ({0: torch.export.Dim("batch"), 1: torch.export.Dim("length", max=512)},)
+    with torch.no_grad():
+        program = torch.export.export(nn.Linear(4, 2), (torch.zeros(2, 7, 4),), dynamic_shapes=free)
+    torch.export.save(program, tmp_path / "m.pt2")
+    graph = load_program(str(tmp_path / "m.pt2"))
+    assert any(value.startswith("7:") for _, value in graph.attrs["assumptions"])
+    assert matmul_flops(graph, "forward", batch=3) == 3 * 7 * 4 * 2 * 2
+    given = load_program(str(tmp_path / "m.pt2"), ("2x100x4",))
+    assert matmul_flops(given, "forward", batch=3) == 3 * 100 * 4 * 2 * 2
+    assert not given.attrs["assumptions"]
+
+
+def test_only_json_members_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+    plain = zipfile.ZipFile.open
+
+    def watched(self: zipfile.ZipFile, name: Any, *args: Any, **kwargs: Any) -> Any:
+        opened.append(getattr(name, "filename", name))
+        return plain(self, name, *args, **kwargs)
+
+    path = export(MODULES["conv"][0](), MODULES["conv"][1], tmp_path / "m.pt2")
+    monkeypatch.setattr(zipfile.ZipFile, "open", watched)
+    monkeypatch.setattr("pickle.loads", None)
+    monkeypatch.setattr("pickle.Unpickler", None)
+    monkeypatch.setattr("torch.load", None)
+    load_program(str(path))
+    assert opened
+    assert all(re.search(r"\.json$", name) for name in opened)
