@@ -205,8 +205,6 @@ class Stack:
     loops: Loops | None = None
     autocast: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     on_cpu: Stack | None = None
-    unfold: tuple[Unfold, ...] = ()
-    merged_families: tuple[str, ...] = ()
 
     def variant(self, fn: str) -> KernelVariant:
         """The variant that runs this function; later entries win, none means a plain single kernel."""
