@@ -125,6 +125,8 @@ def _resolve_one(scenario: Scenario) -> Resolved:
     stack = load_stack(name)
     if machine.kind == "cpu":
         stack = without_device_runtime(stack.on_cpu or stack)
+    if program.model.tf32 not in (None, "on", "off"):
+        raise BadInput(f"TF32 {program.model.tf32!r}", expected="on or off")
     if program.model.tf32 is not None:
         stack = with_tf32(stack, program.model.tf32 == "on")
     graph = as_written(graph, stack, program.model.autocast)

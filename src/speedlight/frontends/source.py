@@ -83,6 +83,8 @@ def load_graph(
     """
     if not source or len(source) > 4096 or "\0" in source:
         raise BadInput(f"the model source {source[:40]!r} is no name", expected="a path, a model id or file.py:factory")
+    if layout not in (None, "channels_last"):
+        raise BadInput(f"the layout {layout!r} is not known", expected="channels_last, or none")
     asked = Asked(source, inputs, dtype, weights, activations, kv, models_dir, mtp, layout)
     for reader in READERS:
         found = reader(asked)

@@ -45,10 +45,10 @@ def rewrite(
     rewriter = REWRITES.get(name)
     try:
         found = rewriter(graph, **dict(parameters))
-    except TypeError as error:
-        if "argument" not in str(error):
-            raise
-        raise BadInput(f"the rewrite {name!r}: {error}", expected="parameters it takes") from None
+    except (TypeError, ValueError, AttributeError) as error:
+        if not parameters:
+            raise  # nobody gave it anything wrong
+        raise BadInput(f"the rewrite {name!r}: {error}", expected="parameters it takes") from error
     return check(found) if checked and found is not graph else found
 
 
