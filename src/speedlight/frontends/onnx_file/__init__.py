@@ -106,7 +106,7 @@ def _graph(model: Model, found: Entries, walk: Walk) -> Graph:
     producer = " ".join(p for p in (model.proto.producer_name, model.proto.producer_version) if p)[:80]
     attrs: dict[str, Any] = {
         "family": "onnx", "kind": "module", "unknown_ops": tuple(walk.unknown), "capture": "onnx", "train": False,
-        "assumptions": (*model.notes, *walk.notes.items()), "dtype": _dtype(walk), "opset": model.opset,
+        "assumptions": (*model.notes, *walk.notes.items()), "dtype": _dtype(walk), "opset": model.opset, "stack": "onnxruntime",
         "producer": producer, "static": () if found.free else ("batch",),
         "static_hint": "give --input with the batch you want" if found.symbol is not None
         else "the file fixes it: export the model again with a dynamic batch axis",

@@ -251,7 +251,10 @@ def resize(node: Node) -> None:
         return
     mode = {"nearest": "nearest", "cubic": "bicubic"}.get(str(node.attr("mode", "nearest")), "bilinear")
     x = node.view(0)
-    node.call(f"upsample_{mode}2d", {"self": x}, [node.make(after)])
+    rank = {"bilinear": "linear1d"}.get(mode, f"{mode}1d") if len(shape) == 3 else f"{mode}2d"
+    if len(shape) > 4:
+        rank = "trilinear3d" if mode == "bilinear" else "nearest3d"
+    node.call(f"upsample_{rank}", {"self": x}, [node.make(after)])
 
 
 def _resized(node: Node, shape: tuple[Size, ...]) -> list[Size]:

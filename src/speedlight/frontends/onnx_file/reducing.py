@@ -33,7 +33,7 @@ def reduction(node: Node) -> None:
     keep = bool(node.attr("keepdims", 1))
     after = [1 if i in axes else s for i, s in enumerate(shape) if keep or i not in axes]
     x = node.view(0)
-    node.call(_REDUCTIONS[node.op], {"self": x}, [node.make(after)], reducing=True)
+    node.call(_REDUCTIONS[node.op], {"self": x, "dim": axes}, [node.make(after)], reducing=True)
 
 
 def arg(node: Node) -> None:
@@ -41,7 +41,7 @@ def arg(node: Node) -> None:
     axis = node.axis(len(shape))
     shape[axis : axis + 1] = [1] if node.attr("keepdims", 1) else []
     x = node.view(0)
-    node.call("argmax" if node.op == "ArgMax" else "argmin", {"self": x}, [node.make(shape, "int64")])
+    node.call("argmax" if node.op == "ArgMax" else "argmin", {"self": x, "dim": axis}, [node.make(shape, "int64")])
 
 
 def softmax(node: Node) -> None:
@@ -111,20 +111,25 @@ def pool(node: Node) -> None:
     outs = [node.make([*shape[:2], *spatial])]
     if node.wants(1):
         outs.append(node.make([*shape[:2], *spatial], "int64", 1))
-    fn = "max_pool" if "Max" in node.op else "avg_pool"
-    work = (Work("vector", outs[0].elements * math.prod(kernel), "fp32"),)
-    attrs = {"kernel": tuple(kernel)}
-    node.emit(Facts("reduction", fn, work, attrs=attrs, reads=(x,), writes=tuple(outs)))
+    rank = len(kernel)
+    args = {
+        "self": x, "kernel_size": kernel, "stride": node.ints("strides") or [1] * rank,
+        "padding": (node.ints("pads") or [0] * rank)[:rank],
+    }  # fmt: skip
+    names = (
+        ("max_pool1d", "max_pool2d", "max_pool3d_with_indices")
+        if "Max" in node.op
+        else ("avg_pool1d", "avg_pool2d", "avg_pool3d")
+    )
+    node.call(names[min(rank, 3) - 1], args, outs)
 
 
 def global_pool(node: Node) -> None:
     shape = node.shape(0)
     x = node.view(0)
     out = node.make([*shape[:2], *[1] * (len(shape) - 2)])
-    fn = "max_pool" if "Max" in node.op else "avg_pool"
-    node.emit(
-        Facts("reduction", fn, (Work("vector", x.elements, "fp32"),), attrs={"kernel": ()}, reads=(x,), writes=(out,))
-    )
+    kind = "max" if "Max" in node.op else "avg"
+    node.call(f"adaptive_{kind}_pool{3 if len(shape) > 4 else 2}d", {"self": x}, [out])
 
 
 def unpool(node: Node) -> None:
