@@ -63,7 +63,7 @@ def small_gguf() -> bytes:
 GGUF = small_gguf()
 
 
-@settings(max_examples=120)
+@settings(max_examples=50)
 @given(CHANGES)
 def test_gguf(tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[float, bytes]]) -> None:
     path = tmp_path_factory.getbasetemp() / "flips.gguf"
@@ -78,7 +78,7 @@ def test_the_unchanged_file_is_read(tmp_path: Path) -> None:
     assert len(load_gguf(str(tmp_path / "x.gguf")).blocks) == 3
 
 
-@settings(max_examples=120)
+@settings(max_examples=50)
 @given(CHANGES)
 def test_safetensors(tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[float, bytes]]) -> None:
     folder = tmp_path_factory.getbasetemp() / "flips"
@@ -96,7 +96,7 @@ PROGRAM = json.dumps(program(
 
 
 @pytest.mark.torch
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(CHANGES)
 def test_programs(tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[float, bytes]]) -> None:
     pytest.importorskip("torch")
@@ -108,7 +108,7 @@ def test_programs(tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[
     tolerated(lambda: load_program(str(path)))
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(CHANGES)
 def test_archives(tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[float, bytes]]) -> None:
     """Changes of the zip file itself; what is left of it is no program, so no torch is needed."""

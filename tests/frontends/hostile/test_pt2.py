@@ -120,7 +120,7 @@ CASES = [
     Case("truncated", truncated, "zip"),
     Case("no program", archive(b"x", "m/data.pkl"), "exported program"),
     Case("two programs", two, "2 programs"),
-    Case("a bomb of a gigabyte", archive(lambda: b" " * 2**29, compression=zipfile.ZIP_DEFLATED), "unpacks"),
+    Case("a bomb", archive(lambda: b" " * 2**28), "unpacks"),
     Case("a directory that lies", lying(2**31), "unpacks"),
     Case("a directory that lies smaller", lying(10), ""),
     Case("a directory of 3 GB", huge_directory, "directory"),
@@ -132,7 +132,7 @@ CASES = [
     Case("a list", archive([1]), "read"),
     Case("calls of text", archive(program(["relu"])), "read"),
     Case("a schema of tomorrow", archive(program([RELU], schema_version={"major": 99, "minor": 0})), "schema 99"),
-    Case("a million calls", archive(million_calls), "calls"),
+    Case("a million calls", archive(million_calls, compression=zipfile.ZIP_STORED), "calls"),
 ]
 
 

@@ -24,8 +24,8 @@ from speedlight.graph.ir import Graph
 from .counting import bytes_moved, matmul_flops
 from .modules import MODULES
 
-QUICK = ["conv", "grouped causal attention", "einsum", "branches", "unet"]
-SLOW = ["conv1d", "transposed", "grouped", "mlp", "attention with weights", "decoder", "resnet18", "lstm", "gpt2", "bert", "llama", "qwen3", "clip", "swin",
+QUICK = ["conv", "grouped causal attention", "branches"]
+SLOW = ["unet", "einsum", "conv1d", "transposed", "grouped", "mlp", "attention with weights", "decoder", "resnet18", "lstm", "gpt2", "bert", "llama", "qwen3", "clip", "swin",
         "convnext", "vit", "encoder"]  # fmt: skip
 
 
