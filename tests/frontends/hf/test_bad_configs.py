@@ -173,7 +173,10 @@ MUTATED = [
     "deepseek-v4-flash", "kimi-k3", "kimi-linear-48b-a3b", "minimax-m3", "llama-4-scout", "mimo-v2-flash", "step-3.7-flash",
     "mamba-130m", "mamba-codestral-7b", "jamba-v0.1", "bamba-9b", "nemotron-3-nano-30b-a3b-nvfp4", "nemotron-super-49b-v1",
     "bert-base", "electra-small", "modernbert-base", "vit-b-16", "clip-vit-b-32", "flux.1-dev", "sana1.5-1.6b-1024px",
-    "qwen3.6-27b-nvfp4", "kimi-k2.5", "minimax-m3-nvfp4",
+    "qwen3.6-27b-nvfp4", "kimi-k2.5", "minimax-m3-nvfp4", "t5-small", "switch-base-8", "bart-base", "whisper-tiny",
+    "wav2vec2-base", "deberta-v3-small", "siglip-base-patch16-224", "llava-1.5-7b", "qwen2-vl-2b", "qwen2.5-vl-3b",
+    "rwkv-6-world-1b6", "retnet-base", "sd-1.5", "sd-vae", "stable-diffusion-3.5-medium", "pixart-sigma-xl-2-1024-ms",
+    "dit-xl-2-256", "wan2.1-t2v-1.3b", "ltx-video", "cogvideox1.5-5b", "hunyuanvideo", "mochi-1-preview",
 ]  # fmt: skip
 
 
