@@ -80,7 +80,7 @@ def test_an_encoder_infers_without_the_head_it_trains_with() -> None:
 @pytest.mark.data
 @pytest.mark.slow
 def test_devices_left_out() -> None:
-    """The bar of the issue, by fits of kernels that saw nothing of the device."""
+    """The bar of the issue, by fits of kernels that saw nothing of the device: 7.6 % in November 2026."""
     path = DATA / "models" / "torch_fp32_models.parquet"
     if not path.exists():
         pytest.skip(f"{path} is absent")
