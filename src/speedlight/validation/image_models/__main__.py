@@ -39,7 +39,7 @@ def refit(data: str, out: str, keep: str | None, share: int) -> None:
     rows, failed = rows_of(read_table(path), Path(keep) if keep else None, progress, share)
     for reason in sorted(set(failed.values()))[:20]:
         progress(f"not looked at: {reason}")
-    made = fit(rows, path, progress)
+    made = fit(rows, path, progress, share)
     save(made, Path(out) / f"{made.family}.npz")
     found = ", ".join(
         f"{c['leave']} {c['median_ape']:.1%} / {c['mape']:.1%} (80 % interval holds {c['coverage_80']:.0%})"

@@ -122,7 +122,7 @@ def with_spread(parts: Parts, spread: Spread) -> dict[Sort, Part]:
     return {sort: dataclasses.replace(part, spread=spread) for sort, part in parts.items()}
 
 
-def fit(rows: Rows, path: Path, progress: Progress) -> Fit:
+def fit(rows: Rows, path: Path, progress: Progress, share: int = 1) -> Fit:
     """The shipped fit: of all rows, with intervals and errors of what was left out."""
     measured = rows.wholes.measured
     groups, devices = leave_groups_out(rows, progress), leave_devices_out(rows, progress)
@@ -134,7 +134,7 @@ def fit(rows: Rows, path: Path, progress: Progress) -> Fit:
         "id": f"{NAME}@{date.today().isoformat()}",
         "family": NAME,
         "date": date.today().isoformat(),
-        "procedure": COMMAND,
+        "procedure": COMMAND if share == 1 else f"{COMMAND} --share {share}",
         "features": coords,
         "tables": [{"name": TABLE, "rows": int(measured.size), "fingerprint": fingerprint(path)}],
         "cross_validation": [
