@@ -242,16 +242,17 @@ class Node:
                 f"{self.where} would make a tensor of {float(at(count, 2)):.3g} elements",
                 expected=f"at most {LARGEST:.3g}",
             )
-        home = Home(name, count, fmt, self._class() if self.muted else "activation")
+        home = Home(name, count, fmt, self._class(count) if self.muted else "activation")
         held = Held(name, fmt, sizes, home, constant=self.muted)
         if self.wants(index):
             self.frame.set(name, held)
         return self.view_of(held)
 
-    def _class(self) -> str:
-        """What is computed from weights at load time is weights."""
+    def _class(self, count: Size) -> str:
+        """What is computed from weights at load time is weights; a table spread out from them is a constant."""
         homes = [h.home or (h.stored.home if h.stored else None) for h in self.inputs if h is not None]
-        return "weight" if any(h is not None and h.cls == "weight" and not is_number(h) for h in homes) else "constant"
+        sources = [at(h.elements, 2) for h in homes if h is not None and h.cls == "weight" and not is_number(h)]
+        return "weight" if sources and at(count, 2) <= max(sources) else "constant"
 
     def _unplaced(self, held: Held) -> View:
         shape = held.shape or ()
