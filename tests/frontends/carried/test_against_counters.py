@@ -6,6 +6,8 @@ source state them, differ from ours (multiply-adds of products and convolutions)
 * a batch norm counts 2 an element (1 without scale; 5 where it computes statistics, as standardised weights do),
   layer and group norms 5 (4 without scale);
 * fused attention and recurrent layers count nothing; tables of earlier versions had attention written out, so it counts;
+* differential attention, written out, multiplies the values once for both of its maps: a third less than two fused
+  calls over values twice as wide as queries;
 * a convolution whose padding is given as a word (``same``) is another call, which it does not know.
 
 Counts are printed with two decimals. A row whose parameter count is not ours describes another network of that name.
@@ -42,6 +44,9 @@ def tally(graph: Graph) -> Counter[str]:
         )
         names += ["recurrent" if recurrent else "depthwise" if same else op.fn] * len(work)
         sizes += work
+        if op.fn == "sdpa" and op.dims["v_dim"].constant == 2 * (op.dims["qk_dim"].constant or 0):
+            names += ["paired"] * len(work)
+            sizes += work
         if op.fn in NORMS:
             scaled = any(graph.tensor(block, r.tensor).cls == "weight" for r in op.reads)
             each = 5 if op.attrs.get("training") else NORMS[op.fn][0 if scaled else 1]
@@ -55,11 +60,12 @@ def tally(graph: Graph) -> Counter[str]:
 
 def explained(found: Counter[str], printed: float) -> str | None:
     """Which rules make our count the printed one; None where none do."""
-    norms, products = found["norms"], sum(v for k, v in found.items() if k != "norms")
+    norms, products = found["norms"], sum(v for k, v in found.items() if k not in ("norms", "paired"))
     ways = {
         "as it is": products,
         "norms counted": products + norms,
         "norms counted, attention not": products + norms - found["sdpa"],
+        "values of paired attention once": products + norms - found["paired"] / 3,
         "recurrent layers not counted": products + norms - found["recurrent"],
         "convolutions padded by a word not counted": products + norms - found["depthwise"],
     }
