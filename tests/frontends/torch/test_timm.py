@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import statistics
 import time
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import pytest
 
 pytest.importorskip("torch")
-pytest.importorskip("timm.version", reason="timm is not installed (the extra test-vision)")
+if importlib.util.find_spec("timm") is None:
+    pytest.skip("timm is not installed (the extra test-vision)", allow_module_level=True)
 
 from speedlight.frontends import carried
 from speedlight.frontends.torch_export import capture
