@@ -184,13 +184,13 @@ READERS: tuple[Callable[[Asked], Graph | None], ...] = (
 def _configured(asked: Asked) -> Graph:
     from .hf.load import load_hf
 
+    found = _configuration(asked.source, asked.models_dir)
     if asked.inputs or asked.layout:
         option = "--input" if asked.inputs else "--layout"
         raise BadInput(
             f"{option} is for PyTorch modules and files of their graphs",
             expected="file.py:factory, an .onnx or a .pt2 file",
         )
-    found = _configuration(asked.source, asked.models_dir)
     graph = load_hf(found, asked.dtype, asked.weights, asked.activations, asked.kv, asked.mtp)[2]
     return graph.replace(name=_label(str(found if isinstance(found, Path) else found.where)))
 

@@ -1,0 +1,114 @@
+"""vision_throughput: rows become questions, questions predictions; fits see only what they may."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from speedlight.validation.image_models.fitting import FAMILIES, Rows, errors, leave_devices_out, spread_of
+from speedlight.validation.image_models.observed import observe
+from speedlight.validation.image_models.questions import Question, questions, version_of
+from speedlight.validation.validate import validate
+
+COLUMNS = ["model", "image_size", "mode", "precision", "layout", "compiled", "torch", "device", "batch_size"]
+
+
+def table(tmp_path: Path, rows: list[list[object]], **more: list[object]) -> Path:
+    path = tmp_path / "vision_throughput.parquet"
+    pd.DataFrame(rows, columns=COLUMNS).assign(**more).to_parquet(path)
+    return path
+
+
+def row(
+    model: str = "resnet18", size: object = 224, batch: object = 64, device: str = "rtx4090", **change: object
+) -> list[object]:
+    words = {"mode": "infer", "precision": "amp", "layout": "nchw", "compiled": False, "torch": "240", **change}
+    return [model, size, *words.values(), device, batch]
+
+
+@pytest.mark.parametrize(
+    ("digits", "version"),
+    [("113", "1.13"), ("112", "1.12"), ("210", "2.1"), ("240", "2.4"), ("291", "2.9"), ("2100", "2.10")],
+)
+def test_versions_as_the_table_writes_them(digits: str, version: str) -> None:
+    assert version_of(digits) == version
+
+
+def test_rows_that_differ_in_batch_alone_are_one_question() -> None:
+    rows = [row(batch=32), row(batch=64), row(layout="nhwc"), row(batch=-1), row(size=224.5)]
+    columns = {name: np.array([r[i] for r in rows], dtype=object) for i, name in enumerate(COLUMNS)}
+    asked = {q.layout: own.tolist() for q, own in questions(columns, len(rows))}
+    assert asked == {"nchw": [0, 1], "nhwc": [2]}
+
+
+def test_every_row_gets_an_answer_or_a_reason(tmp_path: Path) -> None:
+    rows = [row(), row(batch=256), row("no_such_net"), row(device="abacus"), row(batch=0), row(precision="fp3")]
+    out = tmp_path / "out.parquet"
+    report = validate(table(tmp_path, rows), predictions=out)
+    said = pd.read_parquet(out)
+    assert said.status.str.partition(":")[0].tolist() == [
+        "ok",
+        "ok",
+        "unknown-model",
+        "unknown-device",
+        "invalid",
+        "unsupported",
+    ]
+    good = said[said.status == "ok"]
+    assert (good.limit_latency <= good.low_latency).all()
+    assert (good.low_latency <= good.predicted_latency).all()
+    assert (good.predicted_latency <= good.high_latency).all()
+    np.testing.assert_allclose(good.predicted_samples_per_s, good.batch_size / good.predicted_latency)
+    assert (good.limit_samples_per_s >= good.high_samples_per_s).all()
+    assert said.predicted_latency[2:].isna().all()
+    assert report["predicted"] == 2
+
+
+def test_measurements_are_not_looked_at(tmp_path: Path) -> None:
+    rows = [row(), row("mobilenetv3_small_050")]
+    told = []
+    for factor in (1.0, 9.0):
+        out = tmp_path / "out.parquet"
+        extra = {n: [factor] * 2 for n in ("latency", "samples_per_s", "gmacs", "mega_activations", "params_millions")}
+        validate(table(tmp_path, rows, **extra), predictions=out)
+        told.append(pd.read_parquet(out).predicted_latency.tolist())
+    assert told[0] == told[1]
+
+
+def test_kernels_kept_are_kernels_looked_at(tmp_path: Path) -> None:
+    question = Question("resnet18", 224, "infer", "amp", "nchw", False, "240", "rtx4090")
+    asked = [(question, np.array([0, 1]))]
+    batch = np.array([64.0, 256.0])
+    fresh = observe(asked, batch, tmp_path, lambda _: None)
+    kept = observe(asked, batch, tmp_path, lambda _: None)
+    assert fresh.tables.keys() == kept.tables.keys() >= {"conv", "stream", "product"}
+    for sort, columns in fresh.tables.items():
+        for name, values in columns.items():
+            np.testing.assert_array_equal(values, kept.tables[sort][name])
+
+
+def test_a_device_left_out_is_priced_by_what_devices_share() -> None:
+    names = [("resnet18", "a"), ("resnet34", "a"), ("mobilenetv3_small_050", "b"), ("mobilenetv3_small_075", "b")]
+    asked, group, device = [], [], []
+    for model, module in names:
+        for machine in ("rtx4090", "rtx3090"):
+            question = Question(model, 224, "infer", "amp", "nchw", False, "240", machine)
+            asked.append((question, np.array([len(asked)])))
+            group.append(module)
+            device.append(question.machine())
+    seen = observe(asked, np.full(len(asked), 256.0), None, lambda _: None)
+    truth = np.array([0.03, 0.05, 0.06, 0.1, 0.006, 0.011, 0.008, 0.015])
+    setting = np.array([f"{d} amp" for d in device])
+    rows = Rows(seen.wholes(truth), np.array(group), np.array(device), setting, np.full(len(device), "torch-eager"))
+    left = leave_devices_out(rows, lambda _: None)
+    assert np.isfinite(left.seconds).all()
+    for parts in left.parts.values():
+        assert all("device" not in f.block.per for part in parts.values() for f in part.blocks)
+    spread = spread_of(rows, None, left.residual(truth))
+    low, high = spread.quantiles["stranger",]
+    assert low < 0 < high
+    assert errors("device", rows, left, spread)["median_ape"] < 0.6
+    assert all(("device",) in [b.per for b in family.shared] for family in FAMILIES.values())
