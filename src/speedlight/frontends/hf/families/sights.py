@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -45,6 +45,14 @@ def _llava(c: Config, whole: Config) -> tuple[Sight, tuple[tuple[str, int], ...]
     return Sight(run, dropped=classes, side=run.patches.image if run.patches else 336, images=1), kept
 
 
+def _whole_layers(c: Config) -> Sequence[int]:
+    """Layers that attend over the whole picture."""
+    value = c["fullatt_block_indexes"] if c.stated("fullatt_block_indexes") else [7, 15, 23, 31]
+    if not isinstance(value, list) or not all(type(i) is int for i in value):
+        raise c.bad("fullatt_block_indexes", "a list of layer numbers")
+    return value
+
+
 def _qwen2(c: Config, whole: Config) -> tuple[Sight, tuple[tuple[str, int], ...]]:
     """Qwen2-VL (arXiv 2409.12191 §2.1): pictures of any size, patches of 14 pixels, four to a token; an image counts as
     two equal frames. Qwen2.5-VL (arXiv 2502.13923 §2.1.1): RMS norms, gated feed-forward, windows of 112 pixels in most
@@ -56,7 +64,7 @@ def _qwen2(c: Config, whole: Config) -> tuple[Sight, tuple[tuple[str, int], ...]
     d = hidden // heads
     width = c.integer("intermediate_size", default=3420) if newer else int(hidden * c.number("mlp_ratio", 4.0))
     act = activation(c, "hidden_act", default="silu" if newer else "quick_gelu")
-    everywhere = c.get("fullatt_block_indexes", [7, 15, 23, 31]) if newer else range(depth)
+    everywhere = _whole_layers(c) if newer else range(depth)
     window = (c.integer("window_size", default=112) // patch) ** 2 if newer else None
 
     def layer(index: int) -> Layer:
