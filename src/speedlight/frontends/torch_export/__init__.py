@@ -68,10 +68,25 @@ def capture(
     if number is not None:
         module = module.to(getattr(torch, TORCH_DTYPES[number]))
     if channels_last:
-        for rank, layout in ((4, torch.channels_last), (5, torch.channels_last_3d)):
-            if any(p.dim() == rank for p in module.parameters()):
-                module = module.to(memory_format=layout)
+        module = _laid_out(module, name)
     return _graph(module, shapes, name, train, dynamic_batch, channels_last, quick)
+
+
+def _laid_out(module: Any, name: str) -> Any:
+    """The module after ``.to(memory_format=torch.channels_last)``, of volumes ``channels_last_3d``."""
+    import torch
+
+    for rank, layout in ((4, torch.channels_last), (5, torch.channels_last_3d)):
+        if any(p.dim() == rank for p in module.parameters()):
+            try:
+                module = module.to(memory_format=layout)
+            except RuntimeError as error:
+                raise BadInput(
+                    f"{name} cannot be put channels last: {error}",
+                    expected="images or volumes, not both",
+                    hint="leave --layout out",
+                ) from None
+    return module
 
 
 def _dtype(dtype: str | None) -> str | None:
