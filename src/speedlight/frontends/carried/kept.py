@@ -6,6 +6,7 @@ import hashlib
 import json
 import lzma
 import os
+from functools import lru_cache
 from pathlib import Path
 
 from ..._foundation.errors import SpeedlightError
@@ -24,13 +25,22 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "speedlight"
 
 
+@lru_cache(maxsize=1)
+def _capturing() -> str:
+    """What the code that captures looks like: other code may see other graphs."""
+    digest = hashlib.sha256(VERSION.encode())
+    for path in sorted((Path(__file__).parents[1] / "torch_export").glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
 def _file(key: str) -> Path:
-    digest = hashlib.sha256(f"{VERSION} {key}".encode()).hexdigest()[:24]
+    digest = hashlib.sha256(f"{_capturing()} {key}".encode()).hexdigest()[:24]
     return cache_folder() / "graphs" / f"{key.split()[0]}-{digest}.json.xz"
 
 
 def kept_graph(key: str) -> Graph | None:
-    """The graph kept under a key by this version; None without one, or where the file is damaged."""
+    """The graph kept under a key by this very code; None without one, or where the file is damaged."""
     path = _file(key)
     try:
         return from_plain(parse_json(unpacked(path.read_bytes(), LARGEST_CHUNK, path).decode(), str(path)))
