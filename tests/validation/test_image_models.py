@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from speedlight.validation.image_models.fitting import FAMILIES, Rows, errors, leave_devices_out, spread_of
+from speedlight.validation.image_models.fitting import FAMILIES, Rows, errors, leave_devices_out, ordered, spread_of
 from speedlight.validation.image_models.observed import observe
 from speedlight.validation.image_models.questions import Question, questions, version_of
 from speedlight.validation.validate import validate
@@ -102,7 +102,14 @@ def test_a_device_left_out_is_priced_by_what_devices_share() -> None:
     seen = observe(asked, np.full(len(asked), 256.0), None, lambda _: None)
     truth = np.array([0.03, 0.05, 0.06, 0.1, 0.006, 0.011, 0.008, 0.015])
     setting = np.array([f"{d} amp" for d in device])
-    rows = Rows(seen.wholes(truth), np.array(group), np.array(device), setting, np.full(len(device), "torch-eager"))
+    rows = Rows(
+        seen.wholes(truth),
+        np.array(group),
+        np.array(device),
+        setting,
+        np.full(len(device), "torch-eager"),
+        np.full(len(device), 256.0),
+    )
     left = leave_devices_out(rows, lambda _: None)
     assert np.isfinite(left.seconds).all()
     for parts in left.parts.values():
@@ -112,3 +119,9 @@ def test_a_device_left_out_is_priced_by_what_devices_share() -> None:
     assert low < 0 < high
     assert errors("device", rows, left, spread)["median_ape"] < 0.6
     assert all(("device",) in [b.per for b in family.shared] for family in FAMILIES.values())
+
+
+def test_order_counts_pairs_that_differ() -> None:
+    measured, batch = np.array([1.0, 1.1, 2.0]), np.ones(3)
+    assert ordered(np.array([1.0, 0.9, 3.0]), measured, batch) == 1.0  # the first two are too close to count
+    assert ordered(np.array([3.0, 0.9, 2.5]), measured, batch) == 0.5

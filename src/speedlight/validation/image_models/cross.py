@@ -52,6 +52,7 @@ def _looked_at(
         device=np.array([q.machine() for q in mine]),
         setting=np.array([f"{q.device} {q.precision} {q.layout} {q.stack.partition('@')[0]} {q.mode}" for q in mine]),
         framework=np.array([q.stack.partition("@")[0] for q in mine]),
+        batch=numbers(columns["batch_size"])[seen.rows],
     )
     return seen, rows, seen.failed
 

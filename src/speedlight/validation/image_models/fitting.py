@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -36,6 +36,7 @@ class Rows:
         group: what is left out as a whole: the module that defines the model.
         device: machine id; ``setting``: device, precision, layout, stack and mode, whose errors count alike.
         framework: stack without its version.
+        batch: images at a time.
     """
 
     wholes: Wholes
@@ -43,6 +44,7 @@ class Rows:
     device: np.ndarray
     setting: np.ndarray
     framework: np.ndarray
+    batch: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,9 @@ def fit(rows: Rows, path: Path, progress: Progress, share: int = 1) -> Fit:
     spread = spread_of(rows, groups.residual(measured), devices.residual(measured))
     parts = with_spread(whole.fit(FAMILIES, rows.wholes), spread)
     coords = sorted({axis.coord for part in parts.values() for f in part.blocks for axis in f.block.axes})
+    for by, left in (("group", groups), ("device", devices)):
+        for line in by_setting(by, rows, left, spread):
+            progress(line)
     header: dict[str, Any] = {
         "schema": 1,
         "id": f"{NAME}@{date.today().isoformat()}",
@@ -160,6 +165,36 @@ def errors(by: str, rows: Rows, left: LeftOut, spread: Spread) -> dict[str, Any]
         "mape": mean([float(np.mean(error[own])) for own in settings]),
         "coverage_80": mean([float(np.mean(inside[own])) for own in settings]),
     }
+
+
+def by_setting(by: str, rows: Rows, left: LeftOut, spread: Spread) -> Iterator[str]:
+    """Errors of each setting in a line: rows, median and mean error, bias, share within the 80 % interval and its width, and
+    the share of pairs of models that differ by more than a fifth whose order is right; then the worst groups."""
+    measured = rows.wholes.measured
+    low, high = bands(rows, spread, "known" if by == "group" else "stranger")
+    residual = left.residual(measured)
+    error = np.abs(left.seconds / measured - 1)
+    for setting in np.unique(rows.setting):
+        own = np.flatnonzero((rows.setting == setting) & np.isfinite(error))
+        if own.size:
+            inside = np.mean((residual[own] >= low[own]) & (residual[own] <= high[own]))
+            width = np.median(np.exp(high[own]) - np.exp(low[own]))
+            yield (
+                f"{by} out | {setting} | n {own.size} | median {np.median(error[own]):.1%} | mean {np.mean(error[own]):.1%} | "
+                f"bias {np.exp(-np.median(residual[own])) - 1:+.1%} | interval holds {inside:.0%}, width {width:.0%} | "
+                f"order right {ordered(left.seconds[own], measured[own], rows.batch[own]):.1%}"
+            )
+    groups = {g: np.median(error[(rows.group == g) & np.isfinite(error)]) for g in np.unique(rows.group)}
+    worst = sorted(groups.items(), key=lambda item: -item[1])[:12]
+    yield f"{by} out | worst groups | " + ", ".join(f"{g} {e:.0%}" for g, e in worst)
+
+
+def ordered(said: np.ndarray, measured: np.ndarray, batch: np.ndarray) -> float:
+    """Share of pairs of rows whose throughputs differ by more than a fifth that come in the right order."""
+    rate, true = np.log(batch / said), np.log(batch / measured)
+    apart = true[:, None] - true[None, :] > np.log(1.2)
+    right = (rate[:, None] > rate[None, :]) & apart
+    return float(right.sum() / max(apart.sum(), 1))
 
 
 def bands(rows: Rows, spread: Spread, depth: str) -> tuple[np.ndarray, np.ndarray]:
