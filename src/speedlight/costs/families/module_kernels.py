@@ -37,10 +37,11 @@ GROUPS, RAGGED, CACHE = Axis("groups", 0, 12, 2), Axis("ragged", 0, 1), Axis("ca
 WIDTH, PRODUCTS = Axis("width", 0, 14, 2), Axis("b", 0, 18, 3)
 HEAD, LENGTH = Axis("k", 3, 9), Axis("n", 2, 14, 2)
 
-# What a table of its own is worth, as ridge: what all kernels of a kind of machine share; a layout's or a device's
-# deviation; a deviation that few rows tell.
+# What a table of its own is worth, as ridge: what all kernels of a sort share; a layout's or a device's deviation;
+# a deviation that few rows tell.
 COMMON, OWN, RARE = 1e-2, 3e-2, 1e-1
-KIND, LAYOUT, DEVICE, RUN = ("kind",), ("kind", "layout"), ("device",), ("kind", "framework")
+POWER = 3.0
+ALL, LAYOUT, DEVICE, RUN, OP = (), ("layout",), ("device",), ("framework",), ("op",)
 
 
 def _level(term: str, per: tuple[str, ...], ridge: float) -> Block:
@@ -52,8 +53,8 @@ def _curve(term: str, axis: Axis, per: tuple[str, ...], ridge: float = OWN, smoo
 
 
 def _levels(*terms: str) -> tuple[Block, ...]:
-    """One level a term for a kind of machine, and a device's deviation from it."""
-    return (*(_level(t, KIND, COMMON) for t in terms), *(_level(t, DEVICE, OWN) for t in terms))
+    """One level a term, and a device's deviation from it."""
+    return (*(_level(t, ALL, COMMON) for t in terms), *(_level(t, DEVICE, OWN) for t in terms))
 
 
 SORTS: Mapping[str, tuple[Block, ...]] = {
@@ -61,47 +62,50 @@ SORTS: Mapping[str, tuple[Block, ...]] = {
         *_levels("matmul", "memory", "vector", "launch"),
         _level("matmul", LAYOUT, OWN), _level("memory", LAYOUT, OWN),
         _level("matmul", ("device", "framework"), RARE), _level("memory", ("device", "framework"), RARE),
-        _level("matmul", ("kind", "op"), OWN), _level("memory", ("kind", "op"), OWN),
-        _curve("matmul", K, KIND), _curve("matmul", N, KIND), _curve("matmul", TAPS, LAYOUT), _curve("matmul", CHANNELS, LAYOUT),
-        _curve("matmul", RAGGED, KIND, OWN, 0.1), _curve("matmul", STRIDE, KIND, OWN, 0.1),
-        _curve("memory", TAPS, LAYOUT), _curve("memory", CHANNELS, LAYOUT), _curve("memory", STRIDE, KIND, OWN, 0.1),
+        _level("matmul", OP, OWN), _level("memory", OP, OWN),
+        _curve("matmul", K, ALL), _curve("matmul", N, ALL), _curve("matmul", TAPS, LAYOUT), _curve("matmul", CHANNELS, LAYOUT),
+        _curve("matmul", RAGGED, ALL, OWN, 0.1), _curve("matmul", STRIDE, ALL, OWN, 0.1),
+        _curve("memory", TAPS, LAYOUT), _curve("memory", CHANNELS, LAYOUT), _curve("memory", STRIDE, ALL, OWN, 0.1),
         _curve("memory", SIDE, LAYOUT),
     ),
     "depthwise": (
         *_levels("matmul", "memory", "vector", "launch"),
         _level("matmul", LAYOUT, OWN), _level("memory", LAYOUT, OWN),
         _level("matmul", (*RUN, "layout"), OWN), _level("memory", (*RUN, "layout"), OWN),
-        _level("matmul", ("kind", "op"), OWN), _level("memory", ("kind", "op"), OWN),
+        _level("matmul", OP, OWN), _level("memory", OP, OWN),
         _curve("matmul", TAPS, LAYOUT), _curve("matmul", STRIDE, LAYOUT, OWN, 0.1), _curve("matmul", SIDE, LAYOUT),
         _curve("memory", TAPS, LAYOUT), _curve("memory", STRIDE, LAYOUT, OWN, 0.1), _curve("memory", SIDE, LAYOUT),
         _curve("memory", GROUPS, LAYOUT),
     ),
     "grouped": (
         *_levels("matmul", "memory", "vector", "launch"),
-        _level("matmul", LAYOUT, OWN), _level("memory", LAYOUT, OWN), _level("matmul", ("kind", "op"), OWN),
+        _level("matmul", LAYOUT, OWN), _level("memory", LAYOUT, OWN), _level("matmul", OP, OWN),
         _curve("matmul", CHANNELS, LAYOUT), _curve("matmul", TAPS, LAYOUT), _curve("matmul", STRIDE, LAYOUT, OWN, 0.1),
         _curve("matmul", SIDE, LAYOUT), _curve("memory", CHANNELS, LAYOUT), _curve("memory", STRIDE, LAYOUT, OWN, 0.1),
     ),
     "product": (
         *_levels("matmul", "memory", "launch"),
-        _level("matmul", RUN, RARE), _level("matmul", ("kind", "op"), OWN), _level("memory", ("kind", "op"), OWN),
-        _curve("matmul", K, KIND), _curve("matmul", N, KIND), _curve("matmul", RAGGED, KIND, OWN, 0.1),
-        _curve("matmul", PRODUCTS, KIND),
+        _level("matmul", RUN, RARE), _level("matmul", OP, OWN), _level("memory", OP, OWN),
+        _curve("matmul", K, ALL), _curve("matmul", N, ALL), _curve("matmul", RAGGED, ALL, OWN, 0.1),
+        _curve("matmul", PRODUCTS, ALL),
     ),
     "attention": (
         *_levels("matmul", "memory", "vector", "launch"),
-        _level("matmul", ("kind", "op"), OWN), _curve("matmul", HEAD, KIND), _curve("matmul", LENGTH, KIND),
+        _level("matmul", OP, OWN), _curve("matmul", HEAD, ALL), _curve("matmul", LENGTH, ALL),
     ),
     "stream": (
         *_levels("memory", "vector", "launch", "cache"),
-        _level("memory", ("kind", "op"), OWN), _level("memory", (*RUN, "op"), OWN), _level("vector", ("kind", "op"), OWN),
-        _level("cache", ("kind", "op"), RARE),
-        _curve("memory", CACHE, KIND), _curve("memory", WIDTH, ("kind", "op"), RARE),
+        _level("memory", OP, OWN), _level("memory", (*RUN, "op"), OWN), _level("vector", OP, OWN),
+        _level("cache", OP, RARE),
+        _curve("memory", CACHE, ALL), _curve("memory", WIDTH, OP, RARE),
     ),
 }  # fmt: skip
 
+KINDS = ("gpu", "cpu")  # kinds of machine that share nothing
 FAMILIES: Mapping[tuple[str, ...], Family] = {
-    (sort,): Family(NAME, TERMS, SERIAL, blocks, (), (), ("sort",), kernels=None) for sort, blocks in SORTS.items()
+    (sort, kind): Family(NAME, TERMS, SERIAL, blocks, (), (), ("sort", "kind"), POWER, None)
+    for sort, blocks in SORTS.items()
+    for kind in KINDS
 }
 
 
@@ -131,4 +135,7 @@ def see(
         return coords_of(kernel, at, machine)
 
     resources = {"matmul": "matmul", "vector": "vector", "memory": machine.main.resource, "cache": "cache"}
-    return Seen(NAME, terms_of(cost, machine), coords, key, resources)
+    busy = {"vector": ("vector", "unit:transcendental"), **{t: (r,) for t, r in resources.items() if t != "vector"}}
+    terms = terms_of(cost, machine)
+    own = {t: terms[t] for t in terms if t not in busy or any(r in cost.busy for r in busy[t])}
+    return Seen(NAME, own, coords, key, resources)

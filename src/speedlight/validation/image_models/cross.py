@@ -11,8 +11,9 @@ import numpy as np
 from ..._foundation.errors import BadInput
 from ...evidence.tables import Table
 from ...frontends.carried import find
+from ...hardware.catalogue import load_machine
 from ..suite import Columns, Leave, Progress
-from .fitting import LeftOut, Rows, bands, leave_devices_out, leave_groups_out, spread_of
+from .fitting import LeftOut, Rows, bands, leave_devices_out, leave_groups_out, spreads_of
 from .observed import Observed, observe
 from .questions import Question, numbers, questions
 
@@ -49,6 +50,7 @@ def _looked_at(
     rows = Rows(
         wholes=seen.wholes(seconds[seen.rows]),
         group=np.array([module_of(q.model) for q in mine]),
+        kind=np.array([load_machine(q.device, table=True).kind for q in mine]),
         device=np.array([q.machine() for q in mine]),
         setting=np.array([f"{q.device} {q.precision} {q.layout} {q.stack.partition('@')[0]} {q.mode}" for q in mine]),
         framework=np.array([q.stack.partition("@")[0] for q in mine]),
@@ -80,8 +82,8 @@ def out_of_fold(
     for label in np.unique(left.label).tolist():
         own = left.label == label
         rest = np.where(own, np.nan, residual)  # a row's interval never rests on its own error
-        spread = spread_of(rows, rest if by_group else None, None if by_group else rest)
-        ends = bands(rows, spread, "known" if by_group else "stranger")
+        spreads = spreads_of(rows, rest if by_group else None, None if by_group else rest)
+        ends = bands(rows, spreads, "known" if by_group else "stranger")
         low[own], high[own] = ends[0][own], ends[1][own]
     wanted = np.ones(residual.size, dtype=bool)
     if leave.devices:

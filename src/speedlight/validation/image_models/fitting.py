@@ -14,7 +14,7 @@ import numpy as np
 from ...costs.calibration.model import Fit, Part, Spread
 from ...costs.families.module_kernels import FAMILIES, NAME
 from ...costs.refit import whole
-from ...costs.refit.spread import SIGNED, few, weighted_quantiles
+from ...costs.refit.spread import FARTHER, SIGNED, few, weighted_quantiles
 from ...costs.refit.train import folds
 from ...costs.refit.whole import Sort, Wholes
 from ...evidence.tables import fingerprint
@@ -25,6 +25,7 @@ LEAST = 30  # rows from which a device and stack have quantiles of their own
 TABLE = "vision_throughput"
 COMMAND = "python -m speedlight.validation.image_models"
 Parts = Mapping[Sort, Part]
+Spreads = Mapping[str, Spread]  # by kind of machine
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,14 @@ class Rows:
     Attributes:
         wholes: kernels and seconds.
         group: what is left out as a whole: the module that defines the model.
-        device: machine id; ``setting``: device, precision, layout, stack and mode, whose errors count alike.
+        kind, device: of machine; ``setting``: device, precision, layout, stack and mode, whose errors count alike.
         framework: stack without its version.
         batch: images at a time.
     """
 
     wholes: Wholes
     group: np.ndarray
+    kind: np.ndarray
     device: np.ndarray
     setting: np.ndarray
     framework: np.ndarray
@@ -78,16 +80,28 @@ def _leave_out(rows: Rows, label: np.ndarray, families: Any, what: str, progress
         out, rest = np.flatnonzero(label == value), np.flatnonzero(label != value)
         if not rest.size:
             continue
-        parts[value] = whole.fit(families, rows.wholes.take(rest))
+        alike = rest[np.isin(rows.kind[rest], rows.kind[out])]
+        if not alike.size:
+            continue  # the only one of its kind
+        parts[value] = whole.fit(families, rows.wholes.take(alike))
         seconds[out] = whole.seconds(parts[value], rows.wholes.take(out))
     return LeftOut(seconds, label, parts)
 
 
-def spread_of(rows: Rows, groups: np.ndarray | None, devices: np.ndarray | None) -> Spread:
-    """Intervals: log(measured / predicted) of models left out for known devices, of devices left out for others.
+def spreads_of(rows: Rows, groups: np.ndarray | None, devices: np.ndarray | None) -> dict[str, Spread]:
+    """Intervals by kind of machine: log(measured / predicted) of models left out for known devices, of devices left out
+    for others; :data:`FARTHER` times as wide as a known device's where none of the kind could be left out.
 
     All kernels of a model err together (one number was measured), so the whole variance is shared.
     """
+    found = {}
+    for kind in np.unique(rows.kind).tolist():
+        here = rows.kind == kind
+        found[kind] = _spread(rows, *(None if r is None else np.where(here, r, np.nan) for r in (groups, devices)))
+    return found
+
+
+def _spread(rows: Rows, groups: np.ndarray | None, devices: np.ndarray | None) -> Spread:
     quantiles: dict[tuple[str, ...], tuple[float, float]] = {}
     for depth, residual, unit in (("known", groups, rows.group), ("stranger", devices, rows.device)):
         if residual is None:
@@ -102,6 +116,9 @@ def spread_of(rows: Rows, groups: np.ndarray | None, devices: np.ndarray | None)
                 quantiles[depth, device, framework] = _quantiles(
                     residual[own], rows.setting[own], rows.group[own], unit[own]
                 )
+    if ("stranger",) not in quantiles and ("known",) in quantiles:
+        low, high = quantiles["known",]
+        quantiles["stranger",] = (low * FARTHER, high * FARTHER)
     if ("stranger",) in quantiles:
         quantiles["relative",] = quantiles["stranger",]
     return Spread((), quantiles, dict.fromkeys(("known", "relative", "stranger"), 1.0))
@@ -120,19 +137,19 @@ def _quantiles(residual: np.ndarray, setting: np.ndarray, group: np.ndarray, uni
     return low * few(units), high * few(units)
 
 
-def with_spread(parts: Parts, spread: Spread) -> dict[Sort, Part]:
-    return {sort: dataclasses.replace(part, spread=spread) for sort, part in parts.items()}
+def with_spreads(parts: Parts, spreads: Spreads) -> dict[Sort, Part]:
+    return {sort: dataclasses.replace(part, spread=spreads[sort[1]]) for sort, part in parts.items()}
 
 
 def fit(rows: Rows, path: Path, progress: Progress, share: int = 1) -> Fit:
     """The shipped fit: of all rows, with intervals and errors of what was left out."""
     measured = rows.wholes.measured
     groups, devices = leave_groups_out(rows, progress), leave_devices_out(rows, progress)
-    spread = spread_of(rows, groups.residual(measured), devices.residual(measured))
-    parts = with_spread(whole.fit(FAMILIES, rows.wholes), spread)
+    spreads = spreads_of(rows, groups.residual(measured), devices.residual(measured))
+    parts = with_spreads(whole.fit(FAMILIES, rows.wholes), spreads)
     coords = sorted({axis.coord for part in parts.values() for f in part.blocks for axis in f.block.axes})
     for by, left in (("group", groups), ("device", devices)):
-        for line in by_setting(by, rows, left, spread):
+        for line in by_setting(by, rows, left, spreads):
             progress(line)
     header: dict[str, Any] = {
         "schema": 1,
@@ -143,18 +160,18 @@ def fit(rows: Rows, path: Path, progress: Progress, share: int = 1) -> Fit:
         "features": coords,
         "tables": [{"name": TABLE, "rows": int(measured.size), "fingerprint": fingerprint(path)}],
         "cross_validation": [
-            errors(by, rows, left, spread) for by, left in (("group", groups), ("device", devices)) if left.parts
+            errors(by, rows, left, spreads) for by, left in (("group", groups), ("device", devices)) if left.parts
         ],
         "layered_on": None,
     }
-    return Fit(NAME, header, ("sort",), parts)
+    return Fit(NAME, header, ("sort", "kind"), parts)
 
 
-def errors(by: str, rows: Rows, left: LeftOut, spread: Spread) -> dict[str, Any]:
+def errors(by: str, rows: Rows, left: LeftOut, spreads: Spreads) -> dict[str, Any]:
     """Errors averaged over settings."""
     measured = rows.wholes.measured
     error = np.abs(left.seconds / measured - 1)
-    low, high = bands(rows, spread, "known" if by == "group" else "stranger")
+    low, high = bands(rows, spreads, "known" if by == "group" else "stranger")
     residual = left.residual(measured)
     inside = (residual >= low) & (residual <= high)
     settings = [np.isfinite(error) & (rows.setting == s) for s in np.unique(rows.setting)]
@@ -167,11 +184,11 @@ def errors(by: str, rows: Rows, left: LeftOut, spread: Spread) -> dict[str, Any]
     }
 
 
-def by_setting(by: str, rows: Rows, left: LeftOut, spread: Spread) -> Iterator[str]:
+def by_setting(by: str, rows: Rows, left: LeftOut, spreads: Spreads) -> Iterator[str]:
     """Errors of each setting in a line: rows, median and mean error, bias, share within the 80 % interval and its width, and
     the share of pairs of models that differ by more than a fifth whose order is right; then the worst groups."""
     measured = rows.wholes.measured
-    low, high = bands(rows, spread, "known" if by == "group" else "stranger")
+    low, high = bands(rows, spreads, "known" if by == "group" else "stranger")
     residual = left.residual(measured)
     error = np.abs(left.seconds / measured - 1)
     for setting in np.unique(rows.setting):
@@ -197,13 +214,12 @@ def ordered(said: np.ndarray, measured: np.ndarray, batch: np.ndarray) -> float:
     return float(right.sum() / max(apart.sum(), 1))
 
 
-def bands(rows: Rows, spread: Spread, depth: str) -> tuple[np.ndarray, np.ndarray]:
+def bands(rows: Rows, spreads: Spreads, depth: str) -> tuple[np.ndarray, np.ndarray]:
     """Each row's interval ends, as logs of factors."""
-    any_ = spread.quantiles.get((depth,), (-1.0, 1.0))
-    pairs = [
-        spread.quantiles.get((depth, d, f), any_) for d, f in zip(rows.device, rows.framework, strict=True)
-    ]  # fmt: skip
-    table = np.array(pairs).reshape(-1, 2)
+    table = np.tile((-1.0, 1.0), (rows.kind.size, 1))
+    for number, (kind, device, framework) in enumerate(zip(rows.kind, rows.device, rows.framework, strict=True)):
+        known = spreads[kind].quantiles if kind in spreads else {}
+        table[number] = known.get((depth, device, framework), known.get((depth,), (-1.0, 1.0)))
     return table[:, 0], table[:, 1]
 
 
@@ -211,4 +227,4 @@ def mean(values: Sequence[float]) -> float:
     return float(np.mean(values)) if values else float("nan")
 
 
-__all__ = ["LeftOut", "Rows", "errors", "fit", "leave_devices_out", "leave_groups_out", "spread_of"]
+__all__ = ["LeftOut", "Rows", "errors", "fit", "leave_devices_out", "leave_groups_out", "spreads_of"]

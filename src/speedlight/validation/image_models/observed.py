@@ -48,15 +48,21 @@ class Observed:
         """With the seconds measured of each of ``rows``."""
         kernels: dict[Sort, Kernels] = {}
         for sort, table in self.tables.items():
-            keys, names = {}, {}
-            for field in FIELDS:
-                values, codes = np.unique(table[f"k:{field}"], return_inverse=True)
-                keys[field], names[field] = codes.astype(np.int32), tuple(values.tolist())
-            terms = {n: table[f"t:{n}"] for n in (*TERMS, *SERIAL)}
-            coords = {n[2:]: v for n, v in table.items() if n.startswith("c:")}
-            ones = np.ones(table["row"].size)
-            kernels[sort,] = Kernels(Data(terms, coords, keys, names, ones, ones), table["row"], table["count"])
+            for kind in np.unique(table["k:kind"]).tolist():
+                own = table["k:kind"] == kind
+                kernels[sort, kind] = _kernels({name: column[own] for name, column in table.items()})
         return Wholes(kernels, measured, np.ones(self.rows.size))
+
+
+def _kernels(table: Table) -> Kernels:
+    keys, names = {}, {}
+    for field in FIELDS:
+        values, codes = np.unique(table[f"k:{field}"], return_inverse=True)
+        keys[field], names[field] = codes.astype(np.int32), tuple(values.tolist())
+    terms = {n: table[f"t:{n}"] for n in (*TERMS, *SERIAL)}
+    coords = {n[2:]: v for n, v in table.items() if n.startswith("c:")}
+    ones = np.ones(table["row"].size)
+    return Kernels(Data(terms, coords, keys, names, ones, ones), table["row"], table["count"])
 
 
 def observe(
