@@ -103,13 +103,9 @@ def test_a_device_left_out_is_priced_by_what_devices_share() -> None:
     truth = np.array([0.03, 0.05, 0.06, 0.1, 0.006, 0.011, 0.008, 0.015])
     setting = np.array([f"{d} amp" for d in device])
     rows = Rows(
-        seen.wholes(truth),
-        np.array(group),
-        np.array(device),
-        setting,
-        np.full(len(device), "torch-eager"),
-        np.full(len(device), 256.0),
-    )
+        wholes=seen.wholes(truth), group=np.array(group), kind=np.full(8, "gpu"), device=np.array(device), setting=setting,
+        framework=np.full(8, "torch-eager"), batch=np.full(8, 256.0),
+    )  # fmt: skip
     left = leave_devices_out(rows, lambda _: None)
     assert np.isfinite(left.seconds).all()
     for parts in left.parts.values():
