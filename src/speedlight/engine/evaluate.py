@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -133,6 +133,14 @@ def least_of_kernels(
     what binds at the limit."""
     env, groups, ledger = _sizes_of(plan, step, machine, stack, dims, symbols)
     conditions = Conditions("in-model", ledger.by_class["weights"], stack.device_latency, step=step.name)
+    for kernel, numbers, times in kernels_by_sort(plan, step, env, groups):
+        yield kernel, least_of(kernel, numbers, machine, point, conditions), times
+
+
+def kernels_by_sort(
+    plan: Plan, step: Step, env: Mapping[str, Value], groups: Sequence[Mapping[str, Value]]
+) -> Iterator[tuple[Kernel, KernelValues, Value]]:
+    """One kernel of each sort that runs (those that always cost the same are of one), its numbers, and how often it does."""
     program = plan.program
     found: dict[int, tuple[Kernel, KernelValues]] = {}
     often: dict[int, Value] = {}
@@ -144,7 +152,7 @@ def least_of_kernels(
                 often[sort] = often[sort] + times if sort in often else times
                 found.setdefault(sort, (kernel, numbers))
     for sort, (kernel, numbers) in found.items():
-        yield kernel, least_of(kernel, numbers, machine, point, conditions), often[sort]
+        yield kernel, numbers, often[sort]
 
 
 def _absent(numbers: KernelValues) -> bool:

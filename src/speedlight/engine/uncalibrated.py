@@ -12,7 +12,7 @@ from ..hardware.machine import Machine
 from ..lowering.kernels import Kernel, KernelValues
 from ..scenario.scenario import Scenario
 from ..workload.workload import single_step
-from .evaluate import bindings
+from .evaluate import bindings, kernels_by_sort
 from .phase import free_symbols
 from .resolve import Resolved, planned, resolve
 
@@ -46,16 +46,5 @@ def _kernels(resolved: Resolved) -> Iterator[AnalyticKernel]:
     groups = [{k: float(v) if isinstance(v, int) else v for k, v in g.env().items()} for g in step.groups]
     ledger = made.ledger.evaluate(env, groups, machine.main.capacity_bytes, stack)
     conditions = Conditions("in-model", ledger.by_class["weights"], stack.device_latency, step=step.name)
-    program = made.program
-    first: dict[int, tuple[Kernel, KernelValues]] = {}
-    often: dict[int, Value] = {}
-    for block, sorts, (count, values) in zip(program.blocks, program.sorts, program.evaluate(env, groups), strict=True):
-        instances = count if block.phase == "optimizer" else count * step.repeats
-        for kernel, sort, numbers in zip(block.kernels, sorts, values, strict=True):
-            times = instances * numbers.count
-            often[sort] = often[sort] + times if sort in often else times
-            first.setdefault(sort, (kernel, numbers))
-    for sort, (kernel, numbers) in first.items():
-        yield AnalyticKernel(
-            kernel, numbers, price(kernel, numbers, machine, scenario.point, conditions), often[sort]
-        )  # fmt: skip
+    for kernel, numbers, times in kernels_by_sort(made, step, env, groups):
+        yield AnalyticKernel(kernel, numbers, price(kernel, numbers, machine, scenario.point, conditions), times)
