@@ -1,0 +1,55 @@
+"""Modules by the fit of whole image models: known devices calibrated, laws kept, depthwise convolutions told apart."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import speedlight
+from speedlight.costs.calibration.store import shipped
+from speedlight.costs.families.module_kernels import FAMILIES, NAME
+
+
+def asked(model: str, machine: str = "rtx-3090", **options: object) -> object:
+    return speedlight.explain(model, machine, **{"dtype": "amp", "batch": 256, **options})
+
+
+def test_the_fit_knows_every_sort_and_says_what_it_rests_on() -> None:
+    fit = shipped(NAME)
+    assert fit is not None
+    assert fit.parts.keys() == FAMILIES.keys()
+    assert {c["leave"] for c in fit.header["cross_validation"]} == {"group", "device"}
+
+
+@pytest.mark.parametrize("stack", ["torch-eager@2.4", "torch-compile@2.4"])
+@pytest.mark.parametrize("model", ["resnet50", "convnext_tiny", "vit_base_patch16_224"])
+def test_a_measured_device_is_calibrated_within_its_interval(model: str, stack: str) -> None:
+    answer = asked(model, stack=stack)
+    assert answer.layer == "calibrated"
+    assert answer.limit <= answer.low <= answer.time <= answer.high
+    assert answer.high < 1.5 * answer.time
+
+
+def test_depthwise_convolutions_wait_for_memory() -> None:
+    """ConvNeXt-T has a tenth more FLOPs than ResNet-50 and runs well below its rate (DESIGN, traps)."""
+    plain, deep = (asked(m, "a100-sxm-80gb", layout="nhwc") for m in ("resnet50", "convnext_tiny"))
+    assert deep.flops < 1.15 * plain.flops
+    assert deep.time > 1.2 * plain.time
+    rows = [op for op in deep.ops if op.path.endswith("conv_dw") and op.kind == "conv"]
+    assert rows
+    assert all(op.bound in ("hbm", "cache") for op in rows)
+
+
+def test_a_sweep_is_its_points() -> None:
+    batch = np.array([1.0, 32.0, 256.0])
+    together = asked("efficientnet_b0", batch=batch)
+    for i, b in enumerate(batch.tolist()):
+        alone = asked("efficientnet_b0", batch=b)
+        for name in ("time", "low", "high", "limit"):
+            assert getattr(together, name)[i] == pytest.approx(getattr(alone, name), rel=1e-9), name
+
+
+@pytest.mark.parametrize(("path", "base"), [("tiers.gddr.bandwidth", 9e11), ("tiers.l2.bandwidth", 4e12)])
+def test_a_faster_machine_is_never_slower(path: str, base: float) -> None:
+    times = asked("regnety_032", overrides={path: base * np.array([1.0, 1.5, 3.0])}).time
+    assert np.all(np.diff(times) <= 1e-12)
