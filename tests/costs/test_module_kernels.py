@@ -23,21 +23,23 @@ def test_the_fit_knows_every_sort_and_says_what_it_rests_on() -> None:
 
 @pytest.mark.parametrize("stack", ["torch-eager@2.4", "torch-compile@2.4"])
 @pytest.mark.parametrize("model", ["resnet50", "convnext_tiny", "vit_base_patch16_224"])
-def test_a_measured_device_is_calibrated_within_its_interval(model: str, stack: str) -> None:
-    answer = asked(model, stack=stack)
+def test_a_measured_device_is_calibrated_with_a_narrow_interval(model: str, stack: str) -> None:
+    answer = asked(model, "rtx-4090", stack=stack)
     assert answer.layer == "calibrated"
     assert answer.limit <= answer.low <= answer.time <= answer.high
     assert answer.high < 1.5 * answer.time
+    stranger = asked(model, "rtx-3070", stack=stack)
+    assert stranger.high / stranger.time > answer.high / answer.time
 
 
-def test_depthwise_convolutions_wait_for_memory() -> None:
+def test_depthwise_convolutions_do_not_run_at_the_rate_of_dense_ones() -> None:
     """ConvNeXt-T has a tenth more FLOPs than ResNet-50 and runs well below its rate (DESIGN, traps)."""
     plain, deep = (asked(m, "a100-sxm-80gb", layout="nhwc") for m in ("resnet50", "convnext_tiny"))
     assert deep.flops < 1.15 * plain.flops
     assert deep.time > 1.2 * plain.time
     rows = [op for op in deep.ops if op.path.endswith("conv_dw") and op.kind == "conv"]
     assert rows
-    assert all(op.bound in ("hbm", "cache") for op in rows)
+    assert all(op.bound != "matmul" for op in rows)  # matrix units could be fed, but their tiles would stay empty
 
 
 def test_a_sweep_is_its_points() -> None:
