@@ -17,12 +17,13 @@ What the sorts are bent by, and why:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from ..._foundation.arrays import Value
 from ...hardware.machine import Machine, OperatingPoint
 from ...lowering.kernels import Kernel, KernelValues
 from ..calibration.blocks import Axis, Block
-from ..calibration.model import depth_of
+from ..calibration.model import Part, depth_of
 from ..calibration.samples import Family, architecture_of
 from ..calibration.seen import SEERS, Seen
 from ..calibration.store import shipped
@@ -117,18 +118,33 @@ def key_of(kernel: Kernel, machine: Machine, framework: str) -> dict[str, str]:
     }  # fmt: skip
 
 
+@lru_cache(maxsize=64)
+def functions_of(part: Part) -> frozenset[str]:
+    """The functions whose kernels a part was fitted to."""
+    found: set[str] = set()
+    for fitted in part.blocks:
+        if "op" in fitted.block.per:
+            at = fitted.block.per.index("op")
+            found.update(cls[at] for cls in fitted.tables)
+    return frozenset(found)
+
+
 @SEERS.register(NAME)
 def see(
     kernel: Kernel, values: KernelValues, machine: Machine, point: OperatingPoint, conditions: Conditions, cost: Cost
 ) -> Seen | None:
-    """Any kernel but messages; products and attention only where the device or one of its kind was measured.
+    """Kernels of functions that the models measured run; products and attention only on devices or kinds of them measured.
 
     (Tables of single products and attention kernels know more devices than whole models were measured on.)
     """
     key = key_of(kernel, machine, kernel.library.get(NAME, ""))
     fit = shipped(NAME)
     part = fit.part(key) if fit is not None and key["sort"] else None
-    if part is None or (key["sort"] in ("product", "attention") and depth_of(part, key) == "stranger"):
+    if (
+        part is None
+        or key["op"] not in functions_of(part)
+        or (key["sort"] in ("product", "attention") and depth_of(part, key) == "stranger")
+    ):
         return None
 
     def coords(at: KernelValues, under: Conditions) -> Mapping[str, Value]:
