@@ -197,8 +197,9 @@ def _placeholders(
         elif kind == "parameter":
             path = str(entry.get("parameter_name"))
             payload = weights.config.get(path)
-            if payload is not None and payload.path_name is not None:
-                shape = tuple(size_of(s, where)[0] for s in meta.sizes)
+            shape = tuple(size_of(s, where)[0] for s in meta.sizes)
+            # The exporter stores equal content once: a matrix is then tied, while vectors are mostly zeros or ones alike.
+            if payload is not None and payload.path_name is not None and len(shape) > 1:
                 path = places.setdefault((payload.path_name, shape), path)
             recorder.logicals.declare(value, path, "weight", meta.requires_grad)
             if floating is None and value.dtype.is_floating_point:
