@@ -75,7 +75,7 @@ def evaluate_step(
     throttle: Value = 1.0,
 ) -> StepResult:
     """Price every kernel of the step and lay them on the serial timeline."""
-    env, groups, ledger = _sizes_of(plan, step, machine, stack, dims, symbols)
+    env, groups, ledger = sizes_of(plan, step, machine, stack, dims, symbols)
     conditions = Conditions("in-model", ledger.by_class["weights"], stack.device_latency, throttle, step.name)
     issue = 0.0 if step.name in stack.host.graphs else stack.host.launch_s
     laid: list[tuple[Value, list[tuple[Value, Value]]]] = []
@@ -131,7 +131,7 @@ def least_of_kernels(
 ) -> Iterator[tuple[Kernel, Mapping[str, Value], Value]]:  # fmt: skip
     """Kernels of a step, one of each sort, with its least seconds by resource and how often the sort runs: for who asks
     what binds at the limit."""
-    env, groups, ledger = _sizes_of(plan, step, machine, stack, dims, symbols)
+    env, groups, ledger = sizes_of(plan, step, machine, stack, dims, symbols)
     conditions = Conditions("in-model", ledger.by_class["weights"], stack.device_latency, step=step.name)
     for kernel, numbers, times in kernels_by_sort(plan, step, env, groups):
         yield kernel, least_of(kernel, numbers, machine, point, conditions), times
@@ -162,7 +162,7 @@ def _absent(numbers: KernelValues) -> bool:
     return not count.any() if isinstance(count, np.ndarray) else not count
 
 
-def _sizes_of(
+def sizes_of(
     plan: Plan, step: Step, machine: Machine, stack: Stack, dims: Mapping[str, Value], symbols: Mapping[str, Value]
 ) -> tuple[dict[str, Value], list[dict[str, Value]], Ledger]:
     """The step's symbols, its groups' and what it keeps in memory."""

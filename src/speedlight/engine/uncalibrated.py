@@ -12,7 +12,7 @@ from ..hardware.machine import Machine
 from ..lowering.kernels import Kernel, KernelValues
 from ..scenario.scenario import Scenario
 from ..workload.workload import single_step
-from .evaluate import bindings, kernels_by_sort
+from .evaluate import kernels_by_sort, sizes_of
 from .phase import free_symbols
 from .resolve import Resolved, planned, resolve
 
@@ -42,9 +42,8 @@ def _kernels(resolved: Resolved) -> Iterator[AnalyticKernel]:
     made, dims = planned(resolved)
     workload = scenario.program.workload
     step = single_step(workload)
-    env = bindings(step, dims, free_symbols(resolved.graph, workload))
-    groups = [{k: float(v) if isinstance(v, int) else v for k, v in g.env().items()} for g in step.groups]
-    ledger = made.ledger.evaluate(env, groups, machine.main.capacity_bytes, stack)
+    symbols = free_symbols(resolved.graph, workload)
+    env, groups, ledger = sizes_of(made, step, machine, stack, dims, symbols)
     conditions = Conditions("in-model", ledger.by_class["weights"], stack.device_latency, step=step.name)
     for kernel, numbers, times in kernels_by_sort(made, step, env, groups):
         yield AnalyticKernel(kernel, numbers, price(kernel, numbers, machine, scenario.point, conditions), times)

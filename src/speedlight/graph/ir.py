@@ -24,7 +24,7 @@ A graph is a list of *blocks*; a block stands for ``count`` equal layers, folded
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -313,6 +313,20 @@ class Graph:
 
     def replace(self, **changes: Any) -> Graph:
         return dataclasses.replace(self, **changes)
+
+
+def named_apart(blocks: Iterable[Block]) -> list[Block]:
+    """Blocks under names of their own: a name taken before gets a number."""
+    taken: set[str] = set()
+    result = []
+    for block in blocks:
+        name, number = block.name, 1
+        while name in taken:
+            number += 1
+            name = f"{block.name}#{number}"
+        taken.add(name)
+        result.append(dataclasses.replace(block, name=name) if name != block.name else block)
+    return result
 
 
 def _sum(terms: Iterator[Expr]) -> Expr:

@@ -197,14 +197,8 @@ def _priced_by(kernel: Kernel) -> tuple[Any, ...]:
     # A tensor's name says no more than whether it is a gradient that is kept.
     accesses = tuple(replace(a, tensor="grad." * a.tensor.startswith("grad.")) for a in kernel.accesses)
     members = kernel.members if kernel.family == "moe" else ()  # fused experts are told by what they fuse
-    message = kernel.message and (
-        kernel.message.collective,
-        kernel.message.axis,
-        kernel.message.bytes,
-        kernel.message.size,
-    )
     return (
         kernel.kind, kernel.fn, kernel.family, members, work, accesses, tuple(sorted(kernel.dims.items())), kernel.launches,
-        kernel.span, kernel.workspace, message, kernel.serial, kernel.efficiency, tuple(sorted(kernel.library.items())),
+        kernel.span, kernel.workspace, kernel.message, kernel.serial, kernel.efficiency, tuple(sorted(kernel.library.items())),
         repr(sorted(kernel.attrs.items())), kernel.phase,
     )  # fmt: skip

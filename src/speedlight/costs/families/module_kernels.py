@@ -151,7 +151,7 @@ def see(
         return coords_of(kernel, at, machine)
 
     resources = {"matmul": "matmul", "vector": "vector", "memory": machine.main.resource, "cache": "cache"}
-    busy = {"vector": ("vector", "unit:transcendental"), **{t: (r,) for t, r in resources.items() if t != "vector"}}
-    terms = terms_of(cost, machine)
-    own = {t: terms[t] for t in terms if t not in busy or any(r in cost.busy for r in busy[t])}
-    return Seen(NAME, own, coords, key, resources)
+    used = {"vector"} if "unit:transcendental" in cost.busy else set()
+    used |= {term for term, resource in resources.items() if resource in cost.busy} | set(SERIAL)
+    terms = {term: seconds for term, seconds in terms_of(cost, machine).items() if term in used}
+    return Seen(NAME, terms, coords, key, resources)

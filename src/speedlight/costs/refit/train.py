@@ -77,7 +77,7 @@ def train(family: Family, data: Data) -> dict[tuple[str, ...], Part]:
         shared = solve.gauss_newton(family.parallel, family.serial, family.power, family.shared, few, family.tolerance)
         shared = steady(family, shared, few)
         part = Part(
-            family.parallel, family.serial, family.power, shared, Spread((), {}), _pairs(own), _present(own, "architecture"),
+            family.parallel, family.serial, family.power, shared, Spread((), {}), pairs(own), present(own, "architecture"),
             learn_choice(family, own) if family.kernels else None,
         )  # fmt: skip
         for stage in family.local:
@@ -143,11 +143,11 @@ def folds(group: np.ndarray, count: int = 5, seed: int = 0) -> np.ndarray:
     return (np.random.default_rng(seed).permutation(values.size) % count)[inverse]
 
 
-def _pairs(data: Data) -> frozenset[tuple[str, str, str]]:
+def pairs(data: Data) -> frozenset[tuple[str, str, str]]:
     return frozenset((d, f, v) for d, f, v in data.classes(("device", "framework", "version"))[0])
 
 
-def _present(data: Data, name: str) -> frozenset[str]:
+def present(data: Data, name: str) -> frozenset[str]:
     return frozenset(cls[0] for cls in data.classes((name,))[0])
 
 

@@ -23,6 +23,7 @@ from ..calibration.blocks import Block, Places
 from ..calibration.model import Fitted, Part, Spread
 from ..calibration.samples import Family
 from .solve import STEP, TINY, Data, design, forward, penalty, robust, tables
+from .train import pairs, present, times
 
 Sort = tuple[str, ...]
 ITERATIONS = 30
@@ -176,9 +177,9 @@ def _part(made: _Sort, x: np.ndarray) -> Part:
         Fitted(block, tables(block, own, x[low:high]))
         for block, own, low, high in zip(made.blocks, made.classes, made.bounds, made.bounds[1:], strict=False)
     )
-    pairs = frozenset((d, f, v) for d, f, v in data.classes(("device", "framework", "version"))[0])
-    kinds = frozenset(c[0] for c in data.classes(("architecture",))[0])
-    return Part(family.parallel, family.serial, family.power, fitted, Spread((), {}), pairs, kinds)
+    return Part(
+        family.parallel, family.serial, family.power, fitted, Spread((), {}), pairs(data), present(data, "architecture")
+    )  # fmt: skip
 
 
 def without(families: Mapping[Sort, Family], field: str) -> dict[Sort, Family]:
@@ -191,8 +192,6 @@ def without(families: Mapping[Sort, Family], field: str) -> dict[Sort, Family]:
 
 def seconds(parts: Mapping[Sort, Part], wholes: Wholes) -> np.ndarray:
     """Σ count · t of every row; NaN where a sort of its kernels has no part."""
-    from .train import times
-
     total = np.zeros(wholes.measured.size)
     for sort, kernels in wholes.kernels.items():
         if sort not in parts:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..._foundation.expr import const
-from ...graph.ir import Block, Graph, Op, Operand, Tensor
+from ...graph.ir import Block, Graph, Op, Operand, Tensor, named_apart
 from .layers import Flow, Layer, Run, runs
 
 
@@ -95,7 +95,7 @@ class _Assembly:
         unread = {n: t for n, t in self.block.tensors.items() if n not in self.flow.users}
         if unread:
             blocks[0] = dataclasses.replace(blocks[0], tensors={**blocks[0].tensors, **unread})
-        return self.graph.replace(blocks=tuple(_named_apart(blocks)), shared=shared)
+        return self.graph.replace(blocks=tuple(named_apart(blocks)), shared=shared)
 
     def _is_activation(self, name: str) -> bool:
         return name in self.flow.made and name in self.block.tensors and self.block.tensors[name].cls == "activation"
@@ -213,19 +213,6 @@ def _common(paths: Sequence[str]) -> str:
             break
         common.append(level[0])
     return ".".join(common)
-
-
-def _named_apart(blocks: list[Block]) -> list[Block]:
-    taken: set[str] = set()
-    result = []
-    for block in blocks:
-        name, number = block.name, 1
-        while name in taken:
-            number += 1
-            name = f"{block.name}#{number}"
-        taken.add(name)
-        result.append(dataclasses.replace(block, name=name))
-    return result
 
 
 __all__ = ["fold"]

@@ -16,7 +16,7 @@ import dataclasses
 from collections.abc import Collection, Iterable, Mapping
 
 from ..._foundation.expr import const
-from ..ir import Block, Graph, Op, Operand, Tensor
+from ..ir import Block, Graph, Op, Operand, Tensor, named_apart
 from .registry import REWRITES
 
 PRODUCTS = ("matmul", "conv", "attention", "moe", "scan")
@@ -44,7 +44,7 @@ def rotate(graph: Graph, cut_before: Collection[str] = PRODUCTS) -> Graph:
             joined.append(block)
     if len(joined) == len(graph.blocks) and all(a is b for a, b in zip(joined, graph.blocks, strict=True)):
         return graph
-    return graph.replace(blocks=tuple(_apart(joined)), attrs={**graph.attrs, "rotated": True})
+    return graph.replace(blocks=tuple(named_apart(joined)), attrs={**graph.attrs, "rotated": True})
 
 
 def _once(block: Block) -> bool:
@@ -186,17 +186,6 @@ def _joined(first: Block, second: Block) -> Block:
         name, (*first.ops, *ops), tensors, const(1), first.inputs, tuple(names.get(n, n) for n in second.outputs),
         (*first.layers, *second.layers), first.phase,
     )  # fmt: skip
-
-
-def _apart(blocks: list[Block]) -> Iterable[Block]:
-    taken: set[str] = set()
-    for block in blocks:
-        name, number = block.name, 1
-        while name in taken:
-            number += 1
-            name = f"{block.name}#{number}"
-        taken.add(name)
-        yield dataclasses.replace(block, name=name) if name != block.name else block
 
 
 __all__ = ["rotate"]

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from ..._foundation.errors import BadInput
+from ...costs.calibration.samples import as_floats
 from ...evidence.tables import Table
 from ...frontends.carried import find
 from ...hardware.catalogue import load_machine
 from ..suite import Columns, Leave, Progress
 from .fitting import LeftOut, Rows, bands, leave_devices_out, leave_groups_out, spreads_of
 from .observed import Observed, observe
-from .questions import Question, numbers, questions
+from .questions import Question, questions
 
 
 def rows_of(
@@ -26,8 +27,8 @@ def rows_of(
     Args:
         share: look at one in so many models only.
     """
-    seen, rows, failed = _looked_at(table.columns, table.rows, numbers(table.columns["latency"]), keep, progress, share)
-    del seen
+    seconds = as_floats(table.columns["latency"])
+    _, rows, failed = _looked_at(table.columns, table.rows, seconds, keep, progress, share)
     return rows, failed
 
 
@@ -40,7 +41,7 @@ def _looked_at(
         if zlib.crc32(question.model.encode()) % share == 0
     ]
     asked = [(question, own) for question, own in asked if own.size]
-    seen = observe(asked, numbers(columns["batch_size"]), keep, progress)
+    seen = observe(asked, as_floats(columns["batch_size"]), keep, progress)
     if not seen.rows.size:
         raise BadInput(
             "no row's model is known", expected="names of timm's models", hint="pip install '.[test-vision]'"
@@ -54,7 +55,7 @@ def _looked_at(
         device=np.array([q.machine() for q in mine]),
         setting=np.array([f"{q.device} {q.precision} {q.layout} {q.stack.partition('@')[0]} {q.mode}" for q in mine]),
         framework=np.array([q.stack.partition("@")[0] for q in mine]),
-        batch=numbers(columns["batch_size"])[seen.rows],
+        batch=as_floats(columns["batch_size"])[seen.rows],
     )
     return seen, rows, seen.failed
 
@@ -73,7 +74,7 @@ def out_of_fold(
     Returns:
         columns ``seconds``, ``low``, ``high`` over all rows of the table (NaN where nothing is said), and the status.
     """
-    seconds = numbers(table.columns["latency"])
+    seconds = as_floats(table.columns["latency"])
     seen, rows, failed = _looked_at(table.columns, table.rows, seconds, keep, progress)
     by_group = leave.by == "group"
     left: LeftOut = leave_groups_out(rows, progress) if by_group else leave_devices_out(rows, progress)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..._foundation.errors import BadInput
+from ...costs.calibration.samples import as_floats
 from ...evidence.tables import codes_of
 from ...hardware.catalogue import load_machine
 from ...scenario.scenario import ModelRef, Parallel, Program, Scenario
@@ -78,7 +79,7 @@ def questions(columns: Columns, rows: int) -> Iterator[tuple[Question, np.ndarra
     """
     texts = {name: _texts(columns[name]) for name in TEXTS}
     compiled = _truths(columns["compiled"])
-    sizes, batch = numbers(columns["image_size"]), numbers(columns["batch_size"])
+    sizes, batch = as_floats(columns["image_size"]), as_floats(columns["batch_size"])
     good = whole(sizes) & whole(batch)
     found: dict[Question, list[int]] = {}
     for row in np.flatnonzero(good).tolist():
@@ -87,12 +88,6 @@ def questions(columns: Columns, rows: int) -> Iterator[tuple[Question, np.ndarra
         found.setdefault(question, []).append(row)
     for question in sorted(found, key=lambda q: (q.model, q.image_size, q.layout, q.stack, q.mode, q.device)):
         yield question, np.array(found[question])
-
-
-def numbers(column: np.ndarray) -> np.ndarray:
-    from ...costs.calibration.samples import as_floats
-
-    return as_floats(column)
 
 
 def whole(sizes: np.ndarray) -> np.ndarray:

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from ..._foundation.errors import BadInput, SpeedlightError, UnknownName
+from ...costs.calibration.samples import as_floats
 from ...costs.calibration.store import shipped
 from ...costs.families.module_kernels import NAME
 from ...engine.predict import predict
 from ...evidence.tables import Table
-from ..image_models.questions import Question, numbers, questions, whole
+from ..image_models.questions import Question, questions, whole
 from ..suite import SUITES, Columns, Leave, Outcome, Predicted, Progress, Suite
 
 MEASURED = ("latency", "samples_per_s", "gmacs", "mega_activations", "params_millions")
@@ -28,9 +29,9 @@ def predicted(columns: Columns, rows: int) -> Predicted:
     found = {name: np.full(rows, np.nan) for name in COLUMNS}
     status = np.full(rows, "ok", dtype=object)
     layer = np.full(rows, None, dtype=object)
-    batch = numbers(columns["batch_size"])
+    batch = as_floats(columns["batch_size"])
     for name in ("image_size", "batch_size"):
-        status[~whole(numbers(columns[name])) & (status == "ok")] = f"invalid:{name}"
+        status[~whole(as_floats(columns[name])) & (status == "ok")] = f"invalid:{name}"
     for question, own in questions(columns, rows):
         try:
             _answer(question, own, batch, found, layer)
@@ -77,7 +78,7 @@ def cross(table: Table, leave: Leave, progress: Progress) -> Predicted:
 def _assembled(
     columns: Columns, rows: int, found: dict[str, np.ndarray], layer: np.ndarray, status: np.ndarray, fits: Mapping[str, Mapping[str, Any]]
 ) -> Predicted:  # fmt: skip
-    batch = numbers(columns["batch_size"])
+    batch = as_floats(columns["batch_size"])
     seconds, limit, low, high = (found[name] for name in COLUMNS)
     with np.errstate(all="ignore"):
         rates = Outcome(batch / seconds, batch / limit, batch / high, batch / low)
