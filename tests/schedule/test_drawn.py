@@ -40,6 +40,13 @@ def test_a_message_is_a_span_between_two_flows() -> None:
     assert trace.time == 7.0
 
 
+def test_the_chain_runs_along_a_link_that_is_busy() -> None:
+    trace = pipeline_trace([StageClass(2, 1.0, 1.0)], 4, "gpipe", send_s=3.0)
+    check_trace(chrome_json(trace))
+    assert sum(s.critical for s in trace.spans if s.kind == "send") == 8
+    assert trace.time == (1 + 4 * 3 + 1) * 2
+
+
 def test_of_many_ranks_the_ends_are_drawn_and_the_chain_is_whole() -> None:
     classes = [StageClass(1, 1.2, 2), StageClass(30, 1, 2), StageClass(1, 1.5, 3)]
     trace = pipeline_trace(classes, 16, "1f1b", send_s=0.1, most=500)

@@ -20,6 +20,9 @@ def reread(text: str) -> dict[str, Any]:
     named = {(e["pid"], e["tid"]): e["args"]["name"] for e in events if e["ph"] == "M" and e["name"] == "thread_name"}
     spans = [e for e in events if e["ph"] == "X"]
     assert all((e["pid"], e["tid"]) in named for e in spans), "a span on a track without a name"
+    for end in "sf":
+        numbers = [e["id"] for e in events if e["ph"] == end]
+        assert len(numbers) == len(set(numbers)), "two flows of one number"
     return {
         "step": data["otherData"]["step_s"] * 1e6,
         "notes": data["otherData"]["notes"],
