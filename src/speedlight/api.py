@@ -223,3 +223,28 @@ def _question(model: str | Scenario, machine: str | None, options: Mapping[str, 
     if machine is None:
         raise BadInput("no machine is given", expected="a machine id", hint="`speedlight devices` lists them")
     return make_scenario(model, machine, **options)
+
+
+def diagnose(
+    files: str | Path | Sequence[str | Path], machine: str, *, model: str | Scenario | None = None,
+    against: str | Path | None = None, stack: str = "torch-eager", **options: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """Why a recorded run is as slow as it is: a trace of ``torch.profiler``, ranks of one job, an export of Nsight Systems, or
+    a result of ``vllm bench serve`` (docs/diagnose.md).
+
+    Args:
+        files: a file, several (one of each rank), or a folder of them.
+        machine: what it ran on.
+        model: what ran, to set the whole step beside its prediction; needed for a server's benchmark. ``options`` say how, as
+            in :func:`make_scenario`.
+        against: an earlier trace to compare with.
+        stack: whose kernels are expected of the machine.
+
+    Raises:
+        BadFile: for files that are no such traces. Nothing in them is executed.
+    """
+    from .engine.trace import diagnose_files
+
+    question = None if model is None else _question(model, None if isinstance(model, Scenario) else machine, options)
+    paths = [Path(f) for f in ([files] if isinstance(files, (str, Path)) else files)]
+    return diagnose_files(paths, machine, question, None if against is None else Path(against), stack)

@@ -29,4 +29,3 @@ def parents(start: Floats, end: Floats, track: npt.NDArray[np.int32]) -> npt.NDA
                 found[row] = stack[-1]
             stack.append(row)
     return found
-

@@ -37,14 +37,18 @@ def read_set(paths: Sequence[Path]) -> tuple[Trace, ...]:
         else:
             files.append(path)
     if not files:
-        raise BadInput(f"{', '.join(map(str, paths))} holds no trace", expected="files ending in " + ", ".join(_ENDINGS))
+        raise BadInput(
+            f"{', '.join(map(str, paths))} holds no trace", expected="files ending in " + ", ".join(_ENDINGS)
+        )
     if len(files) > MAX_RANKS:
         raise BadInput(f"{len(files)} traces", expected=f"at most {MAX_RANKS}", hint="name some of the ranks")
     traces = sorted((read_trace(p) for p in files), key=lambda t: (t.rank is None, t.rank or 0, t.source))
     ranks = [t.rank for t in traces if t.rank is not None]
     twice = {r for r in ranks if ranks.count(r) > 1}
     if twice:
-        raise BadInput(f"two traces are of rank {min(twice)}", expected="one of each rank", hint="compare two with --against")
+        raise BadInput(
+            f"two traces are of rank {min(twice)}", expected="one of each rank", hint="compare two with --against"
+        )
     return tuple(traces)
 
 

@@ -56,20 +56,91 @@ _OPS = tuple(
 
 # Operators that only describe a tensor: their time is the host's.
 _VIEWS = frozenset(
-    "view _unsafe_view reshape as_strided expand expand_as transpose t permute squeeze unsqueeze slice select narrow split chunk "
-    "unbind detach alias flatten unflatten movedim swapaxes diagonal unfold view_as lift_fresh empty empty_like empty_strided "
-    "new_empty resize_ set_ to _to_copy is_nonzero result_type can_cast _local_scalar_dense item _reshape_alias numpy_t "
-    "zeros zeros_like ones ones_like full full_like arange scalar_tensor resolve_conj resolve_neg conj is_same_size size stride".split()
+    [
+        "view",
+        "_unsafe_view",
+        "reshape",
+        "as_strided",
+        "expand",
+        "expand_as",
+        "transpose",
+        "t",
+        "permute",
+        "squeeze",
+        "unsqueeze",
+        "slice",
+        "select",
+        "narrow",
+        "split",
+        "chunk",
+        "unbind",
+        "detach",
+        "alias",
+        "flatten",
+        "unflatten",
+        "movedim",
+        "swapaxes",
+        "diagonal",
+        "unfold",
+        "view_as",
+        "lift_fresh",
+        "empty",
+        "empty_like",
+        "empty_strided",
+        "new_empty",
+        "resize_",
+        "set_",
+        "to",
+        "_to_copy",
+        "is_nonzero",
+        "result_type",
+        "can_cast",
+        "_local_scalar_dense",
+        "item",
+        "_reshape_alias",
+        "numpy_t",
+        "zeros",
+        "zeros_like",
+        "ones",
+        "ones_like",
+        "full",
+        "full_like",
+        "arange",
+        "scalar_tensor",
+        "resolve_conj",
+        "resolve_neg",
+        "conj",
+        "is_same_size",
+        "size",
+        "stride",
+    ]
 )
 
 # Operators that run a kernel of their own even where others run inside them (a bias copied into place before a product).
-_OWN = frozenset("addmm mm bmm baddbmm addbmm addmv mv dot _addmm_activation mkldnn_linear mkldnn_convolution".split())
+_OWN = frozenset(
+    [
+        "addmm",
+        "mm",
+        "bmm",
+        "baddbmm",
+        "addbmm",
+        "addmv",
+        "mv",
+        "dot",
+        "_addmm_activation",
+        "mkldnn_linear",
+        "mkldnn_convolution",
+    ]
+)
 
 # Calls in which the host waits for the device.
 _WAITS = re.compile(
-    r"synchronize|EventQuery|^cudaMemcpy$|^hipMemcpy$|cuMemcpy(DtoH|HtoD)(_v2)?$|_local_scalar_dense|::item$", re.IGNORECASE
+    r"synchronize|EventQuery|^cudaMemcpy$|^hipMemcpy$|cuMemcpy(DtoH|HtoD)(_v2)?$|_local_scalar_dense|::item$",
+    re.IGNORECASE,
 )
-_LOADING = re.compile(r"DataLoader.*(__next__|_next_data)|dataloader|data_?loading|fetch_?batch|next_?batch", re.IGNORECASE)
+_LOADING = re.compile(
+    r"DataLoader.*(__next__|_next_data)|dataloader|data_?loading|fetch_?batch|next_?batch", re.IGNORECASE
+)
 _MESSAGE = re.compile(r"^(gloo|nccl|mpi|ucc|xccl):", re.IGNORECASE)
 
 
