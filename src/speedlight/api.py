@@ -12,6 +12,7 @@ from .engine.prediction import Prediction
 from .graph.ir import Graph
 from .hardware.machine import OperatingPoint
 from .scenario.scenario import ModelRef, Parallel, Scenario
+from .schedule.trace import Trace
 from .workload.workload import Training, Workload
 
 DEFAULT_MODELS_DIR = Path("../shared/models")
@@ -196,6 +197,17 @@ def explain(model: str | Scenario, machine: str | None = None, **options: Any) -
     from .engine.predict import predict
 
     return predict(_question(model, machine, options))
+
+
+def timeline(model: str | Scenario, machine: str | None = None, **options: Any) -> Trace:
+    """What runs when in one call, span by span; ``report.chrome.chrome_json`` makes the file that Perfetto loads of it.
+
+    Raises:
+        BadInput: for a sweep: a timeline draws one question.
+    """
+    from .engine.timeline import timeline as draw
+
+    return draw(_question(model, machine, options))
 
 
 def fit(model: str | Scenario, machine: str | None = None, **options: Any) -> dict[str, Any]:

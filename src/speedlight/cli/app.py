@@ -48,9 +48,17 @@ def _answer(data: dict[str, Any], json_to: str | None) -> bool:
 @click.option("--save", type=click.Path(path_type=Path), help="Write the scenario to a file that explain replays.")
 @options.json_to
 @click.option("--html", type=click.Path(path_type=Path), help="Write a self-contained page.")
+@click.option("--timeline", type=click.Path(path_type=Path), help="Write what runs when, for ui.perfetto.dev (JSON).")
 @options.folders
 def explain(
-    model: str, on: str | None, by: str, save: Path | None, json_to: str | None, html: Path | None, **given: Any
+    model: str,
+    on: str | None,
+    by: str,
+    save: Path | None,
+    json_to: str | None,
+    html: Path | None,
+    timeline: Path | None,
+    **given: Any,
 ) -> int:
     """How long it takes, why, and how far that is from the speed of light.
 
@@ -75,6 +83,13 @@ def explain(
 
         write_atomically(html, explain_html(answer, levers=levers))
         print(f"wrote {html}", file=sys.stderr)
+    if timeline is not None:
+        from .._foundation.files import write_atomically
+        from ..api import timeline as draw
+        from ..report.chrome import chrome_json
+
+        write_atomically(timeline, chrome_json(draw(asked)))
+        print(f"wrote {timeline}: drop it on https://ui.perfetto.dev", file=sys.stderr)
     if _answer({**answer.to_dict(), "levers": levers}, json_to):
         from ..report.text import render_explain
 

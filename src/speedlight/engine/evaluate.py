@@ -24,11 +24,18 @@ from .resolve import Plan
 
 @dataclass(frozen=True, slots=True)
 class PricedKernel:
-    """A kernel with its cost; ``count`` instances over the whole step."""
+    """A kernel with its cost; ``count`` instances over the whole step.
+
+    Attributes:
+        starts: instances in one instance of its block.
+        issue_s: seconds of the host for those.
+    """
 
     kernel: Kernel
     cost: Cost
     count: Value
+    starts: Value = 1.0
+    issue_s: Value = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +110,9 @@ def evaluate_step(
             times = instances * numbers.count
             often[sort] = often[sort] + times if sort in often else times
             each = issue if kernel.host_s is None or not issue else kernel.host_s
-            line.append((cost.time * numbers.count, each * numbers.launches * numbers.count))
-            priced.append(PricedKernel(kernel, cost, times))
+            issuing = each * numbers.launches * numbers.count
+            line.append((cost.time * numbers.count, issuing))
+            priced.append(PricedKernel(kernel, cost, times, numbers.count, issuing))
         laid.append((instances, line))
         rows.append((block.name, block.phase, tuple(priced)))
     least: dict[str, Value] = {}
