@@ -37,6 +37,14 @@ def check_sizes(workload: Workload, graph: Graph) -> None:
                 f"micro-batch {workload.training.micro_batch} does not divide the batch {workload.batch}",
                 expected="a divisor of the batch",
             )
+    training = workload.training
+    if training.offload:
+        cls, tier = training.offload[0]
+        raise Unsupported(
+            f"--offload {cls}:{tier} is not executed by this version", expected="everything in main memory"
+        )
+    if workload.phase != "train" and training.schedule != "1f1b":
+        raise BadInput(f"a schedule {training.schedule!r} in {workload.phase}", expected="--phase train")
     if workload.moe_load != "balanced":
         raise Unsupported(
             f"expert load {workload.moe_load!r} is part of the file format but not executed by this version",

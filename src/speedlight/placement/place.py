@@ -55,14 +55,26 @@ def validate(parallel: Parallel) -> None:
     """Refuse degrees that are no positive whole numbers, and axes this version does not execute."""
     for field in dataclasses.fields(parallel):
         value = getattr(parallel, field.name)
-        least = 0 if field.name == "zero" else 1
+        if value is None or field.name in ("context", "stages"):
+            continue
+        least = 0 if field.name in ("zero", "sp") else 1
         array = np.asarray(value)
         if array.dtype.kind not in "iuf" or not np.all(np.isfinite(array)) or np.any(array != np.floor(array)):
             raise BadInput(f"{field.name} is {value!r}", expected="a whole number")
         if np.any(array < least):
             raise BadInput(f"{field.name} is {value!r}", expected=f"at least {least}")
-    for name, neutral in (("pp", 1), ("cp", 1), ("zero", 0)):
-        if np.any(np.asarray(getattr(parallel, name)) != neutral):
+    for name, neutral in (
+        ("pp", 1),
+        ("cp", 1),
+        ("zero", 0),
+        ("sp", 0),
+        ("etp", None),
+        ("shard", None),
+        ("first", None),
+        ("last", None),
+    ):
+        value = getattr(parallel, name)
+        if value is not neutral and np.any(np.asarray(value) != neutral):
             raise Unsupported(
                 f"{name} {getattr(parallel, name)} is part of the file format but not executed by this version",
                 expected=f"{name} {neutral}",

@@ -35,14 +35,29 @@ class Training:
     """How a training step is run.
 
     Attributes:
-        optimizer: ``adamw``, ``adam``, ``sgd``, ``sgd_momentum``, ``lion``.
+        optimizer: ``adamw``, ``adam``, ``sgd``, ``sgd_momentum``, ``lion``; ``none`` for a forward and backward pass alone.
         recompute: ``none``, ``selective`` (attention only) or ``full``.
-        micro_batch: sequences per forward and backward pass; None for the whole batch at once.
+        micro_batch: sequences per forward and backward pass of one replica; None for its whole share of the batch, in a
+            pipeline for one.
+        recompute_layers: layers of each stage that are computed again; None for all of them.
+        schedule: ``gpipe``, ``1f1b``, ``interleaved``, ``zero-bubble`` … (:mod:`speedlight.schedule`).
+        virtual: stages that each pipeline rank holds (``interleaved:v``).
+        master: format of the copy of 16-bit weights that the optimizer updates; ``none`` to update them in place.
+        gradients: format gradients are kept and reduced in; None for the weights' own.
+        states: format of the optimizer's states.
+        offload: (class, tier) pairs: ``optimizer``, ``gradients``, ``weights``, ``activations`` kept in ``host`` or ``disk``.
     """
 
     optimizer: str = "adamw"
     recompute: str = "none"
     micro_batch: Value | None = None
+    recompute_layers: Value | None = None
+    schedule: str = "1f1b"
+    virtual: Value = 1
+    master: str = "fp32"
+    gradients: str | None = None
+    states: str = "fp32"
+    offload: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
