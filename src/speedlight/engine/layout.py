@@ -27,23 +27,11 @@ def micro_batch(workload: Workload, parallel: Parallel) -> Value:
 def step_of(workload: Workload, parallel: Parallel) -> Step:
     """The training step as one rank of a replica sees it: one micro-batch, so often as there are.
 
-    With context parallelism a rank has 1/cp of each sequence's tokens, taken from its front and its end alike, so that every
-    rank's queries see as many keys on average: (S + 1)/2 of a causal sequence of S tokens, which is what S/cp tokens behind
-    (S − S/cp)/2 cached ones see (Llama 3, arXiv 2407.21783 §3.3.2).
+    With context parallelism a rank has 1/cp of each sequence's tokens.
     """
-    micro, cp = micro_batch(workload, parallel), parallel.cp
-    if workload.groups:
-        groups = tuple(_divided(g, cp) for g in workload.groups)
-    else:
-        groups = (_divided(Group(micro, workload.isl, 0), cp),)
-    return Step("train", groups, 0, 1, True, repeats=workload.batch / (parallel.dp * micro))
-
-
-def _divided(group: Group, cp: Value) -> Group:
-    if np.ndim(cp) == 0 and cp == 1:
-        return group
-    own = group.new / cp
-    return Group(group.count, own, group.cached + (group.new - own) / 2)
+    micro = micro_batch(workload, parallel)
+    groups = workload.groups or (Group(micro, workload.isl, 0),)
+    return Step("train", groups, 0, 1, True, workload.batch / (parallel.dp * micro), parallel.cp)
 
 
 def check_layout(program: Program, graph: Graph) -> None:

@@ -17,7 +17,7 @@ import dataclasses
 from collections.abc import Mapping
 from functools import lru_cache
 
-from .._foundation.expr import Expr, ExprLike, const, ge, substitute, sym, symbols, where
+from .._foundation.expr import GROUP_SYMBOLS, Expr, ExprLike, const, ge, substitute, sym, symbols, where
 from .._foundation.formats import bytes_per_element
 from ..graph.grammar import check
 from ..graph.ir import Block, Exchange, Graph, Message, Op, Operand, Tensor
@@ -60,12 +60,20 @@ class _Placing:
         self.ops: list[Op] = []
         self.sent: set[tuple[str, str]] = set()  # tensors brought already, and for which sort of ops
         self.spread = bool(axes & {"sp", "experts"})
+        self.context = bool(axes & {"ring", "ulysses", "gather"})
+        heads = [n for n, d in graph.dims.items() if d.role in ("heads", "kv_heads", "state_heads")]
+        cp = SPANS["cp"][0]
+        self.whole = {"tokens": sym("tokens") * cp, **{n: sym(n) / cp for n in heads}}
 
     def block(self) -> Block:
+        if self.context:
+            for name, tensor in self.tensors.items():
+                if _grouped(tensor.elements):
+                    self.tensors[name] = dataclasses.replace(tensor, elements=substitute(tensor.elements, self.whole))
         if self.spread:
-            for name, tensor in self.source.tensors.items():
+            for name, tensor in self.tensors.items():
                 self.tensors[name] = self._tensor(tensor)
-        for op in self.source.ops:
+        for op in map(self._attending, self.source.ops) if self.context else self.source.ops:
             sort = self._sort(op)
             if self.spread:
                 for read in op.reads:
@@ -73,7 +81,7 @@ class _Placing:
             self.ops.append(self._op(op, sort) if self.spread else self._loss(op))
             for number, exchange in enumerate(op.exchanges):
                 self._complete(op, exchange, number)
-            if op.fn in _ATTENTION and self.axes & {"ring", "ulysses", "gather"}:
+            if op.fn in _ATTENTION and self.context:
                 self._context(op)
         return dataclasses.replace(self.source, ops=tuple(self.ops), tensors=self.tensors)
 
@@ -140,6 +148,26 @@ class _Placing:
             for r in op.reads
         )
         return dataclasses.replace(op, reads=reads)
+
+    def _attending(self, op: Op) -> Op:
+        """Attention over whole sequences by as many heads as make its rank's share of the work: every rank has queries from the
+        front and the end of each sequence, so that shares are equal (Llama 3, arXiv 2407.21783 §3.3.2)."""
+        held = [self.graph.tensor(self.source, o.tensor).elements for o in (*op.reads, *op.writes)]
+        own = [w.flops for w in op.work] + [o.elements for o in (*op.reads, *op.writes) if o.elements is not None]
+        if not any(map(_grouped, (*held, *own, *op.dims.values()))):
+            return op
+
+        def of(expr: Expr) -> Expr:
+            return substitute(expr, self.whole)
+
+        def operand(o: Operand) -> Operand:
+            return o if o.elements is None else dataclasses.replace(o, elements=of(o.elements))
+
+        return dataclasses.replace(
+            op, reads=tuple(map(operand, op.reads)), writes=tuple(map(operand, op.writes)),
+            work=tuple(dataclasses.replace(w, flops=of(w.flops), dense=None if w.dense is None else of(w.dense)) for w in op.work),
+            dims={name: of(e) for name, e in op.dims.items()}, span=of(op.span),
+        )  # fmt: skip
 
     # messages --------------------------------------------------------------------------------------------------------
 
@@ -236,7 +264,8 @@ class _Placing:
         *gather*: every rank gathers them; their gradients are reduced and scattered (Llama 3, arXiv 2407.21783 §3.3.2).
         *ulysses*: heads for tokens and back, all of q, k, v and the result (arXiv 2309.14509 §3.1).
         """
-        cp, tokens = SPANS["cp"][0], sym("tokens")
+        cp = SPANS["cp"][0]
+        tokens = sym("tokens") * cp  # of whole sequences, by this rank's share of the heads (:meth:`_attending`)
         key = self.graph.tensor(self.source, op.reads[1].tensor)
         times = _ATTENTION[op.fn]
         heads = op.dims["kv_heads"] * (op.dims["qk_dim"] + op.dims["v_dim"])
@@ -282,6 +311,11 @@ class _Placing:
             number += 1
             free = f"{name}#{number}"
         return free
+
+
+def _grouped(expr: Expr) -> bool:
+    """Whether it looks at single sequences: what attention does, and what it makes of them."""
+    return bool(symbols(expr) & GROUP_SYMBOLS)
 
 
 def sorts(graph: Graph) -> Mapping[str, str]:
