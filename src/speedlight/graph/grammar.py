@@ -13,7 +13,7 @@ from .._foundation.formats import FORMATS
 from .ir import KINDS, TENSOR_CLASSES, Graph
 
 STEP_SYMBOLS = frozenset({"tokens", "seqs", "logits", "groups", "caching", "training"})
-MESH_AXES = frozenset({"tp", "pp", "dp", "ep", "cp"})
+MESH_AXES = frozenset({"tp", "pp", "dp", "ep", "cp", "etp", "split", "routed", "again", "updated", "updated_experts"})
 ACCESSES = ("streamed", "strided", "random")
 PHASES = ("forward", "backward", "optimizer")
 
@@ -112,7 +112,7 @@ def symbols_are_bound(graph: Graph) -> Iterator[str]:
             used |= symbols(work.flops)
         used |= symbols(op.count, op.span, *op.dims.values())
         if op.message:
-            used |= symbols(op.message.bytes, op.message.size)
+            used |= symbols(op.message.bytes, op.message.size, *(e for span in op.message.spans for e in span))
         for operand in (*op.reads, *op.writes):
             if operand.elements is not None:
                 used |= symbols(operand.elements)
