@@ -4,7 +4,7 @@ Kernels are measured alone, looping on a cool chip. In a training step matrix un
 of other streams take units and bandwidth, backward passes run kernels no table has. What is left after physics is one factor
 for each class of kernels (products, attention, streams, messages …), a sum of logs over what a kernel's key matches:
 
-    log factor = Σ log of every entry whose ``where`` is part of {class, pass, stack, architecture, format}
+    log factor = Σ log of every entry whose ``where`` is part of {class, pass, stack, architecture, device, format}
 
 An entry without an architecture holds for devices never measured, one without a stack for stacks never measured. Entries are
 shrunk towards zero when they are fitted (:mod:`speedlight.validation.training.fit`), so that what few rows say changes little.
@@ -158,7 +158,7 @@ def key_of(kernel: Kernel, machine: Machine) -> dict[str, str]:
     """What entries may ask of a kernel."""
     return {
         "class": class_of(kernel), "pass": kernel.phase, "stack": kernel.library.get(NAME, ""),
-        "architecture": machine.architecture, "format": next((w.format for w in kernel.work if w.unit == "matmul"), ""),
+        "architecture": machine.architecture, "device": machine.device_id, "format": next((w.format for w in kernel.work if w.unit == "matmul"), ""),
     }  # fmt: skip
 
 

@@ -167,7 +167,10 @@ def default_stack(graph: Graph, machine: Machine, phase: str) -> str:
 
 
 # Functions that matrix units run: the ones TF32 is about.
-_PRODUCTS = ("linear", "mm", "bmm", "mv", "sdpa", *(f"conv{t}{n}d{g}" for t in ("", "_transpose") for n in (1, 2, 3) for g in ("", "_dgrad", "_wgrad")))  # fmt: skip
+_PRODUCTS = (
+    "sdpa", "sdpa_backward", *(f"{fn}{g}" for fn in ("linear", "mm", "bmm", "mv") for g in ("", "_dgrad", "_wgrad")),
+    *(f"conv{t}{n}d{g}" for t in ("", "_transpose") for n in (1, 2, 3) for g in ("", "_dgrad", "_wgrad")),
+)  # fmt: skip
 
 
 @lru_cache(maxsize=64)

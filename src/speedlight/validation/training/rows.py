@@ -14,6 +14,7 @@ from ..._foundation.errors import BadInput, SpeedlightError, UnknownName
 from ...hardware.catalogue import load_machine, machine_ids
 from ...scenario.scenario import ModelRef, Parallel, Program, Scenario
 from ...workload.workload import Group, Training, Workload
+from .flops import PACKED
 from .models import model_of, number
 from .sources import Source, source_of
 
@@ -27,8 +28,8 @@ BOXES = {
 
 # Words of the precision column, first match; the formats of linear layers beside bf16 everything.
 PRECISIONS = (
-    (r"nvfp4", "nvfp4"), (r"mxfp8|fp8-mx", "mxfp8"), (r"fp8", "fp8"), (r"tf32", "tf32"), (r"amp", "amp"),
-    (r"fp32$", "fp32"), (r"bf16", "bf16"), (r"fp16", "fp16"),
+    (r"nvfp4", "nvfp4"), (r"mxfp8|fp8-mx", "mxfp8"), (r"fp8", "fp8"), (r"tf32", "tf32"), (r"bf16", "bf16"), (r"amp", "amp"),
+    (r"fp32$", "fp32"), (r"fp16", "fp16"),
 )  # fmt: skip
 
 # Software → stack, first match.
@@ -38,13 +39,9 @@ STACKS = (
     (r"NeMo (?:NeMo)?(\d+)\.(\d+)", "megatron@20{0}.{1}"), (r"torchtitan", "torchtitan@2024.12"),
     (r"llm-foundry", "llm-foundry@0.3"), (r"MaxText", "maxtext@2024.03"), (r"DeepSpeed", "deepspeed@0.14"),
     (r"PyTorch/DALI|PyTorch NGC", "deeplearningexamples@20.06"),
-    (r"torch\.compile|max-autotune", "torch-compile@2.9"), (r"reduce-overhead", "torch-compile-reduce-overhead@2.9"),
-    (r"eager", "torch-eager@2.9"),
+    (r"max-autotune|reduce-overhead", "transformers-graphs@5.0"), (r"torch\.compile", "transformers-compiled@5.0"),
+    (r"eager", "transformers@5.0"),
 )  # fmt: skip
-
-PACKED = (
-    128.0  # tokens of a packed example: NeMo 24.07's finetuning rows take 6 · (parameters) and 0.2 GFLOP a token more
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +83,13 @@ class Row:
         return self.batch / float(self.parallel.dp)
 
     @property
+    def dtype(self) -> str:
+        """What lies in memory: apex' mixed precision (O2) keeps a language model's weights in 16 bit, autocast a CNN's in 32."""
+        if self.precision in ("fp32", "tf32") or (self.precision == "amp" and self.images):
+            return "fp32"
+        return "fp16" if self.precision in ("fp16", "amp") else "bf16"
+
+    @property
     def images(self) -> bool:
         return self.task.startswith("ImageNet")
 
@@ -104,16 +108,16 @@ class Row:
             optimizer=self.optimizer, recompute=recompute, micro_batch=micro_batch,
             recompute_layers=self.layers if recompute == "full" else None,
             schedule="interleaved" if (self.virtual or 1) > 1 else "1f1b", virtual=self.virtual or 1,
-            master="none" if self.source.name == "stas" or fp in ("fp32", "tf32", "amp") else "fp32",
-            gradients="fp32" if self.source.gradients == "fp32" and fp not in ("fp32", "tf32", "amp") else None,
+            master="none" if self.source.name == "stas" or self.dtype == "fp32" else "fp32",
+            gradients="fp32" if self.source.gradients == "fp32" and self.dtype != "fp32" else None,
             states="bf16" if self.source.name == "stas" else "fp32",
         )  # fmt: skip
         workload = Workload("train", self.batch, 1 if self.images else self.seq_len, groups=groups, training=training)
         ref = ModelRef(
             self.model,
-            dtype="fp32" if fp in ("fp32", "tf32", "amp") else "fp16" if fp == "fp16" else "bf16",
+            dtype=self.dtype,
             weights=fp if low else None, activations=fp if low else None,
-            autocast="fp16" if fp == "amp" else None,
+            autocast="fp16" if fp == "amp" and self.images else None,
             tf32="on" if fp == "tf32" else "off" if fp == "fp32" and not self.images else None,
         )  # fmt: skip
         program = Program(ref, workload, self.parallel, self.stack)
