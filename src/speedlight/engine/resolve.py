@@ -20,7 +20,8 @@ from ..graph.ir import Graph
 from ..graph.rewrite import rewrite
 from ..graph.statistics import complete, unstated
 from ..hardware.catalogue import load_machine
-from ..hardware.machine import Domain, Machine
+from ..hardware.cluster import port_of
+from ..hardware.machine import REDUCING, Domain, Machine
 from ..lowering.kernels import Program as LoweredProgram
 from ..lowering.ledger import LedgerPlan
 from ..lowering.lower import lower
@@ -224,14 +225,15 @@ def with_fabric(machine: Machine, needed: int) -> tuple[Machine, list[Assumption
         raise BadInput(
             f"the layout needs {needed} devices, {machine.id} has {machine.n_devices}",
             expected=f"tp × dp, and ranks of a collective, ≤ {machine.n_devices}",
-            hint="use a larger system or smaller degrees",
+            hint=_larger(machine, needed),
         )
     links = [k for role in ("scale_up", "host") for k in machine.links if k.role == role]
     if not links:
         raise BadInput(f"{machine.id} states no link, so {needed} of it cannot work together", expected="one device")
     link = links[0]
     topology = "switch" if link.role == "scale_up" and link.name.startswith("nvlink") else "tree"
-    domain = Domain(link.name, topology, needed, link.bandwidth, link.latency_s)
+    reduces = topology == "switch" and machine.architecture.split(" ")[0] in REDUCING
+    domain = Domain(link.name, topology, needed, link.bandwidth, link.latency_s, reduces=reduces)
     fact = machine.facts.get(f"links.{link.name}.bandwidth")
     note = Assumption(
         "system", f"{needed} × {machine.id} joined by {link.name}", "assumed", fact.source if fact else ""
@@ -239,6 +241,13 @@ def with_fabric(machine: Machine, needed: int) -> tuple[Machine, list[Assumption
     facts = {**machine.facts, **({f"domains.{link.name}.bandwidth": fact} if isinstance(fact, Fact) else {})}
     joined = dataclasses.replace(machine, n_devices=needed, domains=(domain,), facts=MappingProxyType(facts))
     return joined, [note]
+
+
+def _larger(machine: Machine, needed: int) -> str:
+    """How to get the devices: more boxes, where the machine is one that has a port."""
+    if port_of(machine) is None or any(d.role == "scale_out" for d in machine.domains):
+        return "use a larger system or smaller degrees"
+    return f"use --nodes {-(-needed // machine.n_devices)}, a larger system or smaller degrees"
 
 
 @dataclass(frozen=True)

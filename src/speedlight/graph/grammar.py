@@ -112,7 +112,7 @@ def symbols_are_bound(graph: Graph) -> Iterator[str]:
             used |= symbols(work.flops)
         used |= symbols(op.count, op.span, *op.dims.values())
         if op.message:
-            used |= symbols(op.message.bytes, op.message.size)
+            used |= symbols(op.message.bytes, op.message.size, *(e for span in op.message.spans for e in span))
         for operand in (*op.reads, *op.writes):
             if operand.elements is not None:
                 used |= symbols(operand.elements)

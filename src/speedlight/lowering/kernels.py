@@ -5,7 +5,7 @@ A kernel's traffic is its operands' bytes after fusion: a tensor that lives and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -96,6 +96,10 @@ class KernelBlock:
     phase: str = "forward"
 
 
+# Bytes of a message, its ranks, and (size, stride) of each mesh axis it runs over (:class:`..graph.ir.Message`).
+MessageValues = tuple[Value, Value, tuple[tuple[Value, Value], ...]]
+
+
 @dataclass(frozen=True, slots=True)
 class KernelValues:
     """A kernel's numbers for given sizes; floats or arrays."""
@@ -109,7 +113,7 @@ class KernelValues:
     sizes: tuple[Value, ...]
     granules: tuple[Value | None, ...]
     dims: Mapping[str, Value]
-    message: tuple[Value, Value] | None
+    message: MessageValues | None
 
 
 class Program:
@@ -146,7 +150,7 @@ class Program:
                         "sizes": [slot(a.size) for a in k.accesses],
                         "granules": [None if a.granule is None else slot(a.granule) for a in k.accesses],
                         "dims": {name: slot(e) for name, e in k.dims.items()},
-                        "message": (slot(k.message.bytes), slot(k.message.size)) if k.message else None,
+                        "message": _message_slots(k.message, slot) if k.message else None,
                     }
                 )
             self._layout.append((slot(block.count), rows))
@@ -174,7 +178,7 @@ class Program:
                     sizes=tuple(cells[i] for i in r["sizes"]),
                     granules=tuple(None if i is None else cells[i] for i in r["granules"]),
                     dims={name: cells[i] for name, i in r["dims"].items()},
-                    message=None if r["message"] is None else (cells[r["message"][0]], cells[r["message"][1]]),
+                    message=None if r["message"] is None else _message_values(r["message"], cells),
                 )
                 for r in rows
             ]
@@ -182,8 +186,21 @@ class Program:
         return result
 
 
+def _message_slots(message: Message, slot: Callable[[Expr], int]) -> tuple[int, int, tuple[tuple[int, int], ...]]:
+    return slot(message.bytes), slot(message.size), tuple((slot(size), slot(stride)) for size, stride in message.spans)
+
+
+def _message_values(slots: tuple[int, int, tuple[tuple[int, int], ...]], cells: Sequence[Value]) -> MessageValues:
+    payload, size, spans = slots
+    return cells[payload], cells[size], tuple((cells[ranks], cells[stride]) for ranks, stride in spans)
+
+
+def _message_sizes(message: Message) -> tuple[Expr, ...]:
+    return (message.bytes, message.size, *(e for span in message.spans for e in span))
+
+
 def _needs(kernel: Kernel) -> frozenset[str]:
-    message = () if kernel.message is None else (kernel.message.bytes, kernel.message.size)
+    message = () if kernel.message is None else _message_sizes(kernel.message)
     return symbols(
         kernel.count, kernel.launches, kernel.span, *(e for w in kernel.work for e in (w.flops, w.dense)),
         *(e for a in kernel.accesses for e in (a.bytes, a.size)), *(a.granule for a in kernel.accesses if a.granule is not None),
