@@ -13,7 +13,7 @@ from .._foundation.formats import FORMATS
 from .ir import KINDS, TENSOR_CLASSES, Graph
 
 STEP_SYMBOLS = frozenset({"tokens", "seqs", "logits", "groups", "caching", "training"})
-MESH_AXES = frozenset({"tp", "pp", "dp", "ep", "cp"})
+MESH_AXES = frozenset({"tp", "pp", "dp", "ep", "cp", "etp", "split", "routed", "again", "updated", "updated_experts"})
 ACCESSES = ("streamed", "strided", "random")
 PHASES = ("forward", "backward", "optimizer")
 

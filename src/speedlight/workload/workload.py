@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from .._foundation.errors import BadInput
 
 Value = Any  # float or numpy array
@@ -100,6 +102,7 @@ class Step:
     Attributes:
         name: ``prefill``, ``decode``, ``forward`` or ``train``.
         repeats: how often it runs (gradient accumulation).
+        divided: ranks that divide each sequence's tokens (context parallelism); groups are of whole sequences.
     """
 
     name: str
@@ -108,10 +111,12 @@ class Step:
     training: int
     all_logits: bool
     repeats: Value = 1
+    divided: Value = 1
 
     def env(self) -> dict[str, Value]:
         """Values of the step symbols of :mod:`speedlight.graph.ir`."""
         tokens = sum(g.count * g.new for g in self.groups)
+        tokens = tokens / self.divided if np.ndim(self.divided) or self.divided != 1 else tokens
         seqs = sum(g.count for g in self.groups)
         return {
             "tokens": tokens, "seqs": seqs, "logits": tokens if self.all_logits else seqs,

@@ -135,8 +135,8 @@ def row_of(cells: Mapping[str, Any]) -> Row:
     source = source_of(str(cells.get("case_id", "")))
     model = model_of(cells)
     device = load_machine(str(cells.get("gpu", "")), table=True).device_id
-    machine = BOXES.get(device, device)
     devices = whole(cells, "n_gpus")
+    machine = machine_of(device, devices)
     tp, pp, cp = (int(number(cells, n) or 1) for n in ("tp", "pp", "cp"))
     inner = tp * pp * cp
     if devices % inner:
@@ -175,6 +175,15 @@ def row_of(cells: Mapping[str, Any]) -> Row:
         recompute, layers, micro, virtual, optimizer_of(task), "async" in str(cells.get("precision", "")).lower(),
         tuple(inferred),
     )  # fmt: skip
+
+
+def machine_of(device: str, devices: int) -> str:
+    """So many boxes of a device's kind as the devices fill."""
+    box = BOXES.get(device)
+    if box is None:
+        return device
+    nodes = -(-devices // load_machine(box).n_devices)
+    return box if nodes == 1 else f"{box} x {nodes}"
 
 
 def whole(cells: Mapping[str, Any], name: str) -> int:
