@@ -10,6 +10,7 @@ from ._foundation.errors import BadInput
 from ._foundation.formats import number_format
 from .engine.prediction import Prediction
 from .graph.ir import Graph
+from .hardware.cluster import with_nodes
 from .hardware.machine import OperatingPoint
 from .scenario.scenario import ModelRef, Parallel, Scenario
 from .schedule.trace import Trace
@@ -73,12 +74,14 @@ def make_scenario(
     frames: Any = None,
     images: Any = None,
     seconds: Any = None,
+    nodes: int = 1,
 ) -> Scenario:
     """The question as a frozen record.
 
     Args:
         model: a bundled or hub id, a path to a configuration or to an ops file, or ``file.py:factory``.
-        machine: an id (``h100-sxm-80gb``), a file of your own, or ``here``.
+        machine: an id (``h100-sxm-80gb``), a file of your own, or ``here``; ``dgx-h100x16`` is sixteen of them.
+        nodes: so many boxes of it, joined by their network ports.
         phase: ``forward``, ``prefill``, ``decode``, ``generate`` or ``train``; by default ``generate`` for models that
             generate tokens, else ``forward``. A diffusion model's ``forward`` is one denoising step, its ``generate`` the
             whole pipeline.
@@ -151,7 +154,7 @@ def make_scenario(
     programs = programs_of(graph, ref, workload, parallel, stack, extra, given, another)
     return Scenario(
         programs,
-        machine,
+        with_nodes(machine, nodes),
         overrides or {},
         OperatingPoint(power_w=power),
         machines_dir=machines_dir,

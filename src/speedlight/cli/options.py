@@ -75,6 +75,8 @@ layout = _group(
     click.option("--moe-load", default="balanced", help="balanced | power:a"),
 )
 
+scale = click.option("--nodes", type=int, default=1, help="So many boxes of MACHINE, joined by their network ports.")
+
 software = _group(
     click.option("--stack", metavar="NAME", help="ideal, torch-eager, vllm, llama.cpp, name@version or a .yaml."),
     click.option("--power", type=float, metavar="W", help="Power limit in watts per device."),
@@ -92,7 +94,7 @@ training = _group(
 )
 
 # Everything that says what runs, except the machine.
-question = _group(sizes, formats, layout, software, training)
+question = _group(scale, sizes, formats, layout, software, training)
 
 folders = _group(
     click.option("--models", "models_dir", metavar="DIR", help="Folder of further model configurations."),
@@ -105,6 +107,6 @@ later = _group(
 
 # What an option has when nobody gave it; a saved scenario refuses anything else beside it.
 NEUTRAL = {
-    "tp": 1, "pp": 1, "dp": 1, "ep": 1, "cp": 1, "zero": 0, "sp": 0, "context_kind": "ring", "optimizer": "adamw",
+    "nodes": 1, "tp": 1, "pp": 1, "dp": 1, "ep": 1, "cp": 1, "zero": 0, "sp": 0, "context_kind": "ring", "optimizer": "adamw",
     "recompute": "none", "moe_load": "balanced", "mtp": 0, "inputs": (), "symbols": (), "offload": (), "technique": (),
 }  # fmt: skip

@@ -12,6 +12,7 @@ from .._foundation.folding import Folded, at_points
 from ..costs.calibrated import calibrate
 from ..costs.cost import Conditions, Cost, largest
 from ..costs.price import least_of, price
+from ..costs.training import trained
 from ..hardware.machine import Machine, OperatingPoint
 from ..lowering.kernels import Kernel, KernelValues
 from ..lowering.ledger import Ledger
@@ -219,4 +220,5 @@ def _cost(
         whole: Cost = at_points(_cost(kernel, few, machine, point, conditions, rigid, None), sorts, points.size)
         return whole
     cost = price(kernel, numbers, machine, point, conditions, folded)
-    return calibrate(kernel, numbers, machine, point, conditions, cost, folded)
+    cost = calibrate(kernel, numbers, machine, point, conditions, cost, folded)
+    return trained(kernel, machine, cost) if conditions.step == "train" else cost

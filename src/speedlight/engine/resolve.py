@@ -20,7 +20,8 @@ from ..graph.ir import Graph
 from ..graph.rewrite import rewrite
 from ..graph.statistics import complete, unstated
 from ..hardware.catalogue import load_machine
-from ..hardware.machine import Domain, Machine
+from ..hardware.cluster import port_of
+from ..hardware.machine import REDUCING, Domain, Machine
 from ..lowering.kernels import Program as LoweredProgram
 from ..lowering.ledger import LedgerPlan
 from ..lowering.lower import lower
@@ -171,7 +172,10 @@ def default_stack(graph: Graph, machine: Machine, phase: str) -> str:
 
 
 # Functions that matrix units run: the ones TF32 is about.
-_PRODUCTS = ("linear", "mm", "bmm", "mv", "sdpa", *(f"conv{t}{n}d{g}" for t in ("", "_transpose") for n in (1, 2, 3) for g in ("", "_dgrad", "_wgrad")))  # fmt: skip
+_PRODUCTS = (
+    "sdpa", "sdpa_backward", *(f"{fn}{g}" for fn in ("linear", "mm", "bmm", "mv") for g in ("", "_dgrad", "_wgrad")),
+    *(f"conv{t}{n}d{g}" for t in ("", "_transpose") for n in (1, 2, 3) for g in ("", "_dgrad", "_wgrad")),
+)  # fmt: skip
 
 
 @lru_cache(maxsize=64)
@@ -225,14 +229,15 @@ def with_fabric(machine: Machine, needed: int) -> tuple[Machine, list[Assumption
         raise BadInput(
             f"the layout needs {needed} devices, {machine.id} has {machine.n_devices}",
             expected=f"tp × cp × dp × pp, and ranks of a collective, ≤ {machine.n_devices}",
-            hint="use a larger system or smaller degrees",
+            hint=_larger(machine, needed),
         )
     links = [k for role in ("scale_up", "host") for k in machine.links if k.role == role]
     if not links:
         raise BadInput(f"{machine.id} states no link, so {needed} of it cannot work together", expected="one device")
     link = links[0]
     topology = "switch" if link.role == "scale_up" and link.name.startswith("nvlink") else "tree"
-    domain = Domain(link.name, topology, needed, link.bandwidth, link.latency_s)
+    reduces = topology == "switch" and machine.architecture.split(" ")[0] in REDUCING
+    domain = Domain(link.name, topology, needed, link.bandwidth, link.latency_s, reduces=reduces)
     fact = machine.facts.get(f"links.{link.name}.bandwidth")
     note = Assumption(
         "system", f"{needed} × {machine.id} joined by {link.name}", "assumed", fact.source if fact else ""
@@ -240,6 +245,13 @@ def with_fabric(machine: Machine, needed: int) -> tuple[Machine, list[Assumption
     facts = {**machine.facts, **({f"domains.{link.name}.bandwidth": fact} if isinstance(fact, Fact) else {})}
     joined = dataclasses.replace(machine, n_devices=needed, domains=(domain,), facts=MappingProxyType(facts))
     return joined, [note]
+
+
+def _larger(machine: Machine, needed: int) -> str:
+    """How to get the devices: more boxes, where the machine is one that has a port."""
+    if port_of(machine) is None or any(d.role == "scale_out" for d in machine.domains):
+        return "use a larger system or smaller degrees"
+    return f"use --nodes {-(-needed // machine.n_devices)}, a larger system or smaller degrees"
 
 
 @dataclass(frozen=True, slots=True)
