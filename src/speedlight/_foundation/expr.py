@@ -18,6 +18,7 @@ import math
 import operator
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Union
 
 import numpy as np
@@ -54,6 +55,7 @@ _OPERATIONS: dict[str, Callable[..., Value]] = {
     "where": where_of,
     "log2": log2_of,
 }
+_LEAVES = frozenset({"const", "sym", "gsum"})  # whose arguments are no nodes of the same tape
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "floordiv": "//", "mod": "%", "pow": "**"}
 
 
@@ -135,10 +137,12 @@ class Expr:
         return self.args[0] if self.op == "const" else None
 
 
+@lru_cache(maxsize=4096, typed=True)
 def const(value: Number) -> Expr:
     return Expr("const", (value,))
 
 
+@lru_cache(maxsize=1024)
 def sym(name: str) -> Expr:
     """A named symbol, bound when the tape runs."""
     return Expr("sym", (name,))
@@ -154,8 +158,10 @@ def as_expr(value: ExprLike) -> Expr:
 
 
 def _binary(op: str, left: ExprLike, right: ExprLike) -> Expr:
-    a, b = as_expr(left), as_expr(right)
-    x, y = a.constant, b.constant
+    a = left if isinstance(left, Expr) else as_expr(left)
+    b = right if isinstance(right, Expr) else as_expr(right)
+    x = a.args[0] if a.op == "const" else None
+    y = b.args[0] if b.op == "const" else None
     if x is not None and y is not None and not (y == 0 and op in ("div", "floordiv", "ceildiv", "mod")):
         return const(_OPERATIONS[op](x, y))
     if op in ("add", "sub") and y == 0:
@@ -307,34 +313,54 @@ class Tape:
 
     def __init__(self, exprs: Sequence[Expr]) -> None:
         bodies: dict[Expr, int] = {}
-        for e in exprs:
-            for node in walk(e):
-                if node.op == "gsum":
-                    bodies.setdefault(node.args[0], len(bodies))
-        slots: dict[Expr, int] = {}
+        inner_slots: list[int] = []
+        of_node: dict[int, int] = {}  # by identity: most subexpressions are shared objects
+        known: dict[tuple[Any, ...], int] = {}  # by operation and slots of its arguments: equal ones are one
         self._loads: list[tuple[int, str]] = []
         self._instructions: list[tuple[int, Callable[..., Value], tuple[int, ...]]] = []
         constants: list[tuple[int, Value]] = []
-        self._inner: Tape | None = Tape(list(bodies)) if bodies else None
-        inner_slots: list[int] = [0] * len(bodies)
         for e in exprs:
-            for node in _walk_outside(e):
-                if node in slots:
+            stack = [e]
+            while stack:
+                node = stack[-1]
+                here = id(node)
+                if here in of_node:
+                    stack.pop()
                     continue
-                slot = slots[node] = len(slots)
-                if node.op == "const":
-                    constants.append((slot, node.args[0]))
-                elif node.op == "sym":
-                    self._loads.append((slot, node.args[0]))
-                elif node.op == "gsum":
-                    inner_slots[bodies[node.args[0]]] = slot
+                op = node.op
+                key: tuple[Any, ...]
+                if op in _LEAVES:
+                    key = (op, node.args[0])
                 else:
-                    args = tuple(slots[a] for a in node.args)
-                    self._instructions.append((slot, _OPERATIONS[node.op], args))
-        self._outputs = [slots[e] for e in exprs]
-        self._size = (len(slots), constants, inner_slots)
+                    waiting = [a for a in node.args if id(a) not in of_node]
+                    if waiting:
+                        stack += waiting
+                        continue
+                    key = (op, *[of_node[id(a)] for a in node.args])
+                stack.pop()
+                slot = known.get(key)
+                if slot is None:
+                    slot = known[key] = len(known)
+                    if op == "const":
+                        constants.append((slot, node.args[0]))
+                    elif op == "sym":
+                        self._loads.append((slot, node.args[0]))
+                    elif op == "gsum":
+                        bodies[node.args[0]] = len(bodies)
+                        inner_slots.append(slot)
+                    else:
+                        self._instructions.append((slot, _OPERATIONS[op], key[1:]))
+                of_node[here] = slot
+        self._inner: Tape | None = Tape(list(bodies)) if bodies else None
+        self._outputs = [of_node[id(e)] for e in exprs]
+        self._size = (len(known), constants, inner_slots)
         inner_symbols = (self._inner.symbols - GROUP_SYMBOLS) if self._inner else frozenset()
         self.symbols: frozenset[str] = frozenset(name for _, name in self._loads) | inner_symbols
+
+    @property
+    def outputs(self) -> Sequence[int]:
+        """A number for each expression; equal expressions have equal ones."""
+        return self._outputs
 
     def run(self, env: Mapping[str, Value], groups: Sequence[Mapping[str, Value]] = ()) -> list[Value]:
         """Evaluate every expression.
@@ -368,21 +394,6 @@ class Tape:
             else:
                 cells[slot] = function(*[cells[a] for a in args])
         return [cells[s] for s in self._outputs]
-
-
-def _walk_outside(expr: Expr) -> Iterator[Expr]:
-    """Like :func:`walk`, not descending into group sums."""
-    seen: set[int] = set()
-    stack: list[tuple[Expr, bool]] = [(expr, False)]
-    while stack:
-        node, expanded = stack.pop()
-        if expanded:
-            yield node
-        elif id(node) not in seen:
-            seen.add(id(node))
-            stack.append((node, True))
-            if node.op not in ("const", "sym", "gsum"):
-                stack.extend((arg, False) for arg in node.args)
 
 
 def compile_tape(exprs: Iterable[ExprLike]) -> Tape:

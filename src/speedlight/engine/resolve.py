@@ -21,6 +21,7 @@ from ..graph.rewrite import rewrite
 from ..graph.statistics import complete, unstated
 from ..hardware.catalogue import load_machine
 from ..hardware.machine import Domain, Machine
+from ..lowering.alike import Like, by_kernels
 from ..lowering.kernels import Program as LoweredProgram
 from ..lowering.ledger import LedgerPlan
 from ..lowering.lower import lower
@@ -267,9 +268,16 @@ def plan(graph: Graph, stack: Stack, training: tuple[str, str] | None) -> Plan:
     written = unfold(graph, stack, training is not None)
     complete = written if training is None else _training_graph(written, *training)
     placed = expanded(place(complete, Parallel())[0].graph, stack)
-    return Plan(placed, lower(placed, stack), LedgerPlan(placed))
+    return _lowered(placed, by_kernels(stack, placed))
 
 
+@lru_cache(maxsize=64)
+def _lowered(placed: Graph, like: Like) -> Plan:
+    """One plan for all stacks that make the same kernels of a graph."""
+    return Plan(placed, lower(placed, like.stack), LedgerPlan(placed))
+
+
+@lru_cache(maxsize=64)
 def _training_graph(graph: Graph, optimizer: str, recompute: str) -> Graph:
     from ..graph.backward import add_optimizer, differentiate
 

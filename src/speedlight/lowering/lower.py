@@ -34,7 +34,7 @@ def lower(graph: Graph, stack: Stack) -> Program:
     blocks = tuple(
         KernelBlock(block.name, block.count, _kernels(graph, block, stack), block.phase) for block in graph.blocks
     )
-    return Program(blocks, {"stack": stack.id, "graph": graph.name})
+    return Program(blocks, {"stack": stack.name, "graph": graph.name})
 
 
 def alone(graph: Graph) -> Program:
