@@ -55,6 +55,7 @@ _OPERATIONS: dict[str, Callable[..., Value]] = {
     "where": where_of,
     "log2": log2_of,
 }
+_NONE: frozenset[str] = frozenset()
 _LEAVES = frozenset({"const", "sym", "gsum"})  # whose arguments are no nodes of the same tape
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "floordiv": "//", "mod": "%", "pow": "**"}
 
@@ -251,23 +252,31 @@ def walk(expr: Expr) -> Iterator[Expr]:
 
 def symbols(*exprs: Expr) -> frozenset[str]:
     """The names of all symbols, those of group sums' bodies included."""
-    return frozenset().union(*(_symbols(e) for e in exprs))
+    if len(exprs) == 1:
+        return _symbols(exprs[0])
+    return _NONE.union(*[_symbols(e) for e in exprs])
 
 
 def _symbols(expr: Expr) -> frozenset[str]:
     """Remembered at every node, since expressions of one graph share most of theirs."""
+    if expr._symbols is not None:
+        return expr._symbols
     stack = [expr]
     while stack:
         node = stack[-1]
         if node._symbols is None:
             if node.op in ("const", "sym"):
-                node._symbols = frozenset(node.args if node.op == "sym" else ())
+                node._symbols = frozenset(node.args) if node.op == "sym" else _NONE
             else:
                 waiting = [a for a in node.args if a._symbols is None]
                 if waiting:
                     stack += waiting
                     continue
-                node._symbols = frozenset().union(*(a._symbols for a in node.args))
+                found = _NONE
+                for a in node.args:
+                    if a._symbols and a._symbols is not found:
+                        found = a._symbols if not found else found | a._symbols
+                node._symbols = found
         stack.pop()
     assert expr._symbols is not None
     return expr._symbols
@@ -359,7 +368,7 @@ class Tape:
 
     @property
     def outputs(self) -> Sequence[int]:
-        """A number for each expression; equal expressions have equal ones."""
+        """Where each expression's value stands among :meth:`run_all`'s; equal expressions stand at one place."""
         return self._outputs
 
     def run(self, env: Mapping[str, Value], groups: Sequence[Mapping[str, Value]] = ()) -> list[Value]:
@@ -372,6 +381,11 @@ class Tape:
         Returns:
             one value per expression, in order.
         """
+        cells = self.run_all(env, groups)
+        return [cells[s] for s in self._outputs]
+
+    def run_all(self, env: Mapping[str, Value], groups: Sequence[Mapping[str, Value]] = ()) -> list[Value]:
+        """Every value on the tape; those of the expressions stand at :attr:`outputs`."""
         size, constants, inner_slots = self._size
         cells: list[Value] = [None] * size
         for slot, value in constants:
@@ -393,7 +407,7 @@ class Tape:
                 cells[slot] = function(cells[args[0]], cells[args[1]])
             else:
                 cells[slot] = function(*[cells[a] for a in args])
-        return [cells[s] for s in self._outputs]
+        return cells
 
 
 def compile_tape(exprs: Iterable[ExprLike]) -> Tape:

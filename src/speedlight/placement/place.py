@@ -144,6 +144,8 @@ def _insert_messages(graph: Graph) -> Graph:
     is divided and that the next op needs whole is gathered. Both are the "partial" and "split" states of a sharding
     algebra over one axis; dimensions of one role share it.
     """
+    if not any(op.exchanges for _, op in graph.ops()):
+        return graph
     return check(graph.replace(blocks=tuple(_with_messages(graph, block) for block in graph.blocks)))
 
 
