@@ -12,6 +12,7 @@ from .engine.prediction import Prediction
 from .graph.ir import Graph
 from .hardware.machine import OperatingPoint
 from .scenario.scenario import ModelRef, Parallel, Scenario
+from .workload.words import offload_of, recompute_of, schedule_of
 from .workload.workload import Training, Workload
 
 DEFAULT_MODELS_DIR = Path("../shared/models")
@@ -40,13 +41,26 @@ def make_scenario(
     ep: Any = 1,
     cp: Any = 1,
     zero: Any = 0,
+    sp: Any = 0,
+    etp: Any = None,
+    shard: Any = None,
+    context_kind: str = "ring",
+    first: Any = None,
+    last: Any = None,
+    stages: Sequence[int] = (),
     stack: str | None = None,
     power: Any = None,
     inputs: Sequence[str] = (),
     symbols: Mapping[str, Any] | None = None,
     optimizer: str = "adamw",
-    recompute: str = "none",
+    recompute: Any = "none",
     micro_batch: Any = None,
+    schedule: str | None = None,
+    virtual: Any = None,
+    master: str | None = None,
+    gradients: str | None = None,
+    states: str | None = None,
+    offload: Sequence[str] = (),
     moe_load: str = "balanced",
     overrides: Mapping[str, Any] | None = None,
     models_dir: str | None = None,
@@ -79,7 +93,12 @@ def make_scenario(
         layout: how a captured module's images lie: ``nchw`` or ``nhwc`` (``channels_last``).
         tf32: ``on`` or ``off``: whether fp32 products and convolutions are multiplied in TF32; by default as the stack
             has it (PyTorch: convolutions yes, products no).
-        tp, pp, dp, ep, cp, zero: degrees of the mesh axes.
+        tp, pp, dp, ep, cp, zero, sp, etp, shard, first, last, stages: degrees of the mesh axes and what they divide
+            (:class:`.Parallel`); ``context_kind`` is its ``context``.
+        optimizer, micro_batch, master, gradients, states: how a training step runs (:class:`.Training`).
+        recompute: ``none``, ``selective``, ``full`` or how many layers of each stage are computed again.
+        schedule: ``gpipe``, ``1f1b``, ``interleaved:v``, ``zero-bubble`` …; ``virtual`` is its v where it is an array.
+        offload: ``optimizer:host``, ``weights:disk`` …
         symbols: values of an ops file's symbols and of a captured module's free dimensions.
         power: power limit in watts per device.
         overrides: machine figures by dotted path, e.g. ``{"tiers.hbm.bandwidth": 4e12}``.
@@ -116,9 +135,14 @@ def make_scenario(
     given = {k: v for k, v in sizes.items() if v is not None}
     if phase == "decode" and context is None and isl is not None and "prompt" not in graph.attrs:
         given["context"] = isl
-    training = Training(optimizer, recompute, micro_batch)
+    policy, stages_a_rank = schedule_of(schedule)
+    kind, layers = recompute_of(recompute)
+    training = Training(
+        optimizer, kind, micro_batch, layers, policy, stages_a_rank if virtual is None else virtual, master or "fp32",
+        gradients, states or "fp32", offload_of(offload),
+    )  # fmt: skip
     workload = Workload(phase=phase, **given, symbols=named, training=training, moe_load=moe_load)
-    parallel = Parallel(tp=tp, ep=ep, dp=dp, pp=pp, cp=cp, zero=zero)
+    parallel = Parallel(tp, ep, dp, pp, cp, zero, shard, sp, etp, context_kind, first, last, tuple(stages))
 
     def another(name: str) -> Graph:
         return load_graph(name, dtype=dtype, models_dir=models_dir)

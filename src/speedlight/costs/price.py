@@ -215,7 +215,7 @@ def _message(
 ) -> Value:  # fmt: skip
     assert kernel.message is not None
     assert values.message is not None
-    payload, size = values.message
+    payload, size, _ = values.message
     name = kernel.message.collective
     latency: Value = 0.0
     for domain, mask in zip(*collective.domain_for(machine, size), strict=True):

@@ -25,11 +25,30 @@ from .together import priced
 
 @dataclass(frozen=True, slots=True)
 class PricedKernel:
-    """A kernel with its cost; ``count`` instances over the whole step."""
+    """A kernel with its cost; ``count`` instances over the whole step.
+
+    Attributes:
+        exposed: seconds of all instances that lengthen the step, where they run beside others; None for all of them.
+    """
 
     kernel: Kernel
     cost: Cost
     count: Value
+    exposed: Value | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Seconds a rank waits for others: a row of the answer.
+
+    Attributes:
+        name: what it waits in (``pipeline``).
+        bound: in CONTRACT's words (``bubble``).
+    """
+
+    name: str
+    bound: str
+    seconds: Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +63,8 @@ class StepResult:
         blocks: per block its priced kernels that run, in order.
         costs: every cost once, with how many kernels of the step have it.
         gap: seconds the device waits for the host, per block.
+        again: matrix FLOPs of recomputation, which count for HFU and not for MFU.
+        waits: what the rank waits for others; part of ``time``.
     """
 
     step: Step
@@ -57,6 +78,8 @@ class StepResult:
     costs: tuple[tuple[Cost, Value], ...]
     timeline: Timeline
     ledger: Ledger
+    again: Value = 0.0
+    waits: tuple[Wait, ...] = ()
 
 
 def bindings(step: Step, dims: Mapping[str, Value], symbols: Mapping[str, Value]) -> dict[str, Value]:
@@ -122,17 +145,20 @@ def evaluate_step(
     flops: Value = 0.0
     dense: Value = 0.0
     moved: Value = 0.0
+    again: Value = 0.0
     for sort, (kernel, cost) in found.items():
         times = often[sort]
         for resource, seconds in cost.least.items():
             least[resource] = least.get(resource, 0.0) + seconds * times
         moved = moved + cost.bytes * times
-        if not kernel.attrs.get("recompute"):  # such FLOPs count for HFU, not for MFU
+        if kernel.attrs.get("recompute"):
+            again = again + cost.flops * times
+        else:
             flops, dense = flops + cost.flops * times, dense + cost.dense * times
     timeline = serial(laid, stack.host.step_s, inline=stack.host.inline)
     costs = tuple((cost, often[sort]) for sort, (_, cost) in found.items())
     return StepResult(
-        step, timeline.time, largest(least), least, flops, dense, moved, tuple(rows), costs, timeline, ledger
+        step, timeline.time, largest(least), least, flops, dense, moved, tuple(rows), costs, timeline, ledger, again
     )
 
 

@@ -40,9 +40,10 @@ def op_rows(parts: Parts, machine: Machine) -> tuple[OpRow, ...]:
                     continue
                 bound = cost.bound
                 most = int(np.ravel(bound)[np.size(bound) // 2])
+                time = sum_of(cost.time) if priced.exposed is None else weighted(priced.exposed, weight, nodes)
                 rows.append(
                     OpRow(
-                        kernel.name, within + kernel.path, kernel.kind, count, sum_of(cost.time),
+                        kernel.name, within + kernel.path, kernel.kind, count, time,
                         sum_of(largest(cost.busy)), sum_of(cost.limit), names[most], sum_of(cost.flops),
                         sum_of(cost.bytes), phase, label,
                     )
@@ -52,6 +53,13 @@ def op_rows(parts: Parts, machine: Machine) -> tuple[OpRow, ...]:
                 rows.append(
                     OpRow(f"{block}.gap", within + block, "gap", 1.0, gap, gap, 0.0, "launch", 0.0, 0.0, phase, label)
                 )
+        for wait in step.waits:
+            seconds = weighted(wait.seconds, weight, nodes)
+            if seconds > 0:
+                rows.append(
+                    OpRow(f"{wait.name}.{wait.bound}", within + wait.name, "gap", 1.0, seconds, seconds, 0.0, wait.bound, 0.0,
+                          0.0, "backward", label)
+                )  # fmt: skip
     return tuple(rows)
 
 
@@ -72,6 +80,9 @@ def bound(parts: Parts, machine: Machine, rows: tuple[OpRow, ...] | None) -> Any
         launch = names.index("launch")
         for passage in step.timeline.passages:
             spent[launch] = spent[launch] + weighted(passage.gap, weight, nodes)
+        for wait in step.waits:
+            at = names.index(wait.bound)
+            spent[at] = spent[at] + weighted(wait.seconds, weight, nodes)
     best: Value = spent[0]
     which: Value = np.zeros(np.shape(best), dtype=int)
     for index, seconds in enumerate(spent[1:], start=1):

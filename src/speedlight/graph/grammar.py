@@ -13,7 +13,7 @@ from .._foundation.formats import FORMATS
 from .ir import KINDS, TENSOR_CLASSES, Graph, Op
 
 STEP_SYMBOLS = frozenset({"tokens", "seqs", "logits", "groups", "caching", "training"})
-MESH_AXES = frozenset({"tp", "pp", "dp", "ep", "cp"})
+MESH_AXES = frozenset({"tp", "pp", "dp", "ep", "cp", "etp", "split", "routed", "again", "updated", "updated_experts"})
 ACCESSES = ("streamed", "strided", "random")
 PHASES = ("forward", "backward", "optimizer")
 
@@ -127,6 +127,8 @@ def _amounts(op: Op) -> Iterator[Expr]:
     if op.message:
         yield op.message.bytes
         yield op.message.size
+        for span in op.message.spans:
+            yield from span
     for operand in op.reads:
         if operand.elements is not None:
             yield operand.elements

@@ -177,6 +177,14 @@ def _tuple(one: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda values: tuple(one(v) for v in values)
 
 
+def _pair(one: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def read(values: Any) -> Any:
+        first, second = values
+        return one(first), one(second)
+
+    return read
+
+
 def _or_none(one: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda value: None if value is None else one(value)
 
@@ -220,7 +228,10 @@ _CODECS: dict[type, dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]]
         "layers": (list, _tuple(lambda v: float(_number(v)))),
     },
     Exchange: {"kind": _TEXT, "dims": _TEXTS, "tensor": _TEXT},
-    Message: {"collective": _TEXT, "axis": _TEXTS, "size": _EXPR, "bytes": _EXPR},
+    Message: {
+        "collective": _TEXT, "axis": _TEXTS, "size": _EXPR, "bytes": _EXPR,
+        "spans": (_many(_many(_write_expr)), _tuple(_pair(_read_expr))),
+    },
     Op: {
         "name": _TEXT, "kind": _TEXT, "fn": _TEXT, "path": _TEXT, "reads": _records(Operand), "writes": _records(Operand),
         "work": _records(Work), "count": _EXPR, "span": _EXPR, "exchanges": _records(Exchange),

@@ -99,6 +99,10 @@ class KernelBlock:
     phase: str = "forward"
 
 
+# Bytes of a message, its ranks, and (size, stride) of each mesh axis it runs over (:class:`..graph.ir.Message`).
+MessageValues = tuple[Value, Value, tuple[tuple[Value, Value], ...]]
+
+
 @dataclass(frozen=True, slots=True)
 class KernelValues:
     """A kernel's numbers for given sizes; floats or arrays."""
@@ -112,7 +116,7 @@ class KernelValues:
     sizes: tuple[Value, ...]
     granules: tuple[Value | None, ...]
     dims: Mapping[str, Value]
-    message: tuple[Value, Value] | None
+    message: MessageValues | None
 
 
 class Slots(NamedTuple):
@@ -127,7 +131,7 @@ class Slots(NamedTuple):
     sizes: tuple[int, ...]
     granules: tuple[int | None, ...]
     dims: tuple[tuple[str, int], ...]
-    message: tuple[int, int] | None
+    message: tuple[int, ...] | None  # bytes, ranks, then size and stride of each axis
 
 
 class Program:
@@ -230,7 +234,7 @@ class Numbers:
             cells[at.count], cells[at.launches], cells[at.span], tuple([cells[i] for i in at.flops]),
             tuple([cells[i] for i in at.dense]), tuple([cells[i] for i in at.bytes]), tuple([cells[i] for i in at.sizes]),
             tuple([None if i is None else cells[i] for i in at.granules]), {name: cells[i] for name, i in at.dims},
-            None if at.message is None else (cells[at.message[0]], cells[at.message[1]]),
+            None if at.message is None else _message([cells[i] for i in at.message]),
         )  # fmt: skip
 
     def stacked(self, sorts: tuple[int, ...], places: Sequence[Slots]) -> KernelValues:
@@ -271,6 +275,10 @@ def _indices(places: Sequence[Slots]) -> KernelValues:
     )  # fmt: skip
 
 
+def _message(values: Sequence[Value]) -> MessageValues:
+    return values[0], values[1], tuple(zip(values[2::2], values[3::2], strict=True))
+
+
 def _numbers(kernel: Kernel) -> list[Expr]:
     """Its expressions, in the order of :class:`Slots`, and last its workspace."""
     found = [kernel.count, kernel.launches, kernel.span]
@@ -281,7 +289,7 @@ def _numbers(kernel: Kernel) -> list[Expr]:
     found += [a.granule for a in kernel.accesses if a.granule is not None]
     found += kernel.dims.values()
     if kernel.message is not None:
-        found += [kernel.message.bytes, kernel.message.size]
+        found += [kernel.message.bytes, kernel.message.size, *(e for span in kernel.message.spans for e in span)]
     found.append(kernel.workspace)
     return found
 
@@ -298,7 +306,7 @@ def _slots(kernel: Kernel, at: Sequence[int]) -> Slots:
     flops, dense, moved, sizes = some(works), some(works), some(accesses), some(accesses)
     granules = tuple(None if a.granule is None else next(place) for a in kernel.accesses)
     dims = tuple((name, next(place)) for name in kernel.dims)
-    message = None if kernel.message is None else (next(place), next(place))
+    message = None if kernel.message is None else some(2 + 2 * len(kernel.message.spans))
     return Slots(count, launches, span, flops, dense, moved, sizes, granules, dims, message)
 
 

@@ -1,0 +1,167 @@
+"""When every pass of a pipeline runs: the longest paths through what waits for what, in NumPy, for many pipelines at once.
+
+A pass starts when its rank is free and what it needs has arrived:
+
+    start(n) = max(end(previous pass of the rank), arrival(pass whose result it takes))
+    end(n) = start(n) + seconds(n)
+    arrival(n) = max(end(n), arrival(previous message on the same link)) + seconds of sending
+
+A link carries one message at a time each way; a pass on the same rank hands over for nothing. Passes are sorted by *level*
+(the length of their longest chain), so that one NumPy call advances all passes of a level, of all pipelines.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from .orders import BACKWARD, FORWARD, WEIGHT, Ints, Order
+
+Floats = np.ndarray
+
+MOST = 4_000_000  # passes × pipelines laid at once: bounds memory (two arrays of eight bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """An order with what each pass waits for. Arrays hold one entry a pass, sorted by level; index ``size`` stands for none.
+
+    Attributes:
+        order: of each entry its rank, kind, micro-batch and stage.
+        before: the rank's pass before it.
+        needs: the pass whose result it takes.
+        line: the message before it on the same link, by the pass that sent it.
+        sends: 1 where its result goes to another rank.
+        levels: where each level starts, and the end.
+        last: last pass of each rank; first: its first.
+    """
+
+    order: Order
+    before: Ints
+    needs: Ints
+    line: Ints
+    sends: Ints
+    levels: Ints
+    first: Ints
+    last: Ints
+
+    @property
+    def size(self) -> int:
+        return int(self.before.size)
+
+
+def connect(order: Order) -> Passes:
+    """What each pass waits for.
+
+    Raises:
+        ValueError: where the order never ends because ranks wait for each other.
+    """
+    n = order.kind.size
+    at = np.full((3, order.micro_batches, order.stages), n)
+    at[order.kind, order.micro, order.stage] = np.arange(n)
+    kind, micro, stage = order.kind, order.micro, order.stage
+    here, there = np.full(n, n), np.full(n, n)
+    forward, backward = kind == FORWARD, kind == BACKWARD
+    last = order.stages - 1
+    inner = forward & (stage > 0)
+    here[inner] = at[FORWARD, micro[inner], stage[inner] - 1]
+    inner = backward & (stage < last)
+    here[inner] = at[BACKWARD, micro[inner], stage[inner] + 1]
+    turn = backward & (stage == last)
+    here[turn] = at[FORWARD, micro[turn], last]
+    inner = forward & (stage < last)
+    there[inner] = at[FORWARD, micro[inner], stage[inner] + 1]
+    inner = backward & (stage > 0)
+    there[inner] = at[BACKWARD, micro[inner], stage[inner] - 1]
+    starts = np.flatnonzero(np.diff(order.rank, prepend=-1))
+    before = np.arange(n) - 1
+    before[starts] = n
+    rank = np.append(order.rank, -1)
+    target = np.where(there < n, rank[there], -1)
+    sends = (target >= 0) & (target != order.rank)
+    line = np.full(n, n)
+    link = order.rank.astype(np.int64) * order.ranks + target
+    senders = np.flatnonzero(sends)
+    by = senders[np.argsort(link[senders], kind="stable")]
+    same = link[by[1:]] == link[by[:-1]]
+    line[by[1:][same]] = by[:-1][same]
+    level = _levels(order, starts, here)
+    sort = np.argsort(level, kind="stable")
+    place = np.append(np.empty(n, int), n)
+    place[sort] = np.arange(n)
+    ends = np.append(starts[1:], n) - 1
+    return Passes(
+        Order(
+            order.rank[sort], kind[sort], micro[sort], stage[sort], order.ranks, order.micro_batches, order.stages,
+            order.holder, order.split,
+        ),
+        place[before[sort]], place[here[sort]], place[line[sort]], sends[sort].astype(float),
+        np.append(np.flatnonzero(np.diff(level[sort], prepend=-1)), n), place[starts], place[ends],
+    )  # fmt: skip
+
+
+def _levels(order: Order, starts: Ints, needs: Ints) -> Ints:
+    """Longest chain before each pass: every rank's next pass runs as soon as what it needs has run, one a round."""
+    n = order.kind.size
+    level = np.full(n + 1, n)
+    level[n] = -1
+    next_ = starts.copy()
+    stop = np.append(starts[1:], n)
+    needed = np.append(needs, n)
+    alive = np.arange(starts.size)
+    for round_ in range(n):
+        now = next_[alive]
+        ready = level[needed[now]] < round_
+        level[now[ready]] = round_
+        moved = alive[ready]
+        if not moved.size:
+            raise ValueError("ranks wait for each other: this order never ends")
+        next_[moved] += 1
+        if (next_[moved] == stop[moved]).any():
+            alive = np.flatnonzero(next_ < stop)
+            if not alive.size:
+                break
+    return level[:n]
+
+
+def run(passes: Passes, seconds: Floats, send: Floats) -> tuple[Floats, Floats]:
+    """(end, arrival) of every pass of every pipeline.
+
+    Args:
+        seconds: of each pass, (passes, pipelines).
+        send: seconds of a message between ranks, one for each pipeline.
+    """
+    size = passes.size
+    end = np.zeros((size + 1, seconds.shape[1]))
+    if not np.any(send):
+        levels = passes.levels.tolist()
+        before, needs = passes.before, passes.needs
+        for a, b in pairwise(levels):
+            np.maximum(end[before[a:b]], end[needs[a:b]], out=end[a:b])
+            end[a:b] += seconds[a:b]
+        return end[:size], end[:size]
+    arrived = np.zeros_like(end)
+    levels = passes.levels.tolist()
+    before, needs, line = passes.before, passes.needs, passes.line
+    sending = passes.sends[:, None] * send
+    for a, b in pairwise(levels):
+        done = np.maximum(end[before[a:b]], arrived[needs[a:b]])
+        done += seconds[a:b]
+        end[a:b] = done
+        arrived[a:b] = np.maximum(done, np.where(passes.sends[a:b, None] > 0, arrived[line[a:b]], 0.0)) + sending[a:b]
+    return end[:size], arrived[:size]
+
+
+def held(passes: Passes) -> Ints:
+    """Most stage activations each rank holds at once, of each rank: kept from a forward pass to the last gradient taken
+    from it (of weights where those are split off), counted one a stage and micro-batch."""
+    order = passes.order
+    ends = WEIGHT if order.split else BACKWARD
+    step = (order.kind == FORWARD).astype(int) - (order.kind == ends)
+    by = np.argsort(order.rank, kind="stable")  # levels rise along a rank: its own order is kept
+    most = np.zeros(order.ranks, int)
+    for rank in range(order.ranks):
+        most[rank] = np.cumsum(step[by][order.rank[by] == rank]).max()
+    return most
