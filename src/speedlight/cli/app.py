@@ -242,6 +242,37 @@ def calibrate(table: Path, on: str | None, json_to: str | None, **given: Any) ->
     return 0 if result["gained"] else 1
 
 
+@app.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@options.machine
+@click.option("--model", help="What ran, to set its prediction beside the trace; needed for a server's benchmark.")
+@click.option("--against", type=click.Path(path_type=Path), help="An earlier trace to compare with.")
+@options.question
+@options.json_to
+@options.folders
+def diagnose(
+    files: tuple[Path, ...], on: str | None, model: str | None, against: Path | None, json_to: str | None, **given: Any
+) -> int:
+    """Why a recorded run is slow, and the changes worth most.
+
+    FILES are a trace of torch.profiler (.json, .json.gz), one of each rank or a folder of them, an SQLite export of Nsight
+    Systems, or a result of `vllm bench serve`. Nothing in them is executed.
+    """
+    if on is None:
+        raise BadInput("diagnose needs the machine the trace was recorded on", expected="--on MACHINE, or --on here")
+    from ..api import diagnose as ask
+    from .question import question
+
+    asked = None if model is None else question(model, on, given)
+    stack = given.get("stack") or "torch-eager"
+    answer = ask(list(files), on, model=asked, against=against, stack=stack)
+    if _answer(answer, json_to):
+        from ..report.diagnosis import render_diagnosis
+
+        _show(render_diagnosis(answer))
+    return 0
+
+
 def _validate_all(table: Path | None, data: Path | None, json_to: str | None, given: dict[str, Any]) -> int:
     """The accuracy page; options of one table have no meaning here."""
     stray = ["TABLE"] * (table is not None) + [f"--{name}" for name, value in given.items() if value]

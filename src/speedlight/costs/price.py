@@ -12,8 +12,12 @@ from .._foundation.errors import BadInput
 from .._foundation.folding import Folded, at_points
 from ..hardware.machine import Engine, Machine, OperatingPoint
 from ..lowering.kernels import Kernel, KernelValues
-from . import collective, matrix, residency
+from . import matrix, residency
 from .cost import Conditions, Cost, bound_of, largest
+from .network.choose import choose
+from .network.choose import least as least_seconds
+from .network.levels import levels
+from .network.libraries import library_of
 from .residency import Split
 
 # Vector FLOPs that compute one transcendental where no unit serves it, or faster than that unit: a polynomial of degree
@@ -75,7 +79,7 @@ def price(
         latency = latency + crossing
         if conditions.device_latency and machine.main.latency_s:
             latency = latency + maximum(values.span - 1.0, 0.0) * _step_latency(kernel, values, machine)
-    work = _serial_time(kernel, busy)
+    work = serial_time(kernel, busy)
     if kernel.efficiency is not None:
         work = work / kernel.efficiency
     time = work + latency
@@ -215,16 +219,13 @@ def _message(
 ) -> Value:  # fmt: skip
     assert kernel.message is not None
     assert values.message is not None
-    payload, size = values.message
+    payload, size, spans = values.message
     name = kernel.message.collective
-    latency: Value = 0.0
-    for domain, mask in zip(*collective.domain_for(machine, size), strict=True):
-        rate = domain.bandwidth * point.fabric_clock
-        link = f"link:{domain.name}"
-        _add(busy, link, mask * collective.traffic(name, size, payload) / rate)
-        _add(least, link, mask * collective.least_traffic(name, size, payload, domain.topology) / rate)
-        latency = latency + mask * domain.latency_s * collective.steps(name, size)
-    return latency
+    rungs = levels(machine.domains, size, spans, point.fabric_clock)
+    passage = choose(name, size, payload, rungs, library_of(machine, bool(kernel.library)))
+    busy.update(passage.busy)
+    least.update(least_seconds(name, size, payload, rungs))
+    return passage.latency
 
 
 def _step_latency(kernel: Kernel, values: KernelValues, machine: Machine) -> Value:
@@ -242,7 +243,7 @@ def _step_latency(kernel: Kernel, values: KernelValues, machine: Machine) -> Val
     return step
 
 
-def _serial_time(kernel: Kernel, busy: dict[str, Value]) -> Value:
+def serial_time(kernel: Kernel, busy: Mapping[str, Value]) -> Value:
     """The busiest resource; parts a variant cannot overlap add up first."""
     serial: Value = 0.0
     rest: dict[str, Value] = {}

@@ -236,7 +236,7 @@ def reduction(resolved: Resolved, moved: float, ranks: int) -> float:
         name="gradients", path="", kind="collective", fn="all_reduce", family="collective", members=(), work=(), accesses=(),
         dims={}, count=const(1), workspace=const(0), message=message, library=resolved.stack.library, phase="backward",
     )  # fmt: skip
-    values = KernelValues(1.0, 1.0, 1.0, (), (), (), (), (), {}, (moved, float(ranks)))
+    values = KernelValues(1.0, 1.0, 1.0, (), (), (), (), (), {}, (moved, float(ranks), ()))
     point = resolved.scenario.point
     conditions = Conditions("in-model", step="train")
     cost: Cost = price(kernel, values, machine, point, conditions)

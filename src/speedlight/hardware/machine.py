@@ -26,6 +26,10 @@ WIDER = {
     "tf32": "fp32", "fp32": "fp64", "int16": "int32", "int32": "fp32", "int64": "int32",
 }  # fmt: skip
 
+# NVSwitch reduces in the switch (NVLink SHARP) from its third generation on, the one of Hopper: NVIDIA H100 whitepaper,
+# "NVLink Switch System". A file of a system says so itself; this is for boxes made up around a lone device.
+REDUCING = ("Hopper", "Blackwell")
+
 
 @dataclass(frozen=True, slots=True)
 class Peak:
@@ -146,10 +150,22 @@ class Domain:
 
     Attributes:
         name: the link's resource name (``nvlink`` books its time as ``link:nvlink``).
-        topology: ``switch``, ``full-mesh``, ``ring``, ``torus``, ``fat-tree``, ``tree``, ``cube-mesh``.
+        topology: ``switch``, ``full-mesh``, ``ring``, ``torus``, ``mesh``, ``fat-tree``, ``tree`` (a host's bus), ``cube-mesh``,
+            ``shared`` (one medium for all: radio, a bus).
         size: devices in the domain.
-        bandwidth: bytes/s per direction and device.
+        bandwidth: bytes/s per direction and device, when every device sends; of a grid over all its dimensions.
         latency_s: one way, per message.
+        role: ``scale_up`` inside a box or rack, ``scale_out`` between them.
+        shape: sides of a torus or mesh, innermost first, in sets of the domain inside; empty elsewhere.
+        leaf: devices below one leaf switch of a fat tree (or one root of a tree of buses); 0 where one switch joins all.
+        oversubscription: ports of a leaf's devices over its uplinks.
+        uplinks: links of a leaf towards the spine; 0 for as many as keep that ratio at the ports' rate.
+        routing: how flows find their uplink: ``hashed`` (the busiest gets more than its share), ``sprayed`` or ``planned``.
+        sharers: devices that share a port, all of whose rate one of them gets when the others are silent.
+        reduces: whether its switches add up what passes (NVLink SHARP, InfiniBand SHARP).
+        duplex: ``full``, or ``half`` where both directions take turns.
+        loss: share of packets lost and sent again.
+        availability: share of the time it is there.
     """
 
     name: str
@@ -157,6 +173,17 @@ class Domain:
     size: Value
     bandwidth: Value
     latency_s: Value = 0.0
+    role: str = "scale_up"
+    shape: tuple[Value, ...] = ()
+    leaf: Value = 0.0
+    oversubscription: Value = 1.0
+    uplinks: Value = 0.0
+    routing: str = "planned"
+    sharers: Value = 1.0
+    reduces: bool = False
+    duplex: str = "full"
+    loss: Value = 0.0
+    availability: Value = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +291,12 @@ class Machine:
     def main(self) -> Tier:
         """The tier that holds weights and activations by default."""
         return next(t for t in self.tiers if t.role == "main")
+
+    @property
+    def box(self) -> Value:
+        """Devices that reach each other without leaving the box or rack."""
+        inside = [d.size for d in self.domains if d.role == "scale_up"]
+        return inside[-1] if inside else 1
 
     @property
     def last_cache(self) -> Tier | None:

@@ -13,8 +13,9 @@ Conventions of the shipped files: capacity is the vendor's decimal figure (80 GB
 more), bandwidth decimal, link rates per direction and device, peaks dense and per accumulator. What cannot be found is
 left out or graded ``assumed``, never 0.
 
-Files of three sorts: a *device*, a *system* (``device`` + ``count`` + ``domains``), and a *calibrated* machine (another
-machine with what its owner measured, written by ``speedlight calibrate``). ``json_schema()`` publishes all.
+Files of four sorts: a *device*, a *system* (``device`` + ``count`` + ``domains``), a *cluster* (``system`` + ``nodes``), and a
+*calibrated* machine (another machine with what its owner measured, written by ``speedlight calibrate``). ``json_schema()``
+publishes all.
 """
 
 from __future__ import annotations
@@ -84,13 +85,26 @@ class LinkSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class DomainSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Devices joined by one sort of link, innermost domain first; bytes/s per direction and device."""
+    """Devices joined by one sort of link, innermost domain first; bytes/s per direction and device.
+
+    What the further fields mean: :class:`~speedlight.hardware.machine.Domain`.
+    """
 
     name: str
     topology: str
     size: int
     bandwidth: Figure
     latency: Figure | None = None
+    shape: list[int] = []
+    leaf: int = 0
+    oversubscription: Figure | None = None
+    uplinks: int = 0
+    routing: str = "planned"
+    sharers: Figure | None = None
+    reduces: bool = False
+    duplex: str = "full"
+    loss: Figure | None = None
+    availability: Figure | None = None
 
 
 class PriceSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -156,6 +170,29 @@ class SystemSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag="s
     notes: list[str] = []
 
 
+class ClusterSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag="cluster", tag_field="sort"):
+    """Several equal boxes (``system``: an id or a path beside this file, a system or a lone device).
+
+    ``network`` are the domains that join them, innermost first, their ``size`` in devices; left out, the box's ``scale_out``
+    link joins them in a fat tree that never blocks.
+    """
+
+    schema: int
+    id: str
+    name: str
+    system: str
+    nodes: int
+    network: list[DomainSpec] = []
+    grade: str = "assumed"
+    sources: dict[str, str] = {}
+    release_year: int | None = None
+    aliases: list[str] = []
+    table_names: list[str] = []
+    host_tiers: list[TierSpec] = []
+    price: PriceSpec | None = None
+    notes: list[str] = []
+
+
 class PointErrorsSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Errors as fractions."""
 
@@ -186,7 +223,7 @@ class CalibratedSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True, ta
     calibration: list[LocalCalibrationSpec]
 
 
-MachineSpec = DeviceSpec | SystemSpec | CalibratedSpec
+MachineSpec = DeviceSpec | SystemSpec | ClusterSpec | CalibratedSpec
 
 
 def json_schema() -> dict[str, Any]:

@@ -1,0 +1,125 @@
+"""The algorithm and protocol of least time, as a library's tuner picks them, and what its links do meanwhile.
+
+Where points differ each takes its own: every way is worked out for all points, and the least of them kept (``where``, never ``if``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..._foundation.arrays import Value, maximum, minimum, where
+from .levels import Level
+from .libraries import Library, sort_of
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One collective, run by the way that takes least.
+
+    Attributes:
+        busy: seconds of a rank's port on every link, by resource.
+        latency: seconds of its dependent messages and its start.
+        way: index into ``ways`` of what was chosen.
+        ways: names of what was there to choose from (``ring/LL128``).
+    """
+
+    busy: Mapping[str, Value]
+    latency: Value
+    way: Value
+    ways: tuple[str, ...]
+
+    @property
+    def time(self) -> Value:
+        """Links of different levels work side by side, on different pieces."""
+        longest: Value = 0.0
+        for seconds in self.busy.values():
+            longest = maximum(longest, seconds)
+        return longest + self.latency
+
+
+def choose(collective: str, size: Value, payload: Value, rungs: Sequence[Level], library: Library) -> Passage:
+    """The passage of least time.
+
+    Args:
+        collective: see :mod:`.algorithms`.
+        size: ranks; one rank sends nothing.
+        payload: bytes (:class:`...graph.ir.Message`).
+        rungs: from :func:`.levels.levels`, for this group.
+        library: whose algorithms and protocols.
+    """
+    many = where(size > 1.0, 1.0, 0.0)
+    found: list[Passage] = []
+    names: list[str] = []
+    only = library.only.get(collective)
+    for algorithm, protocol in library.ways:
+        if collective not in algorithm.collectives or (only and algorithm.name not in only):
+            continue
+        applies = algorithm.applies(rungs)
+        if not _somewhere(applies):
+            continue
+        busy: dict[str, Value] = {}
+        latency: Value = many * protocol.start
+        amounts = algorithm.amounts(rungs, size, payload, collective)
+        messages = algorithm.messages(rungs, size, collective)
+        for level, amount, steps in zip(rungs, amounts, messages, strict=True):
+            sort = sort_of(level.share.domain)
+            seconds = amount / (level.rate * protocol.share[sort])
+            busy[level.name] = busy[level.name] + seconds if level.name in busy else seconds
+            latency = latency + steps * level.latency * protocol.waits[sort]
+        barred = where(applies > 0.0, 0.0, float("inf"))
+        found.append(Passage(busy, latency + barred, 0, ()))
+        names.append(f"{algorithm.name}/{protocol.name}")
+    return _least(found, tuple(names), many)
+
+
+def _somewhere(applies: Value) -> bool:
+    return bool(applies.any()) if hasattr(applies, "any") else bool(applies)
+
+
+def _least(found: Sequence[Passage], names: tuple[str, ...], many: Value) -> Passage:
+    if not found:
+        return Passage({}, 0.0, 0, names)
+    best, shortest = found[0], found[0].time
+    busy, latency = dict(best.busy), best.latency
+    way: Value = 0
+    for number, other in enumerate(found[1:], 1):
+        time = other.time
+        better = time < shortest
+        shortest = minimum(time, shortest)
+        way = where(better, number, way)
+        latency = where(better, other.latency, latency)
+        busy = {name: where(better, other.busy[name], seconds) for name, seconds in busy.items()}
+    return Passage({name: many * seconds for name, seconds in busy.items()}, many * latency, way, names)
+
+
+def least(collective: str, size: Value, payload: Value, rungs: Sequence[Level]) -> dict[str, Value]:
+    """The least seconds of every link, by any algorithm: what a set of ranks must send to the others over all of its ports.
+
+    A set of m ranks that stands among f of them sends at least S·(f − 1)/f of an all_gather, twice that of an all_reduce (S where
+    switches may add up), S·(ranks outside)/n to each of which is all_to_all's, over m ports; a port further out may help.
+    """
+    found: dict[str, Value] = {}
+    further: Value = 0.0
+    for level in reversed(rungs):
+        rate = level.best + further
+        seconds = where(size > 1.0, _must_send(collective, size, payload, level), 0.0) / rate
+        found[level.name] = maximum(found[level.name], seconds) if level.name in found else seconds
+        if level.share.part != "leaf":  # a spine's port is the leaf's
+            further = rate
+    return found
+
+
+def _must_send(collective: str, size: Value, payload: Value, level: Level) -> Value:
+    share = (level.spread - 1.0) / level.spread
+    if collective == "all_to_all":
+        return (level.share.inside - level.inner) / size * payload
+    if collective in ("send_recv", "broadcast"):
+        own = where(level.spread > 1.0, payload, 0.0)
+        return own if collective == "send_recv" else own / level.inner
+    if collective == "all_reduce":
+        most = 2.0 * share * payload / level.inner
+        domain = level.share.domain
+        adds = domain.reduces or domain.topology in ("switch", "fat-tree")
+        return minimum(most, where(level.spread > 1.0, payload / level.inner, 0.0)) if adds else most
+    return share * payload / level.inner

@@ -1,0 +1,99 @@
+"""Clusters: named, stated by a file, refused where they make no sense."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from speedlight import explain
+from speedlight._foundation.errors import BadFile, BadInput, UnknownName
+from speedlight.hardware.catalogue import load_machine
+from speedlight.hardware.cluster import cluster, with_nodes
+
+FILE = """
+schema: 1
+id: selene-like
+name: 32 boxes below 4 leaf switches
+system: dgx-a100-80gb
+nodes: 32
+network:
+  - {name: infiniband, topology: fat-tree, size: 256, leaf: 64, oversubscription: 2, routing: hashed, bandwidth: 25 GB/s}
+"""
+
+
+@pytest.mark.parametrize(
+    "name", ["dgx-h100x16", "dgx-h100 x 16", "DGX H100 × 16", "hgx-h100*16", with_nodes("dgx-h100", 16)]
+)
+def test_so_many_of_a_box(name: str) -> None:
+    machine = load_machine(name)
+    assert (machine.n_devices, machine.box, machine.device_id) == (128, 8, "h100-sxm-80gb")
+    outer = machine.domains[-1]
+    assert (outer.role, outer.size, outer.bandwidth) == ("scale_out", 128, 50e9)
+    assert machine.facts["domains.infiniband.bandwidth"].grade == "derived"
+
+
+def test_one_box_is_itself() -> None:
+    assert load_machine("dgx-h100x1") == load_machine("dgx-h100")
+
+
+def test_a_file_states_the_network(tmp_path: Path) -> None:
+    path = tmp_path / "selene.yaml"
+    path.write_text(FILE)
+    machine = load_machine(str(path))
+    assert (machine.n_devices, machine.domains[-1].leaf, machine.domains[-1].routing) == (256, 64, "hashed")
+    assert machine.facts["domains.infiniband.oversubscription"].value == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "needle"),
+    [
+        ("nodes: 32", "nodes: 33", "joins 256"),
+        ("nodes: 32", "nodes: 0", "cluster of 0"),
+        ("leaf: 64", "leaf: 4", "leaf is 4"),
+        ("oversubscription: 2", "oversubscription: 0.5", "at least 1"),
+        ("routing: hashed", "routing: random", "routing is 'random'"),
+        ("topology: fat-tree", "topology: torus, shape: [4, 4]", "multiply to 32"),
+        ("topology: fat-tree", "topology: fat-tree, shape: [4, 8]", "sides of a torus"),
+        ("topology: fat-tree", "topology: fat-tree, loss: 1", "loss is 1"),
+        ("topology: fat-tree", "topology: fat-tree, availability: 0", "availability is 0"),
+        ("name: infiniband", "name: nvlink", "stated twice"),
+    ],
+)
+def test_nonsense_is_refused(tmp_path: Path, old: str, new: str, needle: str) -> None:
+    path = tmp_path / "selene.yaml"
+    path.write_text(FILE.replace(old, new))
+    with pytest.raises(BadFile) as error:
+        load_machine(str(path))
+    assert needle in str(error.value) or needle in error.value.expected
+
+
+def test_what_cannot_be_joined_says_why() -> None:
+    with pytest.raises(BadInput, match="no port"):
+        load_machine("rtx-4090x4")
+    with pytest.raises(BadInput, match="cluster already"):
+        cluster(load_machine("dgx-h100x2"), 2)
+    with pytest.raises(UnknownName):
+        load_machine("nothing-like-itx16")
+    with pytest.raises(BadInput, match="names"):
+        load_machine("h100x8")
+
+
+def test_messages_inside_a_box_cost_the_same_in_a_cluster() -> None:
+    one = explain("llama-3.1-70b", "dgx-h100", phase="decode", tp=8, batch=8)
+    many = explain("llama-3.1-70b", "dgx-h100", nodes=4, phase="decode", tp=8, batch=8)
+    assert float(many.time) == pytest.approx(float(one.time), rel=1e-12)
+
+
+def test_tensor_parallelism_over_boxes_pays_the_network() -> None:
+    inside, across = (
+        explain("llama-3.1-70b", "dgx-h100x4", phase="prefill", isl=4096, tp=tp) for tp in (8, 16)
+    )  # fmt: skip
+    first, second = ([row for row in p.ops if row.kind == "collective"] for p in (inside, across))
+    assert sum(float(row.time) for row in second) >= sum(float(row.time) for row in first)
+    assert not {row.bound for row in first} & {"link:infiniband"}
+    slow = explain("llama-3.1-70b", "aws-p4dx4", phase="prefill", isl=4096, tp=16)
+    assert {row.bound for row in slow.ops if row.kind == "collective"} == {"link:efa"}
+    swept = explain("llama-3.1-70b", "dgx-h100x4", phase="prefill", isl=4096, tp=np.array([8, 16]))
+    assert np.asarray(swept.time) == pytest.approx([float(inside.time), float(across.time)], rel=1e-9)
