@@ -33,6 +33,12 @@ from .families import FAMILIES, check, in_flight, parse, passes_of
 from .passes import MOST, Floats, Passes, run
 
 
+# A pipeline is a max-plus linear system: once p more micro-batches take exactly p times what the busiest rank computes for one
+# (no cycle of waiting is longer), all further ones do (Baccelli et al., "Synchronization and Linearity", 1992, §3.7). So long
+# pipelines are walked over their first LEAST · p micro-batches and p more, and whole only where they have not settled by then.
+LEAST, SETTLED = 2, 1e-12
+
+
 @dataclass(frozen=True, slots=True)
 class StageClass:
     """Stages alike, one after another. Every field broadcasts.
@@ -250,8 +256,29 @@ def _groups(layouts: Layouts) -> Iterator[tuple[Floats, int, int, int, Floats]]:
         yield order[a:b], int(counts.sum()) // v, m, v, np.repeat(np.arange(counts.size), counts)
 
 
-def _walked(name: str, layouts: Layouts, blocking: bool) -> Floats:
-    """Seconds by the longest path, layouts of one size at once."""
+def _walked(name: str, layouts: _Layouts, blocking: bool) -> Floats:
+    """Seconds by the longest path: over fewer micro-batches where more of them add a known time each, else over all."""
+    time = np.full(layouts.send.shape, np.nan)
+    p, m = layouts.ranks, layouts.micro_batches
+    few = LEAST * p + m % p
+    long = np.flatnonzero((m > few + p) & ((m % p == 0) | (name != "interleaved")) & FAMILIES[name].flushes)
+    if long.size:
+        some = layouts[long]
+        short, longer = (
+            _whole(name, replace(some, micro_batches=few[long] + n * p[long]), blocking) for n in (0, 1)
+        )
+        each = (longer - short) / p[long]
+        busiest = _busiest(name, replace(some, micro_batches=np.ones(long.size)))
+        settled = np.abs(each - busiest) <= SETTLED * busiest
+        time[long] = np.where(settled, short + (m[long] - few[long]) * busiest, np.nan)
+    left = np.flatnonzero(np.isnan(time))
+    if left.size:
+        time[left] = _whole(name, layouts[left], blocking)
+    return time
+
+
+def _whole(name: str, layouts: _Layouts, blocking: bool) -> Floats:
+    """Seconds by the longest path through every pass, layouts of one size at once."""
     time = np.empty(layouts.send.shape)
     for rows, p, m, v, classes in _groups(layouts):
         passes = passes_of(name, p, m, v)
