@@ -32,7 +32,6 @@ from .._foundation.errors import BadInput
 from .families import FAMILIES, check, in_flight, parse, passes_of
 from .passes import MOST, Floats, Passes, run
 
-
 # A pipeline is a max-plus linear system: once p more micro-batches take exactly p times what the busiest rank computes for one
 # (no cycle of waiting is longer), all further ones do (Baccelli et al., "Synchronization and Linearity", 1992, §3.7). So long
 # pipelines are walked over their first LEAST · p micro-batches and p more, and whole only where they have not settled by then.
@@ -165,7 +164,7 @@ def _some(values: Floats) -> str:
     return " ".join(f"{x:g}" for x in np.unique(values)[:4])
 
 
-def _apart(name: str, layouts: _Layouts, blocking: bool) -> tuple[Floats, Floats, Floats]:
+def _apart(name: str, layouts: Layouts, blocking: bool) -> tuple[Floats, Floats, Floats]:
     """As :func:`_seconds`, equal layouts of a sweep once (those that differ in what a pipeline does not see)."""
     rows = np.vstack([getattr(layouts, field) for field in layouts.__slots__])
     _, first, sort = np.unique(rows, axis=1, return_index=True, return_inverse=True)
@@ -267,7 +266,7 @@ def _groups(layouts: Layouts) -> Iterator[tuple[Floats, int, int, int, Floats]]:
         yield order[a:b], int(counts.sum()) // v, m, v, np.repeat(np.arange(counts.size), counts)
 
 
-def _walked(name: str, layouts: _Layouts, blocking: bool) -> Floats:
+def _walked(name: str, layouts: Layouts, blocking: bool) -> Floats:
     """Seconds by the longest path: over fewer micro-batches where more of them add a known time each, else over all."""
     time = np.full(layouts.send.shape, np.nan)
     p, m = layouts.ranks, layouts.micro_batches
@@ -275,9 +274,7 @@ def _walked(name: str, layouts: _Layouts, blocking: bool) -> Floats:
     long = np.flatnonzero((m > few + p) & ((m % p == 0) | (name != "interleaved")) & FAMILIES[name].flushes)
     if long.size:
         some = layouts[long]
-        short, longer = (
-            _whole(name, replace(some, micro_batches=few[long] + n * p[long]), blocking) for n in (0, 1)
-        )
+        short, longer = (_whole(name, replace(some, micro_batches=few[long] + n * p[long]), blocking) for n in (0, 1))
         each = (longer - short) / p[long]
         busiest = _busiest(name, replace(some, micro_batches=np.ones(long.size)))
         settled = np.abs(each - busiest) <= SETTLED * busiest
@@ -288,7 +285,7 @@ def _walked(name: str, layouts: _Layouts, blocking: bool) -> Floats:
     return time
 
 
-def _whole(name: str, layouts: _Layouts, blocking: bool) -> Floats:
+def _whole(name: str, layouts: Layouts, blocking: bool) -> Floats:
     """Seconds by the longest path through every pass, layouts of one size at once."""
     time = np.empty(layouts.send.shape)
     for rows, p, m, v, classes in _groups(layouts):
