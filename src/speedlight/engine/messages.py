@@ -10,7 +10,6 @@ from ..costs.calibrated import calibrate
 from ..costs.cost import Conditions, Cost
 from ..costs.price import price
 from ..costs.training import trained
-from ..costs.training import trained
 from ..graph.ir import Message
 from ..hardware.machine import Machine, OperatingPoint
 from ..lowering.kernels import Kernel, KernelValues
