@@ -243,6 +243,50 @@ def calibrate(table: Path, on: str | None, json_to: str | None, **given: Any) ->
 
 
 @app.command()
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default="evidence.json",
+    show_default=True,
+    help="Evidence file; one that exists is gone on with.",
+)
+@click.option(
+    "--machine",
+    "machine_file",
+    type=click.Path(path_type=Path),
+    default="here.yaml",
+    show_default=True,
+    help="Machine file to write, for --on.",
+)
+@click.option("--quick", is_flag=True, help="A few points of each sort: under a minute.")
+@click.option(
+    "--only", multiple=True, metavar="SORT", help="launch | stream | operator | transfer | message | disk; repeatable."
+)
+@click.option(
+    "--seconds", type=click.FloatRange(0.01, 60), default=0.35, show_default=True, help="For each point, at most."
+)
+@click.option("--device", metavar="NAME", help="cpu, cuda, mps; by default the accelerator where PyTorch sees one.")
+@options.json_to
+def measure(
+    out: Path, machine_file: Path, quick: bool, only: tuple[str, ...], seconds: float, device: str | None, json_to: str | None
+) -> int:  # fmt: skip
+    """Measure this machine: bandwidths, peaks, operators, dispatch; writes evidence and a machine file for --on.
+
+    A measurement that was interrupted goes on where it stopped.
+    """
+    from ..measurement.bench.here import measure_here
+    from .progress import counted
+
+    with counted("measuring") as tell:
+        result = measure_here(out, machine_file, quick=quick, only=only, seconds=seconds, device=device, tell=tell)
+    if _answer(result, json_to):
+        from ..report.measured import render_measured
+
+        _show(render_measured(result))
+    return 0
+
+
+@app.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @options.machine
 @click.option("--model", help="What ran, to set its prediction beside the trace; needed for a server's benchmark.")

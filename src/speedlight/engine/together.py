@@ -35,9 +35,7 @@ def stacks(
     for sort, (kernel, _) in chosen.items():
         if kernel.message is None:
             alike.setdefault(program.structure(kernel), []).append(sort)
-    return [
-        tuple(sorts) for sorts in alike.values() if len(sorts) > 1 and elementwise(chosen[sorts[0]][0], machine)
-    ]
+    return [tuple(sorts) for sorts in alike.values() if len(sorts) > 1 and elementwise(chosen[sorts[0]][0], machine)]
 
 
 def elementwise(kernel: Kernel, machine: Machine) -> bool:
@@ -54,9 +52,7 @@ def priced(
     for sorts in stacks(program, numbers, chosen, machine, point, conditions):
         kernel = chosen[sorts[0]][0]
         values = numbers.stacked(sorts, [chosen[sort][1] for sort in sorts])
-        cost = calibrate(
-            kernel, values, machine, point, conditions, price(kernel, values, machine, point, conditions)
-        )
+        cost = calibrate(kernel, values, machine, point, conditions, price(kernel, values, machine, point, conditions))
         found.update(zip(sorts, _apart(cost, len(sorts), axes), strict=True))
     return found
 

@@ -313,7 +313,9 @@ def _slots(kernel: Kernel, at: Sequence[int]) -> Slots:
 def _facts(kernel: Kernel) -> tuple[Any, ...]:
     """All that a cost may look at beside numbers: not its name and place, nor how often it runs."""
     # A tensor's name says no more than whether it is a gradient that is kept.
-    accesses = tuple([(a.cls, a.write, a.home, a.path, a.format, a.tensor.startswith("grad.")) for a in kernel.accesses])
+    accesses = tuple(
+        [(a.cls, a.write, a.home, a.path, a.format, a.tensor.startswith("grad.")) for a in kernel.accesses]
+    )
     work = tuple([(w.unit, w.format, w.accumulate) for w in kernel.work])
     members = kernel.members if kernel.family == "moe" else ()  # fused experts are told by what they fuse
     message = None if kernel.message is None else (kernel.message.collective, kernel.message.axis)
