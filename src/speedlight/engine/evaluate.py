@@ -120,7 +120,7 @@ def evaluate_step(
         instances = cells[place] if block.phase == "optimizer" else cells[place] * step.repeats
         here = []
         for kernel, at, sort in zip(block.kernels, slots, sorts, strict=True):
-            count = cells[at.count]
+            count = cells[at.instances]
             if _absent(count):
                 continue
             times = instances * count
@@ -143,7 +143,7 @@ def evaluate_step(
         line: list[tuple[Value, Value]] = []
         laid_out: list[PricedKernel] = []
         for kernel, at, sort, times in here:
-            count, each = cells[at.count], issue if kernel.host_s is None or not issue else kernel.host_s
+            count, each = cells[at.instances], issue if kernel.host_s is None or not issue else kernel.host_s
             issuing = each * cells[at.launches] * count
             line.append((found[sort][1].time * count, issuing))
             laid_out.append(PricedKernel(kernel, found[sort][1], times, count, issuing))
@@ -200,7 +200,7 @@ def present_sorts(program: Program, numbers: Numbers, step: Step) -> dict[int, t
     for block, place, slots, sorts in zip(program.blocks, program.counts, program.slots, program.sorts, strict=True):
         instances = cells[place] if block.phase == "optimizer" else cells[place] * step.repeats
         for kernel, at, sort in zip(block.kernels, slots, sorts, strict=True):
-            count = cells[at.count]
+            count = cells[at.instances]
             if not _absent(count):
                 times = instances * count
                 often[sort] = often[sort] + times if sort in often else times
