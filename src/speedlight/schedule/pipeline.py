@@ -71,6 +71,24 @@ class PipelineStep:
     in_flight: tuple[Value, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class PipelineRun:
+    """A question to :func:`pipeline_step`, kept so that it can be drawn later; fields are its arguments."""
+
+    classes: tuple[StageClass, ...]
+    micro_batches: Value
+    schedule: str = "1f1b"
+    virtual: Value | None = None
+    send_s: Value = 0.0
+    blocking: bool = False
+
+    def step(self) -> PipelineStep:
+        return pipeline_step(
+            self.classes, self.micro_batches, self.schedule, virtual=self.virtual, send_s=self.send_s,
+            blocking=self.blocking,
+        )  # fmt: skip
+
+
 def pipeline_step(
     classes: Sequence[StageClass],
     micro_batches: Value,
