@@ -10,7 +10,7 @@ from .families import FAMILIES, passes_of
 from .orders import KINDS, Ints
 from .passes import Floats, Passes
 from .passes import run as walk
-from .pipeline import PipelineRun, layouts_of, seconds_of
+from .pipeline import PipelineRun, layouts_of, table_of
 from .trace import Flow, Span, Trace, Track
 
 MOST = 200_000  # spans drawn; beyond it ranks alike are drawn once
@@ -31,12 +31,9 @@ def pipeline_trace(run: PipelineRun, *, most: int = MOST) -> Trace:
         raise ValueError("one pipeline at a time")
     of_stage = np.repeat(np.arange(len(layouts.counts)), layouts.counts[:, 0].astype(int))
     passes = passes_of(name, *(int(x[0]) for x in (layouts.ranks, layouts.micro_batches, layouts.virtual)))
-    seconds = seconds_of(passes, *(x[of_stage] for x in (layouts.forward, layouts.backward, layouts.weight)))
-    send = layouts.send
-    if run.blocking:
-        seconds, send = seconds + passes.sends[:, None] * send, np.zeros_like(send)
-    end, arrived = (x[:, 0] for x in walk(passes, seconds, send))
-    return _Picture(passes, end, arrived, float(send[0])).trace(name, of_stage, most)
+    end, arrived = walk(passes, table_of(passes, layouts, of_stage), layouts.send, blocking=run.blocking)
+    send = 0.0 if run.blocking else float(layouts.send[0])
+    return _Picture(passes, end[:, 0], arrived[:, 0], send).trace(name, of_stage, most)
 
 
 class _Picture:
@@ -107,7 +104,7 @@ class _Picture:
         first, last = self.passes.first, self.passes.last
         rank = int(np.argmax(self.end[last] - self.start[first]))
         mine = np.flatnonzero(self.passes.order.rank == rank)
-        return mine[np.argsort(self.start[mine], kind="stable")].tolist()
+        return [int(n) for n in mine[np.argsort(self.start[mine], kind="stable")]]
 
     def _pass(self, n: int, track: int, critical: bool, where: str = "") -> Span:
         order = self.passes.order

@@ -21,7 +21,7 @@ from .orders import BACKWARD, FORWARD, WEIGHT, Ints, Order
 
 Floats = np.ndarray
 
-MOST = 4_000_000  # passes × pipelines laid at once: bounds memory (two arrays of eight bytes)
+MOST = 2_000_000  # passes × pipelines laid at once: bounds memory (two arrays of eight bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,31 +126,40 @@ def _levels(order: Order, starts: Ints, needs: Ints) -> Ints:
     return level[:n]
 
 
-def run(passes: Passes, seconds: Floats, send: Floats) -> tuple[Floats, Floats]:
-    """(end, arrival) of every pass of every pipeline.
+def run(passes: Passes, table: Floats, send: Floats, *, blocking: bool = False) -> tuple[Floats, Floats]:
+    """(end, arrival of its result) of every pass of every pipeline, one row a pass.
 
     Args:
-        seconds: of each pass, (passes, pipelines).
+        table: seconds of a pass by kind and stage, (3, stages, pipelines).
         send: seconds of a message between ranks, one for each pipeline.
+        blocking: a rank sends before it does anything else, in place of beside it.
     """
-    size = passes.size
-    end = np.zeros((size + 1, seconds.shape[1]))
-    if not np.any(send):
-        levels = passes.levels.tolist()
-        before, needs = passes.before, passes.needs
-        for a, b in pairwise(levels):
-            np.maximum(end[before[a:b]], end[needs[a:b]], out=end[a:b])
-            end[a:b] += seconds[a:b]
+    size, points = passes.size, table.shape[2]
+    table = table.reshape(-1, points)
+    code = passes.order.kind * passes.order.stages + passes.order.stage
+    sends = passes.sends[:, None] > 0
+    end = np.zeros((size + 1, points))
+    steps = list(pairwise(passes.levels.tolist()))
+    before, needs = passes.before, passes.needs
+    if blocking or not np.any(send):
+        for a, b in steps:
+            done = np.maximum(end.take(before[a:b], 0), end.take(needs[a:b], 0))
+            done += table.take(code[a:b], 0)
+            if blocking:
+                done += np.where(sends[a:b], send, 0.0)
+            end[a:b] = done
         return end[:size], end[:size]
     arrived = np.zeros_like(end)
-    levels = passes.levels.tolist()
-    before, needs, line = passes.before, passes.needs, passes.line
-    sending = passes.sends[:, None] * send
-    for a, b in pairwise(levels):
-        done = np.maximum(end[before[a:b]], arrived[needs[a:b]])
-        done += seconds[a:b]
+    shortest = table[np.unique(code[passes.sends > 0])].min(axis=0, initial=np.inf)
+    queues = bool(np.any(send > shortest))  # else the link is free again before the next result is there
+    for a, b in steps:
+        done = np.maximum(end.take(before[a:b], 0), arrived.take(needs[a:b], 0))
+        done += table.take(code[a:b], 0)
         end[a:b] = done
-        arrived[a:b] = np.maximum(done, np.where(passes.sends[a:b, None] > 0, arrived[line[a:b]], 0.0)) + sending[a:b]
+        if queues:
+            line = passes.line[a:b]
+            done = np.where(sends[a:b], np.maximum(done, arrived.take(line, 0)), done)
+        arrived[a:b] = done + np.where(sends[a:b], send, 0.0)
     return end[:size], arrived[:size]
 
 

@@ -180,20 +180,20 @@ def _some(values: Floats) -> str:
 def _seconds(name: str, layouts: Layouts, blocking: bool) -> tuple[Floats, Floats, Floats]:
     """(busy, time without messages, time) of each layout: by closed form where one is exact, else by the longest path."""
     busy = _busiest(name, layouts)
-    bare = _time(name, replace(layouts, send=np.zeros_like(layouts.send)), False)
-    sends = layouts.send > 0
-    time = bare.copy()
-    if sends.any():
-        time[sends] = np.maximum(_time(name, layouts[sends], blocking), bare[sends])
-    return busy, np.maximum(bare, busy), np.maximum(time, busy)
-
-
-def _time(name: str, layouts: Layouts, blocking: bool) -> Floats:
-    time = _closed(name, layouts, blocking)
-    open_ = np.flatnonzero(np.isnan(time))
+    points = np.arange(layouts.send.size)
+    sending = np.flatnonzero(layouts.send > 0)
+    twice = layouts[np.concatenate([points, sending])]  # one walk for both: most of a small one is overhead
+    send = twice.send.copy()
+    send[: points.size] = 0.0
+    twice = replace(twice, send=send)
+    seconds = _closed(name, twice, blocking)
+    open_ = np.flatnonzero(np.isnan(seconds))
     if open_.size:
-        time[open_] = _walked(name, layouts[open_], blocking)
-    return time
+        seconds[open_] = _walked(name, twice[open_], blocking)
+    bare = np.maximum(seconds[: points.size], busy)
+    time = bare.copy()
+    time[sending] = np.maximum(seconds[points.size :], bare[sending])
+    return busy, bare, time
 
 
 def _closed(name: str, layouts: Layouts, blocking: bool) -> Floats:
@@ -205,12 +205,13 @@ def _closed(name: str, layouts: Layouts, blocking: bool) -> Floats:
     alone = (m * layouts.counts * (layouts.forward + layouts.backward + layouts.weight)).sum(axis=0)
     time = np.full(p.shape, np.nan)
     bare = (s == 0) & equal
-    if name == "gpipe" and not blocking:
+    beside = (s == 0) | (not blocking)
+    if name == "gpipe":
         passes = (layouts.forward, layouts.backward + layouts.weight)
-        time = np.where(v == 1, sum(_flow(layouts.counts, x, p, m, s) for x in passes), time)
-    elif name == "1f1b" and not blocking:
+        time = np.where((v == 1) & beside, sum(_flow(layouts.counts, x, p, m, s) for x in passes), time)
+    elif name == "1f1b":
         n = m + p - 1
-        exact = equal & (m >= p) & (s <= np.minimum(f, b))
+        exact = equal & beside & (m >= p) & (s <= np.minimum(f, b))
         time = np.where(exact, n * (f + b) + 2 * s * (n - np.ceil(n / p)), time)
     elif name == "interleaved":
         time = np.where(bare & (m % p == 0), (m * v + p - 1) * (f + b), time)
@@ -279,24 +280,18 @@ def _walked(name: str, layouts: Layouts, blocking: bool) -> Floats:
 
 
 def _walk(name: str, passes: Passes, layouts: Layouts, classes: Floats, blocking: bool) -> Floats:
-    seconds = seconds_of(passes, layouts.forward[classes], layouts.backward[classes], layouts.weight[classes])
-    send = layouts.send
-    if blocking:
-        seconds = seconds + passes.sends[:, None] * send
-        send = np.zeros_like(send)
-    end, _ = run(passes, seconds, send)
+    table = table_of(passes, layouts, classes)
+    end, _ = run(passes, table, layouts.send, blocking=blocking)
     if FAMILIES[name].flushes:
         last: Floats = end[passes.last].max(axis=0)
         return last
-    spans: Floats = (end[passes.last] - (end[passes.first] - seconds[passes.first])).max(axis=0)
+    order = passes.order
+    first = table[order.kind[passes.first], order.stage[passes.first]]
+    spans: Floats = (end[passes.last] - end[passes.first] + first).max(axis=0)
     return spans
 
 
-def seconds_of(passes: Passes, forward: Floats, backward: Floats, weight: Floats) -> Floats:
-    """Seconds of each pass, (passes, layouts), from those of each stage, (stages, layouts)."""
-    order = passes.order
-    if not order.split:
-        backward = backward + weight
-    by_kind = np.stack([forward, backward, weight])
-    seconds: Floats = by_kind[order.kind, order.stage]
-    return seconds
+def table_of(passes: Passes, layouts: Layouts, classes: Floats) -> Floats:
+    """Seconds of a pass by kind and stage, (3, stages, layouts); weights' gradients belong to the backward pass unless split."""
+    forward, backward, weight = (x[classes] for x in (layouts.forward, layouts.backward, layouts.weight))
+    return np.stack([forward, backward if passes.order.split else backward + weight, weight])
