@@ -154,6 +154,29 @@ def _lagging(ranks: int, micro_batches: int, ahead: Callable[[int], int], lag: C
     return _order(passes, ranks, micro_batches, looped(ranks, 1), split=True)
 
 
+def zero_bubble_v(ranks: int, micro_batches: int, virtual: int) -> Order:
+    """ZB-V: two chunks a rank, down the ranks and up again, so that every rank holds as much as 1F1B's first one; without a
+    bubble where forward, backward and weight passes take equal time (arXiv 2401.10241 §5, 2405.15362)."""
+    f0, f1, b0, b1, w0, w1 = range(6)  # the pass of either chunk
+    kind_of = np.array([FORWARD, FORWARD, BACKWARD, BACKWARD, WEIGHT, WEIGHT])
+    most = max(micro_batches, 2 * ranks - 1)  # the pattern fills the pipeline; what is beyond m is left out
+    passes = []
+    for rank in range(ranks):
+        up = ranks - rank
+        code = np.array(
+            [f0] * (2 * up - 1) + [f1, f0] * rank + [f1, b1, w1] * up  # fill
+            + [f0, b0, w0, f1, b1, w1] * (most - 2 * ranks + 1 + rank) + [b0, w0, f1, b1, w1] * (up - 1)  # steady
+            + [b0, b1] * rank + [b0, w0] * up + [w1] * rank + [w0] * rank  # drain
+        )  # fmt: skip
+        number = np.empty(code.size, int)
+        for one in range(6):
+            number[code == one] = np.arange(most)
+        real = number < micro_batches
+        code, number = code[real], number[real]
+        passes.append((kind_of[code], number, np.where(code % 2 == 0, rank, 2 * ranks - 1 - rank)))
+    return _order(passes, ranks, micro_batches, folded(ranks), split=True)
+
+
 def bidirectional(ranks: int, micro_batches: int, virtual: int) -> Order:
     """Chimera: one copy of the model down the ranks and one up, half the micro-batches each; a rank takes what started
     earliest, a forward before a backward of its age never (arXiv 2107.06925 §3.1, §3.5: p in flight at most)."""

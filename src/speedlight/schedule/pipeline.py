@@ -117,16 +117,15 @@ def pipeline_step(
     """
     name, layouts, shape = layouts_of(classes, micro_batches, schedule, virtual, send_s)
     busy, bare, time = _seconds(name, layouts, blocking)
-    starts = np.cumsum(layouts.counts, axis=0) - layouts.counts
-    worst = tuple(
-        in_flight(name, layouts.ranks, layouts.micro_batches, layouts.virtual, start % layouts.ranks)
-        for start in starts
-    )
+    ranks, rank_of = layouts.ranks, FAMILIES[name].rank_of
+    firsts = [rank_of(start, ranks) for start in np.cumsum(layouts.counts, axis=0) - layouts.counts]
+    # a class of no stage may start beyond the last rank
+    held = [in_flight(name, ranks, layouts.micro_batches, layouts.virtual, np.minimum(r, ranks - 1)) for r in firsts]
 
     def shaped(values: Floats) -> Value:
         return values.reshape(shape) if shape else float(values[0])
 
-    return PipelineStep(shaped(time), shaped(busy), shaped(bare - busy), shaped(time - bare), tuple(map(shaped, worst)))
+    return PipelineStep(shaped(time), shaped(busy), shaped(bare - busy), shaped(time - bare), tuple(map(shaped, held)))
 
 
 @dataclass(frozen=True, slots=True)
