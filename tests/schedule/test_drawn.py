@@ -25,7 +25,7 @@ from .tracing import check_trace
 def test_a_drawn_pipeline_is_the_reported_one(q: dict[str, Any], blocking: bool) -> None:
     trace = pipeline_trace(PipelineRun(tuple(q["classes"]), q["m"], q["name"], q["v"], q["send"], blocking))
     read = check_trace(chrome_json(trace))
-    passes = 3 if FAMILIES[q["name"]].splits else 2
+    passes = 3 if FAMILIES[q["name"]].splits or FAMILIES[q["name"]].shares else 2
     assert sum(s["cat"] not in ("send", "wait") for s in read["spans"]) == passes * q["m"] * q["p"] * q["v"]
     if q["send"] == 0 or FAMILIES[q["name"]].flushes:  # ranks that start late may work for less long
         assert trace.time == pytest.approx(asked(q, blocking=blocking).time)

@@ -30,8 +30,13 @@ def pipeline_trace(run: PipelineRun, *, most: int = MOST) -> Trace:
     if layouts.send.size != 1:
         raise ValueError("one pipeline at a time")
     of_stage = np.repeat(np.arange(len(layouts.counts)), layouts.counts[:, 0].astype(int))
-    passes = passes_of(name, *(int(x[0]) for x in (layouts.ranks, layouts.micro_batches, layouts.virtual)))
-    end, arrived = walk(passes, table_of(passes, layouts, of_stage), layouts.send, blocking=run.blocking)
+    sizes = [int(x[0]) for x in (layouts.ranks, layouts.micro_batches, layouts.virtual)]
+    tried = []
+    for which in range(1 + len(FAMILIES[name].others)):
+        passes = passes_of(name, *sizes, which)
+        table = table_of(passes, layouts, of_stage)
+        tried.append((passes, *walk(passes, table, layouts.send, blocking=run.blocking)))
+    passes, end, arrived = min(tried, key=lambda x: float(x[1].max()))
     send = 0.0 if run.blocking else float(layouts.send[0])
     return _Picture(passes, end[:, 0], arrived[:, 0], send).trace(name, of_stage, most)
 

@@ -1,7 +1,8 @@
 """In which order each rank of a pipeline runs its passes: one function a family of schedules.
 
 A *pass* is one micro-batch through one stage: forward, backward (the gradient of its inputs, and of its weights too unless
-those are split off), or the gradient of weights alone. A stage is one chunk of the model; with v virtual stages a rank holds
+those are split off), the gradient of weights alone, or every rank's share of what comes between the last forward and the first
+backward pass of a micro-batch (a loss over a vocabulary dealt to all ranks). A stage is one chunk of the model; with v virtual stages a rank holds
 v of them. An order says nothing about seconds: :mod:`speedlight.schedule.passes` finds what must wait for what, and when
 everything runs.
 """
@@ -15,8 +16,8 @@ import numpy as np
 
 from .._foundation.arrays import Value, ceil, floor, maximum
 
-FORWARD, BACKWARD, WEIGHT = 0, 1, 2
-KINDS = ("forward", "backward", "weight")
+FORWARD, BACKWARD, WEIGHT, SHARED = 0, 1, 2, 3
+KINDS = ("forward", "backward", "weight", "shared")
 
 Ints = np.ndarray
 
@@ -120,6 +121,24 @@ def _groups(ranks: int, micro_batches: int, virtual: int) -> tuple[Ints, Ints]:
     chunk = np.repeat(np.arange(virtual), micro_batches)
     by = np.lexsort((micro, chunk, np.tile(group, virtual)))
     return micro[by], chunk[by]
+
+
+def vocabulary(ranks: int, micro_batches: int, virtual: int, pace: float = 2.0) -> Order:
+    """1F1B whose vocabulary layers are dealt to all ranks: each runs its share of a micro-batch's when the last stage is done
+    with it, and the last stage goes back when all are, for which it holds one micro-batch more (arXiv 2411.05288 §4.2, one
+    barrier).
+
+    Passes are ordered by when they would run if a backward pass took ``pace`` forward passes' time (f = 1, a micro-batch every
+    1 + pace): rank r runs forward at r, all ranks their shares at p, and rank r backward pace · (p − 1 − r) after the last one does.
+    """
+    turn = (1.0 + pace) * np.arange(micro_batches)
+    passes = []
+    for rank in range(ranks):
+        begins = np.concatenate([rank + turn, ranks + turn, ranks + pace + 0.5 + pace * (ranks - 1 - rank) + turn])
+        by = np.argsort(begins, kind="stable")
+        kind = np.repeat([FORWARD, SHARED, BACKWARD], micro_batches)[by]
+        passes.append((kind, np.tile(np.arange(micro_batches), 3)[by], np.full(by.size, rank)))
+    return _order(passes, ranks, micro_batches, looped(ranks, 1), split=False)
 
 
 def zero_bubble_h1(ranks: int, micro_batches: int, virtual: int) -> Order:

@@ -43,12 +43,15 @@ class StageClass:
         backward: seconds of its backward pass, recomputation included, without ``weight``.
         weight: the part of the backward pass that takes gradients of weights, which zero-bubble schedules put off; in the
             others it follows ``backward`` at once.
+        shared: seconds of one micro-batch's work that every rank does a share of between the last stage's forward and backward
+            pass, messages included: vocabulary layers dealt to all ranks (``vocabulary`` alone).
     """
 
     count: Value
     forward: Value
     backward: Value
     weight: Value = 0.0
+    shared: Value = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +133,7 @@ def pipeline_step(
 
 @dataclass(frozen=True, slots=True)
 class Layouts:
-    """Pipelines side by side: one column each; rows of the last four are stage classes."""
+    """Pipelines side by side: one column each; rows of the last five are stage classes."""
 
     micro_batches: Floats
     virtual: Floats
@@ -139,11 +142,18 @@ class Layouts:
     forward: Floats
     backward: Floats
     weight: Floats
+    shared: Floats
 
     @property
     def ranks(self) -> Floats:
         ranks: Floats = self.counts.sum(axis=0) / self.virtual
         return ranks
+
+    @property
+    def work(self) -> Floats:
+        """Seconds of one micro-batch's passes through one stage."""
+        work: Floats = self.forward + self.backward + self.weight + self.shared
+        return work
 
     def __getitem__(self, some: Floats) -> Layouts:
         return Layouts(*(getattr(self, field)[..., some] for field in self.__slots__))
@@ -154,12 +164,14 @@ def layouts_of(
 ) -> tuple[str, Layouts, tuple[int, ...]]:
     """(name of the family, pipelines side by side, shape of the question), checked; as :func:`pipeline_step` takes them."""
     name, own = parse(schedule)
-    given = [x for c in classes for x in (c.count, c.forward, c.backward, c.weight)]
+    given = [x for c in classes for x in (c.count, c.forward, c.backward, c.weight, c.shared)]
     numbers = [micro_batches, own if virtual is None else virtual, send_s, *given]
     spread = np.broadcast_arrays(*(np.asarray(x, dtype=float) for x in numbers))
     shape = spread[0].shape
     flat = np.stack([x.ravel() for x in spread])
-    layouts = Layouts(flat[0], flat[1], flat[2], flat[3::4], flat[4::4], flat[5::4], flat[6::4])
+    layouts = Layouts(*flat[:3], *(flat[i::5] for i in range(3, 8)))
+    if not FAMILIES[name].shares and np.any(layouts.shared > 0):
+        raise BadInput(f"work shared by all ranks in {name}", expected="the schedule vocabulary")
     if np.any(layouts.counts < 0) or np.any(layouts.counts != np.floor(layouts.counts)):
         raise BadInput("a number of stages is no whole number", expected="counts of 0, 1, 2 …")
     stages = layouts.counts.sum(axis=0)
@@ -201,7 +213,7 @@ def _closed(name: str, layouts: Layouts, blocking: bool) -> Floats:
     f, b, w, equal = _stage(layouts)
     if not FAMILIES[name].splits:
         b, w = b + w, np.zeros_like(w)
-    alone = (m * layouts.counts * (layouts.forward + layouts.backward + layouts.weight)).sum(axis=0)
+    alone = (m * layouts.counts * layouts.work).sum(axis=0)
     time = np.full(p.shape, np.nan)
     bare = (s == 0) & equal
     beside = (s == 0) | (not blocking)
@@ -245,7 +257,7 @@ def _stage(layouts: Layouts) -> tuple[Floats, Floats, Floats, Floats]:
 def _busiest(name: str, layouts: Layouts) -> Floats:
     """Seconds the busiest rank computes."""
     busy = np.empty(layouts.send.shape)
-    total = layouts.forward + layouts.backward + layouts.weight
+    total = layouts.work
     for rows, p, m, v, classes in _groups(layouts):
         each = total[:, rows][classes]  # (stages, layouts)
         holder = FAMILIES[name].holder(p, v)
@@ -269,12 +281,13 @@ def _groups(layouts: Layouts) -> Iterator[tuple[Floats, int, int, int, Floats]]:
 
 
 def _walked(name: str, layouts: Layouts, blocking: bool) -> Floats:
-    """Seconds by the longest path, layouts of one size at once."""
-    time = np.empty(layouts.send.shape)
+    """Seconds by the longest path, layouts of one size at once; of several orders the fastest."""
+    time = np.full(layouts.send.shape, np.inf)
     for rows, p, m, v, classes in _groups(layouts):
-        passes = passes_of(name, p, m, v)
-        for part in np.array_split(rows, -(-rows.size * passes.size // MOST)):
-            time[part] = _walk(name, passes, layouts[part], classes, blocking)
+        for which in range(1 + len(FAMILIES[name].others)):
+            passes = passes_of(name, p, m, v, which)
+            for part in np.array_split(rows, -(-rows.size * passes.size // MOST)):
+                time[part] = np.minimum(time[part], _walk(name, passes, layouts[part], classes, blocking))
     return time
 
 
@@ -291,6 +304,7 @@ def _walk(name: str, passes: Passes, layouts: Layouts, classes: Floats, blocking
 
 
 def table_of(passes: Passes, layouts: Layouts, classes: Floats) -> Floats:
-    """Seconds of a pass by kind and stage, (3, stages, layouts); weights' gradients belong to the backward pass unless split."""
-    forward, backward, weight = (x[classes] for x in (layouts.forward, layouts.backward, layouts.weight))
-    return np.stack([forward, backward if passes.order.split else backward + weight, weight])
+    """Seconds of a pass by kind and stage, (kinds, stages, layouts); weights' gradients belong to the backward pass unless split."""
+    each = (x[classes] for x in (layouts.forward, layouts.backward, layouts.weight, layouts.shared))
+    forward, backward, weight, shared = each
+    return np.stack([forward, backward if passes.order.split else backward + weight, weight, shared])
