@@ -189,6 +189,9 @@ def test_never_below_the_busiest_rank_and_parts_are_not_negative(q: dict[str, An
 
 @given(pipelines())
 def test_what_is_held_is_what_the_order_holds(q: dict[str, Any]) -> None:
+    if q["p"] == 1:
+        assert in_flight(q["name"], 1, q["m"], q["v"]) == (q["m"] if q["name"] == "gpipe" else 1)
+        return
     order = held(passes_of(q["name"], q["p"], q["m"], q["v"]))
     said = [in_flight(q["name"], q["p"], q["m"], q["v"], rank) * q["v"] for rank in range(q["p"])]
     assert order.tolist() == pytest.approx(said)
