@@ -16,6 +16,7 @@ from ..costs.training import trained
 from ..hardware.machine import Machine, OperatingPoint
 from ..lowering.kernels import Kernel, KernelValues, Numbers, Program, Slots
 from ..lowering.ledger import Ledger
+from ..schedule.pipeline import PipelineRun
 from ..schedule.serial import Timeline, serial
 from ..stacks.stack import Stack
 from ..workload.workload import Step
@@ -70,6 +71,7 @@ class StepResult:
         gap: seconds the device waits for the host, per block.
         again: matrix FLOPs of recomputation, which count for HFU and not for MFU.
         waits: what the rank waits for others; part of ``time``.
+        run: passes of a step that is laid over several devices.
     """
 
     step: Step
@@ -85,6 +87,7 @@ class StepResult:
     ledger: Ledger
     again: Value = 0.0
     waits: tuple[Wait, ...] = ()
+    run: PipelineRun | None = None
 
 
 def bindings(step: Step, dims: Mapping[str, Value], symbols: Mapping[str, Value]) -> dict[str, Value]:
