@@ -60,6 +60,7 @@ class EngineSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     peaks: list[PeakSpec]
     tiles: list[tuple[int, int]] = []
     launch_latency: Figure | None = None
+    fill: Figure | None = None
 
 
 class TierSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -76,12 +77,14 @@ class TierSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class LinkSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """A port of one device, bytes/s per direction."""
+    """A port of one device, bytes/s per direction; ``grid`` and ``wrap`` where devices form a torus by it."""
 
     name: str
     role: str
     bandwidth: Figure
     latency: Figure | None = None
+    grid: int = 0
+    wrap: int = 1
 
 
 class DomainSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
