@@ -61,7 +61,6 @@ def price(
         conditions: residency and whether the launch floor applies.
         folded: points whose sizes are equal although rates differ; what depends on sizes alone is worked out once.
     """
-    engine = machine.engine
     busy: dict[str, Value] = {}
     least: dict[str, Value] = {}
     flops: Value = 0.0
@@ -75,8 +74,7 @@ def price(
         busy = {resource: seconds / conditions.throttle for resource, seconds in busy.items()}
         main = _memory(split, machine, point, busy, least)
         crossing = _host(split, machine, point, busy, least)
-        latency = engine.launch_latency_s * maximum(values.launches, 0.0) if conditions.device_latency else 0.0
-        latency = latency + crossing
+        latency = _start(kernel, values, machine, conditions) + crossing
         if conditions.device_latency and machine.main.latency_s:
             latency = latency + maximum(values.span - 1.0, 0.0) * _step_latency(kernel, values, machine)
     work = _serial_time(kernel, busy)
@@ -89,6 +87,20 @@ def price(
         bound=bound_of(machine, busy, least, latency), flops=flops, dense=dense, bytes=main,
         error_key=(kernel.family, machine.device_id, ""),
     )  # fmt: skip
+
+
+# How often an op's data goes all the way through a spatial machine: attention's scores, their softmax, its values.
+FILLS = {"attention": 3.0, "elementwise": 0.0, "copy": 0.0, "quantize": 0.0}
+
+
+def _start(kernel: Kernel, values: KernelValues, machine: Machine, conditions: Conditions) -> Value:
+    """Seconds before a kernel's first result: the launch floor, or on a spatial machine what fills its pipeline.
+
+    There nothing is launched (a region is, :mod:`...schedule.regions`), and what combines no numbers needs none from afar.
+    """
+    if machine.execution == "spatial":
+        return machine.engine.fill_s * FILLS.get(kernel.kind, 1.0)
+    return machine.engine.launch_latency_s * maximum(values.launches, 0.0) if conditions.device_latency else 0.0
 
 
 def least_of(

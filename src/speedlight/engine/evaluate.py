@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from .._foundation.arrays import Value, shape_of
+from .._foundation.arrays import Value, minimum, shape_of
 from .._foundation.folding import Folded, at_points
 from ..costs.calibrated import calibrate
 from ..costs.cost import Conditions, Cost, largest
@@ -15,6 +16,7 @@ from ..costs.price import least_of, price
 from ..hardware.machine import Machine, OperatingPoint
 from ..lowering.kernels import Kernel, KernelValues
 from ..lowering.ledger import Ledger
+from ..schedule.regions import region
 from ..schedule.serial import Timeline, serial
 from ..stacks.stack import Stack
 from ..workload.workload import Step
@@ -77,7 +79,7 @@ def evaluate_step(
     """Price every kernel of the step and lay them on the serial timeline."""
     env, groups, ledger = sizes_of(plan, step, machine, stack, dims, symbols)
     conditions = Conditions("in-model", ledger.by_class["weights"], stack.device_latency, throttle, step.name)
-    issue = 0.0 if step.name in stack.host.graphs else stack.host.launch_s
+    issue = 0.0 if step.name in stack.host.graphs or machine.execution == "spatial" else stack.host.launch_s
     laid: list[tuple[Value, list[tuple[Value, Value]]]] = []
     rows: list[tuple[str, str, tuple[PricedKernel, ...]]] = []
     folding = Folding(env, groups)
@@ -93,6 +95,7 @@ def evaluate_step(
         instances = count if block.phase == "optimizer" else count * step.repeats
         line: list[tuple[Value, Value]] = []
         priced: list[PricedKernel] = []
+        counts: list[Value] = []
         for kernel, names, sort, numbers in zip(block.kernels, needs, sorts, values, strict=True):
             if _absent(numbers):
                 continue
@@ -105,6 +108,10 @@ def evaluate_step(
             each = issue if kernel.host_s is None or not issue else kernel.host_s
             line.append((cost.time * numbers.count, each * numbers.launches * numbers.count))
             priced.append(PricedKernel(kernel, cost, times))
+            counts.append(numbers.count)
+        if machine.execution == "spatial":
+            priced = _as_region(priced, counts, machine, instances)
+            line = [(p.cost.time * count, 0.0) for p, count in zip(priced, counts, strict=True)]
         laid.append((instances, line))
         rows.append((block.name, block.phase, tuple(priced)))
     least: dict[str, Value] = {}
@@ -119,10 +126,28 @@ def evaluate_step(
         if not kernel.attrs.get("recompute"):  # such FLOPs count for HFU, not for MFU
             flops, dense = flops + cost.flops * times, dense + cost.dense * times
     timeline = serial(laid, stack.host.step_s, inline=stack.host.inline)
-    costs = tuple((cost, often[sort]) for sort, (_, cost) in found.items())
+    if machine.execution == "spatial":  # one sort of kernel takes its part of regions that differ
+        costs = tuple((k.cost, k.count) for _, _, kernels in rows for k in kernels)
+    else:
+        costs = tuple((cost, often[sort]) for sort, (_, cost) in found.items())
     return StepResult(
         step, timeline.time, largest(least), least, flops, dense, moved, tuple(rows), costs, timeline, ledger
     )
+
+
+def _as_region(
+    priced: Sequence[PricedKernel], counts: Sequence[Value], machine: Machine, instances: Value
+) -> list[PricedKernel]:
+    """A block's kernels side by side on the chip, each with its part of the region's time.
+
+    What others do meanwhile shortens an op's part below its own limit; the region's limit is that of its slowest resource.
+    """
+    ops = [(p.cost.busy, p.cost.latency, count) for p, count in zip(priced, counts, strict=True)]
+    times = region(ops, machine.engine.launch_latency_s, instances)
+    return [
+        dataclasses.replace(p, cost=dataclasses.replace(p.cost, time=time, limit=minimum(p.cost.limit, time)))
+        for p, time in zip(priced, times, strict=True)
+    ]
 
 
 def least_of_kernels(

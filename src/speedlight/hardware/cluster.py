@@ -15,6 +15,7 @@ from .._foundation.errors import BadInput, UnknownName
 from .machine import REDUCING, Domain, Link, Machine
 
 MOST_NODES = 1_000_000
+MOST_IN_A_BOX = 16  # devices that one host's bus or one box's switch joins (DGX-2, PCIe servers)
 _NAMED = re.compile(r"^(?P<box>.+?)\s*[x×*]\s*(?P<nodes>[1-9][0-9]{0,6})$")
 
 
@@ -39,7 +40,8 @@ def cluster(box: Machine, nodes: int, network: Sequence[Domain] = (), name: str 
     if nodes == 1 and not network:
         return box
     port = port_of(box)
-    if not network and port is None and not box.domains:
+    alone = not network and port is None and not box.domains
+    if alone and (nodes <= MOST_IN_A_BOX or any(link.grid for link in box.links)):
         return joined(box, nodes, name or f"{box.id}x{nodes}")
     size = nodes * box.n_devices
     facts = dict(box.facts)

@@ -301,7 +301,9 @@ def _links(specs: list[LinkSpec], facts: _Facts) -> tuple[Link, ...]:
         bandwidth = facts.read(spec.bandwidth, "B/s", f"{path}.bandwidth")
         latency = facts.optional(spec.latency, "s", f"{path}.latency_s", 2e-6)
         if not 0 <= spec.grid <= 3 or spec.wrap < 1:
-            raise BadInput(f"{path} has grid {spec.grid} and wrap {spec.wrap}", expected="0 to 3 dimensions, sides from 1")
+            raise BadInput(
+                f"{path} has grid {spec.grid} and wrap {spec.wrap}", expected="0 to 3 dimensions, sides from 1"
+            )
         links.append(Link(spec.name, spec.role, bandwidth, latency, spec.grid, spec.wrap))
     return tuple(links)
 
