@@ -108,6 +108,6 @@ def test_tensor_parallelism_over_boxes_pays_the_network() -> None:
     assert sum(float(row.time) for row in second) >= sum(float(row.time) for row in first)
     assert not {row.bound for row in first} & {"link:infiniband"}
     slow = explain("llama-3.1-70b", "aws-p4dx4", phase="prefill", isl=4096, tp=16)
-    assert {row.bound for row in slow.ops if row.kind == "collective"} == {"link:efa"}
+    assert "link:efa" in {row.bound for row in slow.ops if row.kind == "collective"}
     swept = explain("llama-3.1-70b", "dgx-h100x4", phase="prefill", isl=4096, tp=np.array([8, 16]))
     assert np.asarray(swept.time) == pytest.approx([float(inside.time), float(across.time)], rel=1e-9)

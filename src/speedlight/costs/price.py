@@ -13,7 +13,7 @@ from .._foundation.folding import Folded, at_points
 from ..hardware.machine import Engine, Machine, OperatingPoint
 from ..lowering.kernels import Kernel, KernelValues
 from . import matrix, residency
-from .cost import Conditions, Cost, bound_of, largest
+from .cost import UNCALIBRATED_HIGH, Conditions, Cost, bound_of, largest
 from .network.choose import choose
 from .network.choose import least as least_seconds
 from .network.levels import levels
@@ -82,9 +82,10 @@ def price(
         work = work / kernel.efficiency
     time = work + latency
     limit = largest(least)
+    low, high = _spread(kernel, machine)
     return Cost(
         busy=busy, least=least, latency=latency, time=time, limit=limit,
-        bound=bound_of(machine, busy, least, latency), flops=flops, dense=dense, bytes=main,
+        bound=bound_of(machine, busy, least, latency), flops=flops, dense=dense, bytes=main, low=low, high=high,
         error_key=(kernel.family, machine.device_id, ""),
     )  # fmt: skip
 
@@ -238,6 +239,15 @@ def _message(
     busy.update(passage.busy)
     least.update(least_seconds(name, size, payload, rungs))
     return passage.latency
+
+
+def _spread(kernel: Kernel, machine: Machine) -> tuple[float, float]:
+    """Logs of the ends of an analytic cost's interval: that of the library which runs a message, where it has one."""
+    if kernel.message is not None:
+        known = library_of(machine, bool(kernel.library)).spread
+        if known is not None:
+            return known
+    return 0.0, UNCALIBRATED_HIGH
 
 
 def _step_latency(kernel: Kernel, values: KernelValues, machine: Machine) -> Value:

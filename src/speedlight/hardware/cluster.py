@@ -51,7 +51,12 @@ def cluster(box: Machine, nodes: int, network: Sequence[Domain] = (), name: str 
                 f"{box.id} states no port to other boxes, so {nodes} of it cannot be joined",
                 expected="a link of role scale_out in its spec file, or a cluster file that states the network",
             )
-        network = (Domain(port.name, "fat-tree", size, port.bandwidth, port.latency_s, role="scale_out"),)
+        network = (
+            Domain(
+                port.name, "fat-tree", size, port.bandwidth, port.latency_s, role="scale_out", ordered=port.ordered,
+                sharers=port.sharers,
+            ),
+        )  # fmt: skip
         for field in ("bandwidth", "latency_s"):
             stated = facts.get(f"links.{port.name}.{field}")
             if stated is not None:

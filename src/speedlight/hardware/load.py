@@ -304,7 +304,18 @@ def _links(specs: list[LinkSpec], facts: _Facts) -> tuple[Link, ...]:
             raise BadInput(
                 f"{path} has grid {spec.grid} and wrap {spec.wrap}", expected="0 to 3 dimensions, sides from 1"
             )
-        links.append(Link(spec.name, spec.role, bandwidth, latency, spec.grid, spec.wrap))
+        links.append(
+            Link(
+                spec.name,
+                spec.role,
+                bandwidth,
+                latency,
+                spec.grid,
+                spec.wrap,
+                spec.ordered,
+                _ratio(spec.sharers, facts, f"{path}.sharers", 1.0),
+            )
+        )
     return tuple(links)
 
 
@@ -362,7 +373,7 @@ def _domains(specs: list[DomainSpec], facts: _Facts, inner: tuple[Domain, ...], 
                 bandwidth=facts.read(d.bandwidth, "B/s", f"{path}.bandwidth"),
                 latency_s=facts.optional(d.latency, "s", f"{path}.latency_s", 2e-6),
                 role=role, shape=tuple(d.shape), leaf=float(d.leaf), uplinks=float(d.uplinks), routing=d.routing,
-                reduces=d.reduces, duplex=d.duplex,
+                reduces=d.reduces, duplex=d.duplex, ordered=d.ordered,
                 oversubscription=_ratio(d.oversubscription, facts, f"{path}.oversubscription", 1.0),
                 sharers=_ratio(d.sharers, facts, f"{path}.sharers", 1.0),
                 loss=_part(d.loss, facts, f"{path}.loss", 0.0),

@@ -142,6 +142,7 @@ class Link:
         latency_s: one way, per message.
         grid: dimensions of the torus that several devices form by it; 0 where they meet on a switch or a bus.
         wrap: least side that closes to a ring.
+        ordered, sharers: as of a :class:`Domain`.
     """
 
     name: str
@@ -150,6 +151,8 @@ class Link:
     latency_s: Value = 0.0
     grid: int = 0
     wrap: int = 1
+    ordered: bool = True
+    sharers: Value = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +175,8 @@ class Domain:
         sharers: devices that share a port, all of whose rate one of them gets when the others are silent.
         reduces: whether its switches add up what passes (NVLink SHARP, InfiniBand SHARP).
         duplex: ``full``, or ``half`` where both directions take turns.
+        ordered: whether bytes arrive in the order they were sent: protocols that send flags beside data need it (NCCL's LL and
+            LL128; EFA's packets overtake one another, so that only Simple runs on it).
         loss: share of packets lost and sent again.
         availability: share of the time it is there.
     """
@@ -190,6 +195,7 @@ class Domain:
     sharers: Value = 1.0
     reduces: bool = False
     duplex: str = "full"
+    ordered: bool = True
     loss: Value = 0.0
     availability: Value = 1.0
 

@@ -77,7 +77,10 @@ class TierSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class LinkSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """A port of one device, bytes/s per direction; ``grid`` and ``wrap`` where devices form a torus by it."""
+    """A port of one device, bytes/s per direction; ``grid`` and ``wrap`` where devices form a torus by it.
+
+    ``sharers`` devices have one port between them (its rate is stated per device); ``ordered`` as of a domain.
+    """
 
     name: str
     role: str
@@ -85,6 +88,8 @@ class LinkSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     latency: Figure | None = None
     grid: int = 0
     wrap: int = 1
+    ordered: bool = True
+    sharers: Figure | None = None
 
 
 class DomainSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -106,6 +111,7 @@ class DomainSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     sharers: Figure | None = None
     reduces: bool = False
     duplex: str = "full"
+    ordered: bool = True
     loss: Figure | None = None
     availability: Figure | None = None
 
