@@ -15,6 +15,7 @@ from ..hardware.machine import Machine
 from ..workload.workload import Step, Workload, decode_step, single_step
 from . import growing
 from .evaluate import StepResult, evaluate_step
+from .layout import micro_batch
 from .power import clock_under_limit
 from .resolve import Plan, Resolved
 from .training import piped_step, training_step
@@ -76,6 +77,8 @@ def run_phase(
 
     throttle = clock_under_limit(chosen, scenario.point)
     if workload.phase == "train":
+        if "batch" in symbols:  # a captured module's own: what one forward and backward pass sees
+            symbols = {**symbols, "batch": micro_batch(workload, scenario.program.parallel)}
         return Parts(((training_step(resolved, made, dims, chosen, symbols, throttle), 1.0, False),))
     if workload.phase != "generate":
         return Parts(((run(single_step(workload)), 1.0, False),))

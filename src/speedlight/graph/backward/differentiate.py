@@ -15,11 +15,11 @@ from ..grammar import check
 from ..ir import Block, Graph, Op, Operand, Tensor
 from .accumulate import Gradients
 from .needs import layers, mirror, needs
-from .recompute import again, attention_core
+from .recompute import again, attention_core, operators
 from .rules import backward, loss
 from .samples import Samples
 
-RECOMPUTE = ("none", "selective", "full")
+RECOMPUTE = ("none", "selective", "operators", "full")
 LOSSES = frozenset({"cross_entropy", "nll_loss_forward", "mse_loss", "nll_loss2d_forward", "binary_cross_entropy"})
 
 
@@ -29,8 +29,8 @@ def differentiate(graph: Graph, *, recompute: str = "none") -> Graph:
     Args:
         graph: a forward graph of any frontend, checked. The pass starts at its loss if it has one (an op whose result
             nobody reads, or a returned scalar), else at every output of its last block, whose gradients are taken as given.
-        recompute: ``none``; ``selective``: written-out attention cores again; ``full``: of each layer only its input is
-            kept (which blocks are layers: :func:`.needs.layers`).
+        recompute: ``none``; ``selective``: written-out attention cores again; ``operators``: all but attention and every other
+            matrix product; ``full``: of each layer only its input is kept (which blocks are layers: :func:`.needs.layers`).
 
     Returns:
         a checked graph with blocks of phase ``backward``, gradients of weights (``grad.<weight>``, class ``gradient``) and
@@ -171,7 +171,8 @@ class _Walk:
     def _recompute(self, g: Gradients, block: Block) -> None:
         if self.recompute == "none" or block.name not in self.layers:
             return
-        ops = block.ops if self.recompute == "full" else attention_core(block)
+        chosen = {"selective": attention_core, "operators": operators}.get(self.recompute)
+        ops = block.ops if chosen is None else chosen(block)
         for op in again(self.graph, block, ops):
             g.ops.append(op)
             for operand in (*op.reads, *op.writes):
