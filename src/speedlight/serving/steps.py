@@ -98,7 +98,7 @@ class Table:
         s = self.seconds
         low = s[i, j] + u * (s[i + 1, j] - s[i, j])
         high = s[i, j + 1] + u * (s[i + 1, j + 1] - s[i, j + 1])
-        return np.maximum(low + v * (high - low), 0.0)
+        return np.asarray(np.maximum(low + v * (high - low), 0.0))
 
 
 def tabulate(part: Callable[[np.ndarray, np.ndarray], Value], x: Value, y: Value) -> Table:
