@@ -151,7 +151,7 @@ def judged(found: Latencies, objective: Objective) -> dict[str, Any]:
     """An objective beside what was reached; with nothing measured it holds (a load of one-token answers has no TPOT)."""
     value = found.statistic(objective.metric, objective.statistic)
     return {
-        "objective": str(objective), "value": _known(value), "bound": objective.bound,
+        "objective": str(objective), "metric": objective.metric, "statistic": objective.statistic, "value": _known(value), "bound": objective.bound,
         "holds": not value > objective.bound,
     }  # fmt: skip
 

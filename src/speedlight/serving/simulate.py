@@ -119,7 +119,8 @@ class _Heap:
     """An array in the making: pieces one behind the other, each known by where it starts."""
 
     def __init__(self, kind: type) -> None:
-        self.kind, self.pieces, self.size, self.shared = kind, [np.zeros(0, kind)], 0, False
+        self.kind, self.size, self.shared = kind, 0, False
+        self.pieces: list[np.ndarray] = [np.zeros(0, kind)]
 
     def put(self, values: Any) -> int:
         start = self.size
