@@ -267,7 +267,7 @@ def plan(graph: Graph, stack: Stack, training: tuple[str, str] | None) -> Plan:
     written = unfold(graph, stack, training is not None)
     complete = written if training is None else _training_graph(written, *training)
     placed = expanded(place(complete, Parallel())[0].graph, stack)
-    return Plan(placed, lower(placed, stack), LedgerPlan(placed))
+    return Plan(placed, lower(placed, stack), LedgerPlan(placed, bool(stack.attrs.get("holds_arguments"))))
 
 
 def _training_graph(graph: Graph, optimizer: str, recompute: str) -> Graph:
