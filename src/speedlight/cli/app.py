@@ -48,9 +48,17 @@ def _answer(data: dict[str, Any], json_to: str | None) -> bool:
 @click.option("--save", type=click.Path(path_type=Path), help="Write the scenario to a file that explain replays.")
 @options.json_to
 @click.option("--html", type=click.Path(path_type=Path), help="Write a self-contained page.")
+@click.option("--timeline", type=click.Path(path_type=Path), help="Write what runs when, for ui.perfetto.dev (JSON).")
 @options.folders
 def explain(
-    model: str, on: str | None, by: str, save: Path | None, json_to: str | None, html: Path | None, **given: Any
+    model: str,
+    on: str | None,
+    by: str,
+    save: Path | None,
+    json_to: str | None,
+    html: Path | None,
+    timeline: Path | None,
+    **given: Any,
 ) -> int:
     """How long it takes, why, and how far that is from the speed of light.
 
@@ -75,6 +83,13 @@ def explain(
 
         write_atomically(html, explain_html(answer, levers=levers))
         print(f"wrote {html}", file=sys.stderr)
+    if timeline is not None:
+        from .._foundation.files import write_atomically
+        from ..api import timeline as draw
+        from ..report.chrome import chrome_json
+
+        write_atomically(timeline, chrome_json(draw(asked)))
+        print(f"wrote {timeline}: drop it on https://ui.perfetto.dev", file=sys.stderr)
     if _answer({**answer.to_dict(), "levers": levers}, json_to):
         from ..report.text import render_explain
 
@@ -225,6 +240,81 @@ def calibrate(table: Path, on: str | None, json_to: str | None, **given: Any) ->
 
         _show(render_calibration(result))
     return 0 if result["gained"] else 1
+
+
+@app.command()
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default="evidence.json",
+    show_default=True,
+    help="Evidence file; one that exists is gone on with.",
+)
+@click.option(
+    "--machine",
+    "machine_file",
+    type=click.Path(path_type=Path),
+    default="here.yaml",
+    show_default=True,
+    help="Machine file to write, for --on.",
+)
+@click.option("--quick", is_flag=True, help="A few points of each sort: under a minute.")
+@click.option(
+    "--only", multiple=True, metavar="SORT", help="launch | stream | operator | transfer | message | disk; repeatable."
+)
+@click.option(
+    "--seconds", type=click.FloatRange(0.01, 60), default=0.35, show_default=True, help="For each point, at most."
+)
+@click.option("--device", metavar="NAME", help="cpu, cuda, mps; by default the accelerator where PyTorch sees one.")
+@options.json_to
+def measure(
+    out: Path, machine_file: Path, quick: bool, only: tuple[str, ...], seconds: float, device: str | None, json_to: str | None
+) -> int:  # fmt: skip
+    """Measure this machine: bandwidths, peaks, operators, dispatch; writes evidence and a machine file for --on.
+
+    A measurement that was interrupted goes on where it stopped.
+    """
+    from ..measurement.bench.here import measure_here
+    from .progress import counted
+
+    with counted("measuring") as tell:
+        result = measure_here(out, machine_file, quick=quick, only=only, seconds=seconds, device=device, tell=tell)
+    if _answer(result, json_to):
+        from ..report.measured import render_measured
+
+        _show(render_measured(result))
+    return 0
+
+
+@app.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@options.machine
+@click.option("--model", help="What ran, to set its prediction beside the trace; needed for a server's benchmark.")
+@click.option("--against", type=click.Path(path_type=Path), help="An earlier trace to compare with.")
+@options.question
+@options.json_to
+@options.folders
+def diagnose(
+    files: tuple[Path, ...], on: str | None, model: str | None, against: Path | None, json_to: str | None, **given: Any
+) -> int:
+    """Why a recorded run is slow, and the changes worth most.
+
+    FILES are a trace of torch.profiler (.json, .json.gz), one of each rank or a folder of them, an SQLite export of Nsight
+    Systems, or a result of `vllm bench serve`. Nothing in them is executed.
+    """
+    if on is None:
+        raise BadInput("diagnose needs the machine the trace was recorded on", expected="--on MACHINE, or --on here")
+    from ..api import diagnose as ask
+    from .question import question
+
+    asked = None if model is None else question(model, on, given)
+    stack = given.get("stack") or "torch-eager"
+    answer = ask(list(files), on, model=asked, against=against, stack=stack)
+    if _answer(answer, json_to):
+        from ..report.diagnosis import render_diagnosis
+
+        _show(render_diagnosis(answer))
+    return 0
 
 
 def _validate_all(table: Path | None, data: Path | None, json_to: str | None, given: dict[str, Any]) -> int:

@@ -108,7 +108,7 @@ def _own(machine: Machine) -> tuple[str, ...]:
 
 @lru_cache(maxsize=256)
 def _names(own: tuple[str, ...]) -> tuple[str, ...]:
-    return (*_FIXED, *own, "launch", "host")
+    return (*_FIXED, *own, "launch", "host", "bubble")
 
 
 def largest(busy: Mapping[str, Value]) -> Value:

@@ -15,6 +15,7 @@ from . import growing
 from .evaluate import StepResult, evaluate_step
 from .power import clock_under_limit
 from .resolve import Plan, Resolved
+from .training import training_step
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,8 @@ def run_phase(
         return evaluate_step(made, step, chosen, scenario.point, resolved.stack, dims, symbols, throttle)
 
     throttle = clock_under_limit(chosen, scenario.point)
+    if workload.phase == "train":
+        return Parts(((training_step(resolved, made, dims, chosen, symbols, throttle), 1.0, False),))
     if workload.phase != "generate":
         return Parts(((run(single_step(workload)), 1.0, False),))
     prefill = run(single_step(dataclasses.replace(workload, phase="prefill")))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,13 +22,18 @@ from ..graph.statistics import complete, unstated
 from ..hardware.catalogue import load_machine
 from ..hardware.cluster import joined, port_of
 from ..hardware.machine import Machine
+from ..lowering.alike import Like, by_kernels
 from ..lowering.kernels import Program as LoweredProgram
 from ..lowering.ledger import LedgerPlan
 from ..lowering.lower import lower
 from ..lowering.prepare import as_written, expanded
+from ..lowering.shares import HoldingsPlan
 from ..lowering.unfold import unfold
-from ..placement.place import place, world
-from ..scenario.scenario import Parallel, Program, Rewrite, Scenario
+from ..placement.insert import insert_messages
+from ..placement.mesh import axes, world
+from ..placement.place import dims_of
+from ..placement.updates import for_ranks
+from ..scenario.scenario import Program, Rewrite, Scenario
 from ..stacks.stack import Stack, load_stack
 from ..workload.workload import Workload
 
@@ -167,7 +173,10 @@ def default_stack(graph: Graph, machine: Machine, phase: str) -> str:
 
 
 # Functions that matrix units run: the ones TF32 is about.
-_PRODUCTS = ("linear", "mm", "bmm", "mv", "sdpa", *(f"conv{t}{n}d{g}" for t in ("", "_transpose") for n in (1, 2, 3) for g in ("", "_dgrad", "_wgrad")))  # fmt: skip
+_PRODUCTS = (
+    "sdpa", "sdpa_backward", *(f"{fn}{g}" for fn in ("linear", "mm", "bmm", "mv") for g in ("", "_dgrad", "_wgrad")),
+    *(f"conv{t}{n}d{g}" for t in ("", "_transpose") for n in (1, 2, 3) for g in ("", "_dgrad", "_wgrad")),
+)  # fmt: skip
 
 
 @lru_cache(maxsize=64)
@@ -220,7 +229,7 @@ def with_fabric(machine: Machine, needed: int) -> tuple[Machine, list[Assumption
     if machine.domains:
         raise BadInput(
             f"the layout needs {needed} devices, {machine.id} has {machine.n_devices}",
-            expected=f"tp × dp, and ranks of a collective, ≤ {machine.n_devices}",
+            expected=f"tp × cp × dp × pp, and ranks of a collective, ≤ {machine.n_devices}",
             hint=_larger(machine, needed),
         )
     box = joined(machine, needed)
@@ -237,6 +246,21 @@ def _larger(machine: Machine, needed: int) -> str:
     return f"use --nodes {-(-needed // machine.n_devices)}, a larger system or smaller degrees"
 
 
+@dataclass(frozen=True, slots=True)
+class TrainingPlan:
+    """What of a training step changes its program: fields of :class:`.Training`.
+
+    Attributes:
+        master: whether the optimizer updates a wider copy of narrow weights.
+    """
+
+    optimizer: str
+    recompute: str
+    master: bool = True
+    gradients: str | None = None
+    states: str = "fp32"
+
+
 @dataclass(frozen=True)
 class Plan:
     """What depends on structure only: the placed, lowered program and its memory plan."""
@@ -245,31 +269,57 @@ class Plan:
     program: LoweredProgram
     ledger: LedgerPlan
 
+    @cached_property
+    def holdings(self) -> HoldingsPlan:
+        """What each block of a training step holds."""
+        return HoldingsPlan(self.graph)
+
 
 def planned(resolved: Resolved) -> tuple[Plan, Mapping[str, Value]]:
     """The question's plan, and the values of the graph's dimensions and mesh axes on one rank."""
     program = resolved.scenario.program
-    training = program.workload.training
-    key = (training.optimizer, training.recompute) if program.workload.phase == "train" else None
-    return plan(resolved.graph, resolved.stack, key), place(resolved.graph, program.parallel)[0].dims
+    key = None
+    if program.workload.phase == "train":
+        t = program.workload.training
+        key = TrainingPlan(t.optimizer, t.recompute, t.master != "none", t.gradients, t.states)
+    made = plan(resolved.graph, resolved.stack, key, axes(program.parallel))
+    return made, {**dims_of(resolved.graph, program.parallel), **RANK}
+
+
+# Symbols of a rank's program that only a training step on many devices sets otherwise (:mod:`speedlight.placement.updates`).
+RANK: Mapping[str, Value] = MappingProxyType({"again": 1.0, "updated": 1.0, "updated_experts": 1.0})
 
 
 @lru_cache(maxsize=64)
-def plan(graph: Graph, stack: Stack, training: tuple[str, str] | None) -> Plan:
+def plan(graph: Graph, stack: Stack, training: TrainingPlan | None, divided: frozenset[str] = frozenset()) -> Plan:
     """Differentiate (for training), place and lower a graph.
 
     Args:
-        training: (optimizer, recompute), or None for inference.
+        training: None for inference.
+        divided: what the layout divides beyond tensor parallelism (:func:`speedlight.placement.mesh.axes`).
 
     The placed graph is the same for every degree: messages are ops whose count is 0 where their axis is 1.
     """
     written = unfold(graph, stack, training is not None)
-    complete = written if training is None else _training_graph(written, *training)
-    placed = expanded(place(complete, Parallel())[0].graph, stack)
-    return Plan(placed, lower(placed, stack), LedgerPlan(placed))
+    complete = written if training is None else _training_graph(written, training)
+    shards = training is not None and bool(stack.attrs.get("local_loss", False))
+    placed = expanded(insert_messages(complete, divided, shards), stack)
+    return _lowered(placed, by_kernels(stack, placed))
 
 
-def _training_graph(graph: Graph, optimizer: str, recompute: str) -> Graph:
+@lru_cache(maxsize=64)
+def _lowered(placed: Graph, like: Like) -> Plan:
+    """One plan for all stacks that make the same kernels of a graph."""
+    return Plan(placed, lower(placed, like.stack), LedgerPlan(placed))
+
+
+@lru_cache(maxsize=64)
+def _training_graph(graph: Graph, training: TrainingPlan) -> Graph:
     from ..graph.backward import add_optimizer, differentiate
 
-    return add_optimizer(differentiate(graph, recompute=recompute), optimizer)
+    return for_ranks(
+        add_optimizer(
+            differentiate(graph, recompute=training.recompute), training.optimizer, master=training.master,
+            grad_dtype=training.gradients, state_dtype=training.states,
+        )
+    )  # fmt: skip

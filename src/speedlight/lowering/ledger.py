@@ -72,7 +72,7 @@ class LedgerPlan:
         self._live: list[list[int]] = []
         tensors: dict[Expr, int] = {}
         for block in graph.blocks:
-            for live in _live_sets(graph, block):
+            for live in live_sets(graph, block):
                 row = []
                 for size in live:
                     if size not in tensors:
@@ -124,7 +124,7 @@ def _saved_bytes(graph: Graph) -> Expr:
     return total(terms)
 
 
-def _live_sets(graph: Graph, block: Block) -> list[list[Expr]]:
+def live_sets(graph: Graph, block: Block) -> list[list[Expr]]:
     """Sizes of the activations alive while each op runs.
 
     Tensors saved for the backward pass are counted apart, in the block that makes them and in the one that mirrors it.

@@ -37,6 +37,7 @@ def differentiate(graph: Graph, *, recompute: str = "none") -> Graph:
 
         * ``attrs["saved"]``: forward block → activations that live from its forward to its backward pass. A tensor that
           crosses blocks is listed once: where it is taken in, or where it was made if later blocks only pass it through.
+        * ``attrs["saved_whole"]``: the same where nothing is made again;
         * ``attrs["mirrors"]``: backward block → its forward block.
 
     Raises:
@@ -52,9 +53,9 @@ def differentiate(graph: Graph, *, recompute: str = "none") -> Graph:
         raise BadInput(f"{graph.name} has no weight that trains", expected="at least one floating-point weight")
     walk = _Walk(graph, needed, recompute)
     made = walk.blocks()
-    saved = _saved(graph, made, walk)
+    saved = _saved(graph, made, walk.again)
     attrs = {
-        **graph.attrs, "saved": saved, "mirrors": {b.name: f.name for f, b in made}, "recompute": recompute,
+        **graph.attrs, "saved": saved, "saved_whole": _saved(graph, made, {}), "mirrors": {b.name: f.name for f, b in made}, "recompute": recompute,
     }  # fmt: skip
     blocks = (*graph.blocks, *[b for _, b in made])
     return check(graph.replace(blocks=blocks, shared=walk.shared, attrs=attrs))
@@ -178,13 +179,17 @@ class _Walk:
         self.again[block.name] = {w.tensor for op in ops for w in op.writes}
 
 
-def _saved(graph: Graph, made: Sequence[tuple[Block, Block]], walk: _Walk) -> dict[str, tuple[str, ...]]:
-    """Forward block → activations its backward pass reads and does not make again."""
+def _saved(
+    graph: Graph, made: Sequence[tuple[Block, Block]], again: Mapping[str, set[str]]
+) -> dict[str, tuple[str, ...]]:
+    """Forward block → activations its backward pass reads and does not make ``again``."""
     kept: dict[str, dict[str, None]] = {b.name: {} for b in graph.blocks}
     order = {b.name: i for i, b in enumerate(graph.blocks)}
     for forward, behind in made:
-        again_here = walk.again.get(forward.name, set())
+        again_here = again.get(forward.name, set())
         for op in behind.ops:
+            if op.attrs.get("recompute") and not again:
+                continue
             for read in op.reads:
                 tensor = forward.tensors.get(read.tensor)
                 if tensor is not None and tensor.cls == "activation" and read.tensor not in again_here:

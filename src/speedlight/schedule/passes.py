@@ -1,0 +1,198 @@
+"""When every pass of a pipeline runs: the longest paths through what waits for what, in NumPy, for many pipelines at once.
+
+A pass starts when its rank is free and what it needs has arrived:
+
+    start(n) = max(end(previous pass of the rank), arrival(pass whose result it takes))
+    end(n) = start(n) + seconds(n)
+    arrival(n) = max(end(n), arrival(previous message on the same link)) + seconds of sending
+
+A link carries one message at a time each way; a pass on the same rank hands over for nothing. Passes are sorted by *level*
+(the length of their longest chain), so that one NumPy call advances all passes of a level, of all pipelines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from .orders import BACKWARD, FORWARD, KINDS, SHARED, WEIGHT, Ints, Order
+
+Floats = np.ndarray
+
+MOST = 2_000_000  # passes × pipelines laid at once: bounds memory (two arrays of eight bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """An order with what each pass waits for. Arrays hold one entry a pass, sorted by level; index ``size`` stands for none.
+
+    Attributes:
+        order: of each entry its rank, kind, micro-batch and stage.
+        before: the rank's pass before it.
+        needs: the pass whose result it takes.
+        line: the message before it on the same link, by the pass that sent it.
+        sends: 1 where its result goes to another rank.
+        levels: where each level starts, and the end.
+        last: last pass of each rank; first: its first.
+        joins: by level, (place in the level, every rank's shared pass) of the backward pass that waits for them all.
+    """
+
+    order: Order
+    before: Ints
+    needs: Ints
+    line: Ints
+    sends: Ints
+    levels: Ints
+    first: Ints
+    last: Ints
+    joins: Mapping[int, tuple[int, Ints]]
+
+    @property
+    def size(self) -> int:
+        return int(self.before.size)
+
+
+def connect(order: Order) -> Passes:
+    """What each pass waits for.
+
+    Raises:
+        ValueError: where the order never ends because ranks wait for each other.
+    """
+    n = order.kind.size
+    at = np.full((len(KINDS), order.micro_batches, order.stages), n)
+    at[order.kind, order.micro, order.stage] = np.arange(n)
+    kind, micro, stage = order.kind, order.micro, order.stage
+    here, there = np.full(n, n), np.full(n, n)
+    forward, backward = kind == FORWARD, kind == BACKWARD
+    last = order.stages - 1
+    inner = forward & (stage > 0)
+    here[inner] = at[FORWARD, micro[inner], stage[inner] - 1]
+    inner = backward & (stage < last)
+    here[inner] = at[BACKWARD, micro[inner], stage[inner] + 1]
+    turn = backward & (stage == last)
+    here[turn] = at[FORWARD, micro[turn], last]
+    shared = kind == SHARED
+    here[shared] = at[FORWARD, micro[shared], last]
+    joined = np.flatnonzero(turn) if shared.any() else np.empty(0, int)
+    sources = at[SHARED, micro[joined]]  # (joined, ranks)
+    inner = forward & (stage < last)
+    there[inner] = at[FORWARD, micro[inner], stage[inner] + 1]
+    inner = backward & (stage > 0)
+    there[inner] = at[BACKWARD, micro[inner], stage[inner] - 1]
+    starts = np.flatnonzero(np.diff(order.rank, prepend=-1))
+    before = np.arange(n) - 1
+    before[starts] = n
+    rank = np.append(order.rank, -1)
+    target = np.where(there < n, rank[there], -1)
+    sends = (target >= 0) & (target != order.rank)
+    line = np.full(n, n)
+    link = order.rank.astype(np.int64) * order.ranks + target
+    senders = np.flatnonzero(sends)
+    by = senders[np.argsort(link[senders], kind="stable")]
+    same = link[by[1:]] == link[by[:-1]]
+    line[by[1:][same]] = by[:-1][same]
+    level = _levels(order, starts, here, dict(zip(joined.tolist(), sources, strict=True)))
+    sort = np.argsort(level, kind="stable")
+    place = np.append(np.empty(n, int), n)
+    place[sort] = np.arange(n)
+    ends = np.append(starts[1:], n) - 1
+    levels = np.append(np.flatnonzero(np.diff(level[sort], prepend=-1)), n)
+    joins = {
+        int(level[j]): (int(place[j] - levels[level[j]]), place[which])
+        for j, which in zip(joined, sources, strict=True)
+    }
+    return Passes(
+        Order(
+            order.rank[sort], kind[sort], micro[sort], stage[sort], order.ranks, order.micro_batches, order.stages,
+            order.holder, order.split,
+        ),
+        place[before[sort]], place[here[sort]], place[line[sort]], sends[sort].astype(float),
+        levels, place[starts], place[ends], joins,
+    )  # fmt: skip
+
+
+def _levels(order: Order, starts: Ints, needs: Ints, joins: Mapping[int, Ints]) -> Ints:
+    """Longest chain before each pass: every rank's next pass runs as soon as what it needs has run, one a round."""
+    n = order.kind.size
+    level = np.full(n + 1, n)
+    level[n] = -1
+    next_ = starts.copy()
+    stop = np.append(starts[1:], n)
+    needed = np.append(needs, n)
+    alive = np.arange(starts.size)
+    for round_ in range(n):
+        now = next_[alive]
+        ready = level[needed[now]] < round_
+        for i in np.flatnonzero(ready).tolist() if joins else ():
+            if now[i] in joins:
+                ready[i] = (level[joins[now[i]]] < round_).all()
+        level[now[ready]] = round_
+        moved = alive[ready]
+        if not moved.size:
+            raise ValueError("ranks wait for each other: this order never ends")
+        next_[moved] += 1
+        if (next_[moved] == stop[moved]).any():
+            alive = np.flatnonzero(next_ < stop)
+            if not alive.size:
+                break
+    return level[:n]
+
+
+def run(passes: Passes, table: Floats, send: Floats, *, blocking: bool = False) -> tuple[Floats, Floats]:
+    """(end, arrival of its result) of every pass of every pipeline, one row a pass.
+
+    Args:
+        table: seconds of a pass by kind and stage, (kinds, stages, pipelines).
+        send: seconds of a message between ranks, one for each pipeline.
+        blocking: a rank sends before it does anything else, in place of beside it.
+    """
+    size, points = passes.size, table.shape[-1]
+    table = table.reshape(-1, points)
+    code = passes.order.kind * passes.order.stages + passes.order.stage
+    sends = passes.sends[:, None] > 0
+    end = np.zeros((size + 1, points))
+    steps = list(enumerate(pairwise(passes.levels.tolist())))
+    joins = passes.joins
+    before, needs = passes.before, passes.needs
+    if blocking or not np.any(send):
+        for level, (a, b) in steps:
+            done = np.maximum(end.take(before[a:b], 0), end.take(needs[a:b], 0))
+            if level in joins:
+                row, shared = joins[level]
+                done[row] = np.maximum(done[row], end.take(shared, 0).max(axis=0))
+            done += table.take(code[a:b], 0)
+            if blocking:
+                done += np.where(sends[a:b], send, 0.0)
+            end[a:b] = done
+        return end[:size], end[:size]
+    arrived = np.zeros_like(end)
+    shortest = table[np.unique(code[passes.sends > 0])].min(axis=0, initial=np.inf)
+    queues = bool(np.any(send > shortest))  # else the link is free again before the next result is there
+    for level, (a, b) in steps:
+        done = np.maximum(end.take(before[a:b], 0), arrived.take(needs[a:b], 0))
+        if level in joins:
+            row, shared = joins[level]
+            done[row] = np.maximum(done[row], end.take(shared, 0).max(axis=0))
+        done += table.take(code[a:b], 0)
+        end[a:b] = done
+        if queues:
+            line = passes.line[a:b]
+            done = np.where(sends[a:b], np.maximum(done, arrived.take(line, 0)), done)
+        arrived[a:b] = done + np.where(sends[a:b], send, 0.0)
+    return end[:size], arrived[:size]
+
+
+def held(passes: Passes) -> Ints:
+    """Most stage activations each rank holds at once, of each rank: kept from a forward pass to the last gradient taken
+    from it (of weights where those are split off), counted one a stage and micro-batch."""
+    order = passes.order
+    ends = WEIGHT if order.split else BACKWARD
+    step = (order.kind == FORWARD).astype(int) - (order.kind == ends)
+    by = np.argsort(order.rank, kind="stable")  # levels rise along a rank: its own order is kept
+    most = np.zeros(order.ranks, int)
+    for rank in range(order.ranks):
+        most[rank] = np.cumsum(step[by][order.rank[by] == rank]).max()
+    return most

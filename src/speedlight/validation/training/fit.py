@@ -1,0 +1,151 @@
+"""Fitting what physics leaves of training steps: factors of kernel classes, by ridge regression on logarithms.
+
+A step's seconds answer to a class's factor by the class's share of what shows: d log t / d log f = share, taken by asking the
+engine again with the class 5 % slower (so overlap, bubbles and contention answer as the engine has them). With shares in hand
+
+    log(measured) − log(predicted) ≈ Σ shares · logs of the entries a kernel's key matches
+
+is linear, every entry shrunk towards zero by a prior of its own width; the engine is asked anew with the result, until nothing
+moves. Groups (model, GPU) count by the root of their rows, so that no table's length decides; residuals beyond twice the usual
+size count less (Huber), so that one release's regression does not bend the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...costs.training import CLASSES, Entry, TrainingFit, instead
+
+Key = tuple[tuple[str, str], ...]
+STEP = 0.05  # logarithm of the factor that derivatives are taken with
+PASSES = {"product": True, "experts": True, "attention": True, "bmm": True}
+HUBER = 0.08
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """Entries of one sort: the key's fields they name, and the width of their prior.
+
+    Attributes:
+        fields: of ``pass``, ``stack``, ``architecture``, ``device``, ``format``, beside the class.
+        width: standard deviation of the logarithm before any row is seen.
+        classes: whose entries these are.
+    """
+
+    fields: tuple[str, ...]
+    width: float
+    classes: tuple[str, ...] = CLASSES
+
+
+MATMUL = ("product", "experts", "bmm")
+TEMPLATES = (
+    Template((), 0.3),
+    Template(("pass",), 0.2, ("attention", "experts")),
+    Template(("architecture",), 0.2),
+    Template(("stack",), 0.2),
+    Template(("stack", "architecture"), 0.1),
+    Template(("format",), 0.1, MATMUL),
+    Template(("format", "architecture"), 0.1, MATMUL),
+    Template(("device",), 0.15, ("product", "experts", "attention", "stream")),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One row as the fit sees it.
+
+    Attributes:
+        target: log of the measured seconds.
+        said: log of the predicted seconds.
+        shares: (class, pass) → share of the seconds.
+        key: ``stack``, ``architecture``, ``device``, ``format`` of its kernels.
+        group: what is left out together.
+    """
+
+    target: float
+    said: float
+    shares: Mapping[tuple[str, str], float]
+    key: Mapping[str, str]
+    group: str
+
+
+def parts() -> tuple[tuple[str, str], ...]:
+    """Every (class, pass) a step is asked about; passes apart where kernels differ."""
+    made: list[tuple[str, str]] = []
+    for name in CLASSES:
+        made += [(name, "forward"), (name, "backward")] if PASSES.get(name) else [(name, "")]
+    return tuple(made)
+
+
+def shares_of(ask: Callable[[], float], fit: TrainingFit) -> tuple[float, dict[tuple[str, str], float]]:
+    """(log seconds, share of each class and pass), by asking with each class a little slower."""
+    with instead(fit):
+        base = float(np.log(ask()))
+    found = {}
+    for name, which in parts():
+        where: Key = (("class", name),) if not which else (("class", name), ("pass", which))
+        slower = TrainingFit(fit.header, (*fit.entries, Entry(where, STEP)))
+        with instead(slower):
+            share = (float(np.log(ask())) - base) / STEP
+        if share > 1e-4:
+            found[name, which] = share
+    return base, found
+
+
+def columns_of(
+    steps: Sequence[Step], templates: Sequence[Template] = TEMPLATES
+) -> tuple[list[Key], np.ndarray, np.ndarray]:
+    """(entries, their prior widths, matrix steps × entries of shares)."""
+    index: dict[Key, int] = {}
+    widths: list[float] = []
+    cells: list[tuple[int, int, float]] = []
+    for i, step in enumerate(steps):
+        for (name, which), share in step.shares.items():
+            for template in templates:
+                if name not in template.classes:
+                    continue
+                key = {**step.key, "pass": which}
+                if any(not key.get(f) for f in template.fields):
+                    continue
+                where: Key = tuple(sorted((("class", name), *((f, key[f]) for f in template.fields))))
+                if where not in index:
+                    index[where] = len(widths)
+                    widths.append(template.width)
+                cells.append((i, index[where], share))
+    matrix = np.zeros((len(steps), len(widths)))
+    for i, j, share in cells:
+        matrix[i, j] += share
+    return list(index), np.array(widths), matrix
+
+
+def solve(
+    matrix: np.ndarray, widths: np.ndarray, wanted: np.ndarray, weight: np.ndarray, noise: float = 0.06
+) -> np.ndarray:  # fmt: skip
+    """Entries' logs that make matrix · x near ``wanted``: ridge with Huber's weights, iterated.
+
+    Args:
+        weight: of each row.
+        noise: standard deviation of a row's own error, which sets how far priors give way.
+    """
+    x = np.zeros(widths.size)
+    scaled = matrix * widths
+    robust = np.ones(wanted.size)
+    for _ in range(20):
+        w = weight * robust / noise**2
+        normal = scaled.T @ (scaled * w[:, None]) + np.eye(widths.size)
+        new = widths * np.linalg.solve(normal, scaled.T @ (w * wanted))
+        residual = np.abs(wanted - matrix @ new)
+        robust = np.minimum(1.0, HUBER / np.maximum(residual, 1e-9))
+        if np.max(np.abs(new - x), initial=0.0) < 1e-5:
+            return new
+        x = new
+    return x
+
+
+def weights_of(groups: Sequence[str]) -> np.ndarray:
+    """A group's rows together count as the root of how many they are."""
+    _, inverse, counts = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
+    return np.asarray(1.0 / np.sqrt(counts[inverse]))
