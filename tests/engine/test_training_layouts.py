@@ -105,7 +105,9 @@ def test_more_sharding_never_holds_more() -> None:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("zero", [0, 1, 2, 3])
-def test_bytes_a_parameter_by_stage_and_precision(options: dict[str, Any], each: tuple[int, int, int], zero: int) -> None:
+def test_bytes_a_parameter_by_stage_and_precision(
+    options: dict[str, Any], each: tuple[int, int, int], zero: int
+) -> None:
     """ZeRO divides optimizer states, then gradients, then weights by the number of ranks (arXiv 1910.02054 Figure 1)."""
     p = asked("tinyllama-1.1b", dp=8, zero=zero, **options)
     n = p.model["params"]

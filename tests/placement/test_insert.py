@@ -15,7 +15,9 @@ from speedlight.scenario.scenario import Parallel
 TOKENS, HIDDEN = 4096.0, 4096
 
 
-def messages(graph: Graph, parallel: Parallel, block: str, tokens: float = TOKENS) -> list[tuple[str, str, float, float]]:
+def messages(
+    graph: Graph, parallel: Parallel, block: str, tokens: float = TOKENS
+) -> list[tuple[str, str, float, float]]:
     """(collective, axis, times, bytes) of a block's messages that run."""
     env = {**dims_of(graph, parallel), "tokens": tokens, "seqs": 1.0, "logits": tokens, "groups": 1.0, "caching": 0.0,
            "training": 1.0}  # fmt: skip
