@@ -15,6 +15,7 @@ import click
 from .._foundation.errors import BadInput
 from .._foundation.version import VERSION
 from . import options
+from . import simulate as serving
 from .output import emit_json
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -133,6 +134,30 @@ def compare(models: tuple[str, ...], on: tuple[str, ...], json_to: str | None, *
 
         _show(render_compare(answers))
     return 0
+
+
+@app.command()
+@click.argument("model")
+@options.machine
+@serving.load
+@serving.engines
+@click.option("--slo", default="", metavar="LIST", help="Objectives, like ttft:p95<2s,tpot:p95<50ms; exit 1 if missed.")
+@click.option("--curve", type=int, default=0, metavar="N", help="A load–latency curve of N rates.")
+@click.option("--find-rate", is_flag=True, help="The largest rate that holds the objectives.")
+@click.option("--tp", default="1", show_default=True, help="Tensor-parallel degree, or several: 1,2,4.")
+@click.option("--pp", type=int, default=1, help="Pipeline degree.")
+@click.option("--ep", type=int, default=1, help="Expert-parallel degree, within the tensor-parallel ranks.")
+@options.formats
+@options.software
+@options.json_to
+@click.option("--html", type=click.Path(path_type=Path), help="Write a self-contained page.")
+@options.folders
+def simulate(
+    model: str, on: str | None, slo: str, curve: int, find_rate: bool, tp: str, json_to: str | None,
+    html: Path | None, **given: Any,
+) -> int:  # fmt: skip
+    """What users of a serving deployment see under a load: TTFT, TPOT, throughput, queues, the largest rate for an SLO."""
+    return serving.run(model, on, slo, curve, find_rate, tp, json_to, html, given)
 
 
 @app.command()

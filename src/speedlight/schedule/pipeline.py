@@ -32,6 +32,11 @@ from .._foundation.errors import BadInput
 from .families import FAMILIES, check, in_flight, parse, passes_of
 from .passes import MOST, Floats, Passes, run
 
+# A pipeline is a max-plus linear system: once p more micro-batches take exactly p times what the busiest rank computes for one
+# (no cycle of waiting is longer), all further ones do (Baccelli et al., "Synchronization and Linearity", 1992, §3.7). So long
+# pipelines are walked over their first LEAST · p micro-batches and p more, and whole only where they have not settled by then.
+LEAST, SETTLED = 2, 1e-12
+
 
 @dataclass(frozen=True, slots=True)
 class StageClass:
@@ -119,7 +124,7 @@ def pipeline_step(
         UnknownName: of a schedule that does not exist.
     """
     name, layouts, shape = layouts_of(classes, micro_batches, schedule, virtual, send_s)
-    busy, bare, time = _seconds(name, layouts, blocking)
+    busy, bare, time = _apart(name, layouts, blocking)
     ranks, rank_of = layouts.ranks, FAMILIES[name].rank_of
     firsts = [rank_of(start, ranks) for start in np.cumsum(layouts.counts, axis=0) - layouts.counts]
     # a class of no stage may start beyond the last rank
@@ -186,6 +191,17 @@ def layouts_of(
 
 def _some(values: Floats) -> str:
     return " ".join(f"{x:g}" for x in np.unique(values)[:4])
+
+
+def _apart(name: str, layouts: Layouts, blocking: bool) -> tuple[Floats, Floats, Floats]:
+    """As :func:`_seconds`, equal layouts of a sweep once (those that differ in what a pipeline does not see)."""
+    rows = np.vstack([getattr(layouts, field) for field in layouts.__slots__])
+    _, first, sort = np.unique(rows, axis=1, return_index=True, return_inverse=True)
+    if first.size == rows.shape[1]:
+        return _seconds(name, layouts, blocking)
+    busy, bare, time = _seconds(name, layouts[first], blocking)
+    sort = sort.reshape(-1)
+    return busy[sort], bare[sort], time[sort]
 
 
 def _seconds(name: str, layouts: Layouts, blocking: bool) -> tuple[Floats, Floats, Floats]:
@@ -281,7 +297,26 @@ def _groups(layouts: Layouts) -> Iterator[tuple[Floats, int, int, int, Floats]]:
 
 
 def _walked(name: str, layouts: Layouts, blocking: bool) -> Floats:
-    """Seconds by the longest path, layouts of one size at once; of several orders the fastest."""
+    """Seconds by the longest path: over fewer micro-batches where more of them add a known time each, else over all."""
+    time = np.full(layouts.send.shape, np.nan)
+    p, m = layouts.ranks, layouts.micro_batches
+    few = LEAST * p + m % p
+    long = np.flatnonzero((m > few + p) & ((m % p == 0) | (name != "interleaved")) & FAMILIES[name].flushes)
+    if long.size:
+        some = layouts[long]
+        short, longer = (_whole(name, replace(some, micro_batches=few[long] + n * p[long]), blocking) for n in (0, 1))
+        each = (longer - short) / p[long]
+        busiest = _busiest(name, replace(some, micro_batches=np.ones(long.size)))
+        settled = np.abs(each - busiest) <= SETTLED * busiest
+        time[long] = np.where(settled, short + (m[long] - few[long]) * busiest, np.nan)
+    left = np.flatnonzero(np.isnan(time))
+    if left.size:
+        time[left] = _whole(name, layouts[left], blocking)
+    return time
+
+
+def _whole(name: str, layouts: Layouts, blocking: bool) -> Floats:
+    """Seconds by the longest path through every pass, layouts of one size at once; of several orders the fastest."""
     time = np.full(layouts.send.shape, np.inf)
     for rows, p, m, v, classes in _groups(layouts):
         for which in range(1 + len(FAMILIES[name].others)):
