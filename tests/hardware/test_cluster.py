@@ -95,6 +95,17 @@ def test_unequal_boxes_wait_for_the_weakest(tmp_path: Path) -> None:
         ) * (1 - 1e-9)  # fmt: skip
 
 
+def test_each_figure_of_a_mixture_is_its_weakest(tmp_path: Path) -> None:
+    """An H20 multiplies less than an A100 and reads more: the mixture has the one's products and the other's memory."""
+    path = tmp_path / "mixed.yaml"
+    network = "network: [{name: roce, topology: fat-tree, size: 4, bandwidth: 25 GB/s}]"
+    path.write_text(MIXED.replace("dgx-a100-80gb", "a100-sxm-80gb").replace("dgx-h100", "h20-sxm-96gb") + network)
+    mixed, a100, h20 = load_machine(str(path)), load_machine("a100-sxm-80gb"), load_machine("h20-sxm-96gb")
+    assert mixed.engine.peak("matmul", "bf16")[0].flops == h20.engine.peak("matmul", "bf16")[0].flops
+    assert (mixed.main.bandwidth, mixed.main.capacity_bytes) == (a100.main.bandwidth, a100.main.capacity_bytes)
+    assert mixed.links[0].bandwidth == a100.links[0].bandwidth
+
+
 @pytest.mark.parametrize(
     ("old", "new", "needle"),
     [
