@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speedlight._foundation.errors import BadInput, UnknownName
 from speedlight.schedule.families import FAMILIES, in_flight, parse, passes_of
 from speedlight.schedule.passes import held
-from speedlight.schedule.pipeline import PipelineStep, StageClass, pipeline_step
+from speedlight.schedule.pipeline import PipelineStep, StageClass, _whole, layouts_of, pipeline_step
 
 from .simulation import simulate
 
@@ -197,6 +198,37 @@ def test_what_is_held_is_what_the_order_holds(q: dict[str, Any]) -> None:
     assert order.tolist() == pytest.approx(said)
 
 
+@given(
+    st.sampled_from(["1f1b", "interleaved", "zb-h1"]), st.integers(2, 4), st.integers(0, 3), st.lists(SECONDS, min_size=3, max_size=3),
+    st.sampled_from([0.0, 0.05, 0.5]), st.booleans(),
+)  # fmt: skip
+@settings(max_examples=40)
+def test_long_pipelines_are_what_a_walk_over_all_their_passes_is(
+    name: str, p: int, more: int, seconds: list[float], send: float, blocking: bool
+) -> None:
+    """Once settled, further micro-batches add a known time each; a pipeline that has not is walked whole."""
+    v = FAMILIES[name].chunks or 2
+    m = 24 * p + (0 if name == "interleaved" else more % p)
+    classes = [
+        StageClass(1, 1 + seconds[0], 2.0, 0.5),
+        StageClass(p * v - 2, 1 + seconds[1], 2.0, 0.5),
+        StageClass(1, 1 + seconds[2], 2.5, 0.5),
+    ]
+    step = pipeline_step(classes, m, name, virtual=v, send_s=send, blocking=blocking)
+    _, layouts, _ = layouts_of(classes, m, name, v, send)
+    assert step.time == pytest.approx(float(_whole(name, layouts, blocking)[0]), rel=1e-10)
+
+
+def test_a_pipeline_whose_waiting_overtakes_late_is_walked_whole() -> None:
+    """At first the last stage sets the pace; the longer circle through all stages is slower by so little that it shows late."""
+    p, m = 4, 400
+    classes = [StageClass(p - 1, 1.0, 2.0), StageClass(1, 1.0, 2.0 + 0.149)]
+    step = pipeline_step(classes, m, "1f1b", send_s=0.1)
+    _, layouts, _ = layouts_of(classes, m, "1f1b", 1, 0.1)
+    assert step.time == pytest.approx(float(_whole("1f1b", layouts, False)[0]), rel=1e-12)
+    assert step.time > m * 3.149 + 3.0
+
+
 @given(pipelines())
 def test_what_a_class_holds_is_what_the_rank_of_its_first_stage_holds(q: dict[str, Any]) -> None:
     order = passes_of(q["name"], q["p"], q["m"], q["v"]).order
@@ -229,6 +261,25 @@ def test_one_call_equals_many(name: str) -> None:
         assert together.time[at] == pytest.approx(alone.time)
         assert together.bubble[at] == pytest.approx(alone.bubble)
         assert [x[at] for x in together.in_flight] == pytest.approx(list(alone.in_flight))
+
+
+@pytest.mark.slow  # numba compiles for seconds, once a machine
+@pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="needs the extra fast")
+def test_compiled_and_plain_walks_are_the_same_numbers() -> None:
+    import numba  # noqa: F401 — its presence is what switches the loop
+
+    from speedlight.schedule import passes as room
+
+    forward = np.linspace(1, 2, 4000)
+    classes = [StageClass(1, forward, 2.0, 0.5), StageClass(6, forward * 1.1, 2.0, 0.5), StageClass(1, 1.5, 2.5, 0.5)]
+    for blocking in (False, True):
+        for send in (0.0, 0.1, 5.0):
+            _, layouts, _ = layouts_of(classes, 40, "1f1b", 1, send)
+            fast = _whole("1f1b", layouts, blocking)
+            worth, room.WORTH = room.WORTH, 10**12
+            plain = _whole("1f1b", layouts, blocking)
+            room.WORTH = worth
+            assert fast.tolist() == plain.tolist()
 
 
 # ---- names and bad input -----------------------------------------------------------------------------------------------------

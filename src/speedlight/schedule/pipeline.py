@@ -30,7 +30,7 @@ import numpy as np
 from .._foundation.arrays import Value
 from .._foundation.errors import BadInput
 from .families import FAMILIES, check, in_flight, parse, passes_of
-from .passes import MOST, Floats, Passes, run
+from .passes import MOST, Floats, Passes, repeats, run
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ def pipeline_step(
         UnknownName: of a schedule that does not exist.
     """
     name, layouts, shape = layouts_of(classes, micro_batches, schedule, virtual, send_s)
-    busy, bare, time = _seconds(name, layouts, blocking)
+    busy, bare, time = _apart(name, layouts, blocking)
     ranks, rank_of = layouts.ranks, FAMILIES[name].rank_of
     firsts = [rank_of(start, ranks) for start in np.cumsum(layouts.counts, axis=0) - layouts.counts]
     # a class of no stage may start beyond the last rank
@@ -186,6 +186,17 @@ def layouts_of(
 
 def _some(values: Floats) -> str:
     return " ".join(f"{x:g}" for x in np.unique(values)[:4])
+
+
+def _apart(name: str, layouts: Layouts, blocking: bool) -> tuple[Floats, Floats, Floats]:
+    """As :func:`_seconds`, equal layouts of a sweep once (those that differ in what a pipeline does not see)."""
+    rows = np.vstack([getattr(layouts, field) for field in layouts.__slots__])
+    _, first, sort = np.unique(rows, axis=1, return_index=True, return_inverse=True)
+    if first.size == rows.shape[1]:
+        return _seconds(name, layouts, blocking)
+    busy, bare, time = _seconds(name, layouts[first], blocking)
+    sort = sort.reshape(-1)
+    return busy[sort], bare[sort], time[sort]
 
 
 def _seconds(name: str, layouts: Layouts, blocking: bool) -> tuple[Floats, Floats, Floats]:
@@ -281,24 +292,50 @@ def _groups(layouts: Layouts) -> Iterator[tuple[Floats, int, int, int, Floats]]:
 
 
 def _walked(name: str, layouts: Layouts, blocking: bool) -> Floats:
-    """Seconds by the longest path, layouts of one size at once; of several orders the fastest."""
+    """Seconds by the longest path: over the first micro-batches where a pipeline repeats itself after them, else over all."""
+    time = np.full(layouts.send.shape, np.nan)
+    p, m = layouts.ranks, layouts.micro_batches
+    few = FAMILIES[name].settles * p + m % p
+    long = np.flatnonzero((few >= p) & (m > few + p) & ((m % p == 0) | (layouts.virtual == 1)))
+    if long.size:
+        time[long] = _whole(name, replace(layouts[long], micro_batches=few[long]), blocking, m[long])
+    left = np.flatnonzero(np.isnan(time))
+    if left.size:
+        time[left] = _whole(name, layouts[left], blocking)
+    return time
+
+
+def _whole(name: str, layouts: Layouts, blocking: bool, until: Floats | None = None) -> Floats:
+    """Seconds by the longest path through every pass, layouts of one size at once; of several orders the fastest.
+
+    Args:
+        until: micro-batches to go on to where the pipeline repeats itself (NaN where it does not).
+    """
     time = np.full(layouts.send.shape, np.inf)
     for rows, p, m, v, classes in _groups(layouts):
         for which in range(1 + len(FAMILIES[name].others)):
             passes = passes_of(name, p, m, v, which)
             for part in np.array_split(rows, -(-rows.size * passes.size // MOST)):
-                time[part] = np.minimum(time[part], _walk(name, passes, layouts[part], classes, blocking))
+                end = _walk(passes, layouts[part], classes, blocking)
+                found = _length(name, passes, end, layouts[part], classes)
+                if until is not None:
+                    found = found + (until[part] - m) * repeats(passes, end)
+                time[part] = np.minimum(time[part], found)
     return time
 
 
-def _walk(name: str, passes: Passes, layouts: Layouts, classes: Floats, blocking: bool) -> Floats:
-    table = table_of(passes, layouts, classes)
-    end, _ = run(passes, table, layouts.send, blocking=blocking)
+def _walk(passes: Passes, layouts: Layouts, classes: Floats, blocking: bool) -> Floats:
+    end, _ = run(passes, table_of(passes, layouts, classes), layouts.send, blocking=blocking)
+    return end
+
+
+def _length(name: str, passes: Passes, end: Floats, layouts: Layouts, classes: Floats) -> Floats:
+    """Seconds of a step from the ends of its passes."""
     if FAMILIES[name].flushes:
         last: Floats = end[passes.last].max(axis=0)
         return last
     order = passes.order
-    first = table[order.kind[passes.first], order.stage[passes.first]]
+    first = table_of(passes, layouts, classes)[order.kind[passes.first], order.stage[passes.first]]
     spans: Floats = (end[passes.last] - end[passes.first] + first).max(axis=0)
     return spans
 
