@@ -25,8 +25,9 @@ from types import MappingProxyType
 from typing import Any
 
 import msgspec
+import numpy as np
 
-from .._foundation.arrays import maximum
+from .._foundation.arrays import Value, maximum
 from ..hardware.machine import Machine
 from ..lowering.kernels import Kernel
 from .cost import Cost
@@ -41,10 +42,10 @@ CLASSES = (
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry: the part of a key it holds for, and the logarithm of its factor."""
+    """One entry: the part of a key it holds for, and the logarithm of its factor (an array asks about several at once)."""
 
     where: tuple[tuple[str, str], ...]
-    log: float
+    log: Value
 
     def holds(self, key: Mapping[str, str]) -> bool:
         return all(key.get(name) == value for name, value in self.where)
@@ -66,8 +67,8 @@ class TrainingFit:
     spread: Mapping[str, tuple[float, float]] = field(default_factory=lambda: MappingProxyType({}))
     seen: frozenset[tuple[str, str]] = frozenset()
 
-    def log(self, key: Mapping[str, str]) -> float:
-        return sum(e.log for e in self.entries if e.holds(key))
+    def log(self, key: Mapping[str, str]) -> Value:
+        return sum((e.log for e in self.entries if e.holds(key)), start=0.0)
 
     def depth(self, stack: str, architecture: str) -> str:
         """How well steps of a stack on an architecture are known."""
@@ -150,8 +151,9 @@ def class_of(kernel: Kernel) -> str:
 
 
 @lru_cache(maxsize=65536)
-def _factor(fit: TrainingFit, key: tuple[tuple[str, str], ...]) -> float:
-    return math.exp(fit.log(dict(key)))
+def _factor(fit: TrainingFit, key: tuple[tuple[str, str], ...]) -> Value:
+    log = fit.log(dict(key))
+    return np.exp(log) if isinstance(log, np.ndarray) else math.exp(log)
 
 
 def key_of(kernel: Kernel, machine: Machine) -> dict[str, str]:
@@ -168,7 +170,7 @@ def trained(kernel: Kernel, machine: Machine, cost: Cost) -> Cost:
         return cost
     fit = current()
     factor = _factor(fit, tuple(key_of(kernel, machine).items()))
-    if factor == 1.0:
+    if isinstance(factor, float) and factor == 1.0:
         return cost
     busy = {
         resource: maximum(seconds * factor, cost.least.get(resource, 0.0)) for resource, seconds in cost.busy.items()

@@ -12,12 +12,17 @@ size count less (Huber), so that one release's regression does not bend the rest
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ...costs.training import CLASSES, Entry, TrainingFit, instead
+from ...engine.chain import Link, as_one, run_chain
+from ...engine.phase import total
+from ...engine.resolve import planned, resolve
+from ...scenario.scenario import Scenario
 
 Key = tuple[tuple[str, str], ...]
 STEP = 0.05  # logarithm of the factor that derivatives are taken with
@@ -80,19 +85,26 @@ def parts() -> tuple[tuple[str, str], ...]:
     return tuple(made)
 
 
-def shares_of(ask: Callable[[], float], fit: TrainingFit) -> tuple[float, dict[tuple[str, str], float]]:
-    """(log seconds, share of each class and pass), by asking with each class a little slower."""
-    with instead(fit):
-        base = float(np.log(ask()))
-    found = {}
-    for name, which in parts():
+def shares_of(scenario: Scenario, fit: TrainingFit) -> tuple[float, dict[tuple[str, str], float]]:
+    """(log seconds, share of each class and pass): the engine is asked once, with every class a little slower in turn."""
+    asked = parts()
+    probes = []
+    for number, (name, which) in enumerate(asked, start=1):
         where: Key = (("class", name),) if not which else (("class", name), ("pass", which))
-        slower = TrainingFit(fit.header, (*fit.entries, Entry(where, STEP)))
-        with instead(slower):
-            share = (float(np.log(ask())) - base) / STEP
-        if share > 1e-4:
-            found[name, which] = share
-    return base, found
+        log = np.zeros(len(asked) + 1)
+        log[number] = STEP
+        probes.append(Entry(where, log))
+    with instead(TrainingFit(fit.header, (*fit.entries, *probes))):
+        seconds = np.log(np.broadcast_to(seconds_of_step(scenario), len(asked) + 1))
+    shares = (seconds[1:] - seconds[0]) / STEP
+    return float(seconds[0]), {part: float(s) for part, s in zip(asked, shares, strict=True) if s > 1e-4}
+
+
+def seconds_of_step(scenario: Scenario) -> Any:
+    """Seconds of a training step, an array where factors are."""
+    resolved = resolve(scenario)
+    links = [Link(stage, *planned(stage)) for stage in resolved.chain]
+    return total(as_one(links, run_chain(links)), "time")
 
 
 def columns_of(

@@ -26,7 +26,7 @@ def number(row: Mapping[str, Any], name: str) -> float | None:
         value = float(row.get(name, ""))
     except (TypeError, ValueError):
         return None
-    return value if 0 < value < 1e15 else None
+    return value if 0 < value < 1e24 else None
 
 
 def model_of(row: Mapping[str, Any]) -> str:

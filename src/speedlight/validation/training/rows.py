@@ -5,6 +5,7 @@ Nothing here looks at a measured column.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ class Row:
         source: whose row it is; ``model`` its source for the engine.
         devices, batch, seq_len: of one step.
         recompute: stated, or None; ``micro_batch`` and ``virtual`` too.
-        layers: share of layers that are computed again.
+        layers: of each stage, that are computed again; None for all.
         work: share of a full step's FLOPs that the source counts (LoRA: no weight gradients, 4 of 6 N).
         inferred: fields that a rule fills.
     """
@@ -70,7 +71,7 @@ class Row:
     compiled: bool
     task: str
     recompute: str | None
-    layers: float | None
+    layers: int | None
     micro_batch: float | None
     virtual: float | None
     optimizer: str
@@ -160,7 +161,8 @@ def row_of(cells: Mapping[str, Any]) -> Row:
     precision = precision_of(cells)
     zero, shard = sharding_of(cells, source, dp)
     stated = str(cells.get("recompute", ""))
-    recompute, layers = recompute_of(stated)
+    recompute, share = recompute_of(stated)
+    layers = None if share is None else math.ceil(share * (number(cells, "layers") or 0) / pp)
     virtual = number(cells, "vpp")
     for name, value in (("recompute", recompute), ("micro_batch", micro)):
         if value is None:
@@ -214,6 +216,8 @@ def recompute_of(said: str) -> tuple[str | None, float | None]:
         return "full", None
     if "layer" in text:
         return "full", 0.5  # every other layer
+    if re.search(r"\bop\b|per-op", text):
+        return "operators", None
     if text.startswith(("selective", "minimal")):
         return "selective", None
     raise BadInput(f"recompute is {said!r}", expected="none, selective … or full")
