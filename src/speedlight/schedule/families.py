@@ -40,7 +40,7 @@ class Family:
 
     Attributes:
         order: passes of each rank, from (ranks, micro-batches, virtual stages).
-        in_flight: most stage activations a rank holds at once, from (ranks, micro-batches, virtual, rank), broadcasting.
+        in_flight: most stage activations a rank holds at once (of ``chimera`` no less than that), from (ranks, micro-batches, virtual, rank), broadcasting.
         others: orders for other ratios of backward to forward passes; the fastest is run.
         rank_of: rank of a stage (of the copy that runs down), from (stage, ranks), broadcasting.
         holder: rank of each stage, a row for each copy of the model, from (ranks, virtual stages).
@@ -97,7 +97,7 @@ FAMILIES = {
     ),
     "chimera": Family(
         orders.bidirectional,
-        lambda p, m, v, r: minimum(p, minimum(m / 2, p - r) + minimum(m / 2, r + 1)),
+        lambda p, m, v, r: where(m > p, p, minimum(m / 2, p - r) + minimum(m / 2, r + 1)),
         holder=lambda p, v: orders.both_ways(p),
         copies=2,
         even=True,

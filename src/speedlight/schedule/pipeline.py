@@ -17,6 +17,7 @@ gpipe        Σ f + (p−1)·s + (m−1)·max(f, s), and so for b           v = 
 interleaved  (m·v + p−1)·(f+b)                                       equal stages, p divides m, s = 0
 zb-h1        m·(f+b+w) + (p−1)·(f+b−w)                               equal stages, m ≥ p, w ≤ min(f, b), s = 0
 zb-h2        m·(f+b+w) + (p−1)·max(f+b−2w, 0)                        the same, m ≥ 2p−1
+chimera      m·f + (m+p−2)·b                                         equal stages, m ≥ 2p, f ≤ b ≤ 3f, s = 0
 ===========  ======================================================  ===================================
 """
 
@@ -241,6 +242,9 @@ def _closed(name: str, layouts: Layouts, blocking: bool) -> Floats:
         exact = bare & (w <= np.minimum(f, b)) & (m >= (p if name == "zb-h1" else 2 * p - 1))
         left = f + b - w if name == "zb-h1" else np.maximum(f + b - 2 * w, 0.0)
         time = np.where(exact, m * (f + b + w) + (p - 1) * left, time)
+    elif name == "chimera":
+        exact = bare & (m >= 2 * p) & (f <= b) & (b <= 3 * f)
+        time = np.where(exact, m * f + (m + p - 2) * b, time)
     return np.where(p == 1, alone, time)
 
 
