@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import time
 from typing import Any
 
 import numpy as np
@@ -325,3 +326,14 @@ def test_what_cannot_run_is_refused(classes: list[StageClass], m: float, schedul
 def test_several_stages_a_rank_need_interleaving() -> None:
     with pytest.raises(BadInput, match="interleaved"):
         pipeline_step(even(4), 4, "1f1b", virtual=2)
+
+
+def test_a_whole_step_of_64_stages_and_512_micro_batches_takes_less_than_150_ms() -> None:
+    """Uneven stages, messages, two chunks a rank: 131,072 passes. Processor time, so that a busy machine does not fail it."""
+    classes = [StageClass(1, 0.52, 1.0), StageClass(126, 0.5, 1.0), StageClass(1, 0.6, 1.2)]
+    took = []
+    for _ in range(4):
+        begun = time.process_time()
+        pipeline_step(classes, 512, "interleaved:2", send_s=0.02)
+        took.append(time.process_time() - begun)
+    assert min(took[1:]) < 0.15
