@@ -12,7 +12,7 @@ from .._foundation.folding import Folded, at_points
 from ..costs.calibrated import calibrate
 from ..costs.cost import Conditions, Cost, largest
 from ..costs.price import least_of, price
-from ..costs.training import trained
+from ..costs.training import issued, trained
 from ..hardware.machine import Machine, OperatingPoint
 from ..lowering.kernels import Kernel, KernelValues
 from ..lowering.ledger import Ledger
@@ -102,6 +102,8 @@ def evaluate_step(
     env, groups, ledger = sizes_of(plan, step, machine, stack, dims, symbols)
     conditions = Conditions("in-model", ledger.by_class["weights"], stack.device_latency, throttle, step.name)
     issue = 0.0 if step.name in stack.host.graphs else stack.host.launch_s
+    if step.name == "train":
+        issue = issued(issue, stack.library, machine)
     laid: list[tuple[Value, list[tuple[Value, Value]]]] = []
     rows: list[tuple[str, str, tuple[PricedKernel, ...]]] = []
     folding = Folding(env, groups)

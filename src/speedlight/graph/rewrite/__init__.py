@@ -7,6 +7,7 @@
     autocast.py    what a mixed-precision region casts, by lists of functions
     attention.py   fused attention written out as products and a softmax
     expand.py      one call as the kernels a library makes of it: copies, layout changes, biases
+    frozen.py      a model whose large weights do not train
     heads.py       a model without its head
     layouts.py     a whole graph's convolutions channels last
     norms.py       batch norms folded into the weights before them
@@ -27,7 +28,7 @@ from typing import Any
 from ..._foundation.errors import BadInput
 from ..grammar import check
 from ..ir import Graph
-from . import attention, autocast, expand, heads, layouts, norms, rotate, tidy  # noqa: F401  they register themselves
+from . import attention, autocast, expand, frozen, heads, layouts, norms, rotate, tidy  # noqa: F401  they register themselves
 from .registry import REWRITES, Rewriter
 
 

@@ -22,6 +22,7 @@ from ...costs.training import CLASSES, Entry, TrainingFit, instead
 from ...engine.chain import Link, as_one, run_chain
 from ...engine.phase import total
 from ...engine.resolve import planned, resolve
+from ...frontends.source import load_graph
 from ...scenario.scenario import Scenario
 
 Key = tuple[tuple[str, str], ...]
@@ -46,15 +47,19 @@ class Template:
 
 
 MATMUL = ("product", "experts", "bmm")
+COMPUTE = ("product", "experts", "attention", "stream")
 TEMPLATES = (
-    Template((), 0.3),
-    Template(("pass",), 0.2, ("attention", "experts")),
-    Template(("architecture",), 0.2),
-    Template(("stack",), 0.2),
-    Template(("stack", "architecture"), 0.1),
+    Template((), 0.3, tuple(c for c in CLASSES if c != "attention")),
+    Template((), 0.1, ("attention",)),
+    Template(("pass",), 0.15, ("attention", "experts")),
+    Template(("architecture",), 0.15),
+    Template(("stack",), 0.4, ("attention", "launch")),
+    Template(("stack",), 0.2, tuple(c for c in CLASSES if c not in ("attention", "launch"))),
+    Template(("stack", "architecture"), 0.2, ("attention",)),
+    Template(("stack", "architecture"), 0.1, tuple(c for c in CLASSES if c != "attention")),
     Template(("format",), 0.1, MATMUL),
     Template(("format", "architecture"), 0.1, MATMUL),
-    Template(("device",), 0.15, ("product", "experts", "attention", "stream")),
+    Template(("device",), 0.1, COMPUTE),
 )  # fmt: skip
 
 
@@ -161,3 +166,53 @@ def weights_of(groups: Sequence[str]) -> np.ndarray:
     """A group's rows together count as the root of how many they are."""
     _, inverse, counts = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
     return np.asarray(1.0 / np.sqrt(counts[inverse]))
+
+
+def experts_in(model: str) -> bool:
+    """Whether a model has experts."""
+    images = not model.startswith("{") and model.startswith("resnet")
+    return any(op.kind == "moe" for _, op in load_graph(model, (), None if images else "bf16").ops())
+
+
+def solved(steps: Sequence[Step], fit: TrainingFit) -> tuple[Entry, ...]:
+    """Entries fitted to steps that were priced with ``fit``: one step of Gauss–Newton from it."""
+    keys, widths, matrix = columns_of(steps)
+    wanted = np.array([s.target - s.said for s in steps]) + matrix @ logs_of(keys, fit)
+    found = solve(matrix, widths, wanted, weights_of([s.group for s in steps]))
+    return tuple(Entry(key, float(x)) for key, x in zip(keys, found, strict=True) if abs(x) > LEAST)
+
+
+LEAST = 1e-3  # entries nearer to nothing are left out
+
+
+def logs_of(keys: Sequence[Key], fit: TrainingFit) -> np.ndarray:
+    """What a fit says of each entry."""
+    known = {e.where: float(e.log) for e in fit.entries}
+    return np.array([known.get(key, 0.0) for key in keys])
+
+
+def left_out(steps: Sequence[Step], labels: Sequence[str], fit: TrainingFit) -> np.ndarray:
+    """log(measured / predicted) of every step by fits without the steps of its label."""
+    keys, widths, matrix = columns_of(steps)
+    wanted = np.array([s.target - s.said for s in steps]) + matrix @ logs_of(keys, fit)
+    groups = np.array([s.group for s in steps])
+    label = np.asarray(labels)
+    error = np.empty(label.size)
+    for value in np.unique(label):
+        mine, rest = label == value, label != value
+        if not rest.any():
+            error[mine] = np.nan
+            continue
+        x = solve(matrix[rest], widths, wanted[rest], weights_of(groups[rest]))
+        error[mine] = wanted[mine] - matrix[mine] @ x
+    return error
+
+
+def ends_of(error: np.ndarray, groups: Sequence[str]) -> tuple[float, float]:
+    """10 % and 90 % quantiles of errors where every group counts alike."""
+    _, inverse, counts = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
+    weight = 1.0 / counts[inverse]
+    order = np.argsort(error)
+    passed = (np.cumsum(weight[order]) - 0.5 * weight[order]) / weight.sum()
+    low, high = np.interp([0.1, 0.9], passed, error[order])
+    return min(float(low), 0.0), max(float(high), 0.0)

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..._foundation.errors import BadInput, SpeedlightError, UnknownName
 from ...hardware.catalogue import load_machine, machine_ids
-from ...scenario.scenario import ModelRef, Parallel, Program, Scenario
+from ...scenario.scenario import ModelRef, Parallel, Program, Rewrite, Scenario
 from ...workload.workload import Group, Training, Workload
 from .flops import PACKED
 from .models import model_of, number
@@ -105,6 +105,9 @@ class Row:
         groups: tuple[Group, ...] = ()
         if self.packed:
             groups = (Group(micro_batch * self.seq_len / PACKED, PACKED, 0),)
+        for length, share in self.source.filled:
+            if length == self.seq_len:
+                groups = (Group(micro_batch, self.seq_len * share, 0),)
         training = Training(
             optimizer=self.optimizer, recompute=recompute, micro_batch=micro_batch,
             recompute_layers=self.layers if recompute == "full" else None,
@@ -116,6 +119,7 @@ class Row:
         workload = Workload("train", self.batch, 1 if self.images else self.seq_len, groups=groups, training=training)
         ref = ModelRef(
             self.model,
+            rewrites=(Rewrite("frozen"),) if "lora" in self.task.lower() else (),
             dtype=self.dtype,
             weights=fp if low else None, activations=fp if low else None,
             autocast="fp16" if fp == "amp" and self.images else None,

@@ -32,7 +32,7 @@ class Told:
         seconds, limit: of the choice the rule makes; ``least`` and ``most`` seconds over all that fit.
         memory: bytes of the fullest device; ``states`` of weights, gradients and optimizer states alone.
         recompute, micro_batch: the choice.
-        layer: what it rests on; ``low`` and ``high``: its 80 % interval.
+        layer: what it rests on; ``low`` and ``high``: its 80 % interval, around all choices that fit.
     """
 
     seconds: float
@@ -93,5 +93,5 @@ def told(row: Row) -> Told:
     return Told(
         float(said.time), float(said.limit), min(times), max(times), float(said.memory.total),
         float(sum(said.memory.by_class[c] for c in ("weights", "gradients", "optimizer"))), kind, size,
-        str(said.layer), float(said.low), float(said.high),
+        str(said.layer), float(said.low) * min(times) / float(said.time), float(said.high) * max(times) / float(said.time),
     )  # fmt: skip
