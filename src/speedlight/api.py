@@ -13,6 +13,7 @@ from .graph.ir import Graph
 from .hardware.cluster import with_nodes
 from .hardware.machine import OperatingPoint
 from .scenario.scenario import ModelRef, Parallel, Scenario
+from .schedule.trace import Trace
 from .workload.words import offload_of, recompute_of, schedule_of
 from .workload.workload import Training, Workload
 
@@ -225,6 +226,17 @@ def explain(model: str | Scenario, machine: str | None = None, **options: Any) -
     return predict(_question(model, machine, options))
 
 
+def timeline(model: str | Scenario, machine: str | None = None, **options: Any) -> Trace:
+    """What runs when in one call, span by span; ``report.chrome.chrome_json`` makes the file that Perfetto loads of it.
+
+    Raises:
+        BadInput: for a sweep: a timeline draws one question.
+    """
+    from .engine.timeline import timeline as draw
+
+    return draw(_question(model, machine, options))
+
+
 def fit(model: str | Scenario, machine: str | None = None, **options: Any) -> dict[str, Any]:
     """Whether it fits, by how much, and the largest batch, context and number of users (CONTRACT's fit object)."""
     from .engine.fit import fit as answer
@@ -250,3 +262,28 @@ def _question(model: str | Scenario, machine: str | None, options: Mapping[str, 
     if machine is None:
         raise BadInput("no machine is given", expected="a machine id", hint="`speedlight devices` lists them")
     return make_scenario(model, machine, **options)
+
+
+def diagnose(
+    files: str | Path | Sequence[str | Path], machine: str, *, model: str | Scenario | None = None,
+    against: str | Path | None = None, stack: str = "torch-eager", **options: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """Why a recorded run is as slow as it is: a trace of ``torch.profiler``, ranks of one job, an export of Nsight Systems, or
+    a result of ``vllm bench serve`` (docs/diagnose.md).
+
+    Args:
+        files: a file, several (one of each rank), or a folder of them.
+        machine: what it ran on.
+        model: what ran, to set the whole step beside its prediction; needed for a server's benchmark. ``options`` say how, as
+            in :func:`make_scenario`.
+        against: an earlier trace to compare with.
+        stack: whose kernels are expected of the machine.
+
+    Raises:
+        BadFile: for files that are no such traces. Nothing in them is executed.
+    """
+    from .engine.trace import diagnose_files
+
+    question = None if model is None else _question(model, None if isinstance(model, Scenario) else machine, options)
+    paths = [Path(f) for f in ([files] if isinstance(files, (str, Path)) else files)]
+    return diagnose_files(paths, machine, question, None if against is None else Path(against), stack)

@@ -128,6 +128,23 @@ def test_every_schedule_takes_what_a_simulation_takes(q: dict[str, Any]) -> None
     assert step.busy + step.bubble + step.exposed_send == pytest.approx(step.time)
 
 
+@given(
+    st.sampled_from(NAMES), st.integers(1, 6), st.integers(1, 4), st.integers(1, 3), st.floats(0.5, 2), st.floats(0.5, 2),
+    st.floats(0, 1), st.sampled_from([0.0, 0.2, 0.5]),
+)  # fmt: skip
+def test_closed_forms_of_equal_stages_take_what_a_simulation_takes(
+    name: str, p: int, rounds: int, v: int, f: float, b: float, w: float, send: float
+) -> None:
+    p, v = 2 * p if FAMILIES[name].even else p, v if name == "interleaved" else 1
+    q = {"name": name, "p": p, "m": rounds * p, "v": v, "classes": [StageClass(p * v, f, b, w)], "send": send}
+    step = asked(q)
+    assert step.busy + step.bubble == pytest.approx(
+        simulated({**q, "classes": [StageClass(1, f, b, w)] * (p * v)}, 0.0)
+    )
+    if FAMILIES[name].flushes:
+        assert step.time == pytest.approx(simulated({**q, "classes": [StageClass(1, f, b, w)] * (p * v)}, send))
+
+
 # ---- laws --------------------------------------------------------------------------------------------------------------------
 
 

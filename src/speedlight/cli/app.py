@@ -49,10 +49,11 @@ def _answer(data: dict[str, Any], json_to: str | None) -> bool:
 @click.option("--save", type=click.Path(path_type=Path), help="Write the scenario to a file that explain replays.")
 @options.json_to
 @click.option("--html", type=click.Path(path_type=Path), help="Write a self-contained page.")
+@click.option("--timeline", type=click.Path(path_type=Path), help="Write what runs when, for ui.perfetto.dev (JSON).")
 @options.folders
 def explain(
-    model: str, on: str | None, by: str, save: Path | None, json_to: str | None, html: Path | None, tokens: float | None,
-    device_hours: float | None, restart: float | None, store: str | None, **given: Any
+    model: str, on: str | None, by: str, save: Path | None, json_to: str | None, html: Path | None, timeline: Path | None,
+    tokens: float | None, device_hours: float | None, restart: float | None, store: str | None, **given: Any
 ) -> int:  # fmt: skip
     """How long it takes, why, and how far that is from the speed of light.
 
@@ -80,6 +81,13 @@ def explain(
 
         write_atomically(html, explain_html(answer, levers=levers))
         print(f"wrote {html}", file=sys.stderr)
+    if timeline is not None:
+        from .._foundation.files import write_atomically
+        from ..api import timeline as draw
+        from ..report.chrome import chrome_json
+
+        write_atomically(timeline, chrome_json(draw(asked)))
+        print(f"wrote {timeline}: drop it on https://ui.perfetto.dev", file=sys.stderr)
     if _answer(
         {**answer.to_dict(), "levers": levers, **({"run": plain(whole.to_dict())} if whole is not None else {})},
         json_to,
@@ -250,6 +258,37 @@ def calibrate(table: Path, on: str | None, json_to: str | None, **given: Any) ->
 
         _show(render_calibration(result))
     return 0 if result["gained"] else 1
+
+
+@app.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@options.machine
+@click.option("--model", help="What ran, to set its prediction beside the trace; needed for a server's benchmark.")
+@click.option("--against", type=click.Path(path_type=Path), help="An earlier trace to compare with.")
+@options.question
+@options.json_to
+@options.folders
+def diagnose(
+    files: tuple[Path, ...], on: str | None, model: str | None, against: Path | None, json_to: str | None, **given: Any
+) -> int:
+    """Why a recorded run is slow, and the changes worth most.
+
+    FILES are a trace of torch.profiler (.json, .json.gz), one of each rank or a folder of them, an SQLite export of Nsight
+    Systems, or a result of `vllm bench serve`. Nothing in them is executed.
+    """
+    if on is None:
+        raise BadInput("diagnose needs the machine the trace was recorded on", expected="--on MACHINE, or --on here")
+    from ..api import diagnose as ask
+    from .question import question
+
+    asked = None if model is None else question(model, on, given)
+    stack = given.get("stack") or "torch-eager"
+    answer = ask(list(files), on, model=asked, against=against, stack=stack)
+    if _answer(answer, json_to):
+        from ..report.diagnosis import render_diagnosis
+
+        _show(render_diagnosis(answer))
+    return 0
 
 
 def _validate_all(table: Path | None, data: Path | None, json_to: str | None, given: dict[str, Any]) -> int:

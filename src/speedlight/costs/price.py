@@ -79,7 +79,7 @@ def price(
         latency = latency + crossing
         if conditions.device_latency and machine.main.latency_s:
             latency = latency + maximum(values.span - 1.0, 0.0) * _step_latency(kernel, values, machine)
-    work = _serial_time(kernel, busy)
+    work = serial_time(kernel, busy)
     if kernel.efficiency is not None:
         work = work / kernel.efficiency
     time = work + latency
@@ -243,7 +243,7 @@ def _step_latency(kernel: Kernel, values: KernelValues, machine: Machine) -> Val
     return step
 
 
-def _serial_time(kernel: Kernel, busy: dict[str, Value]) -> Value:
+def serial_time(kernel: Kernel, busy: Mapping[str, Value]) -> Value:
     """The busiest resource; parts a variant cannot overlap add up first."""
     serial: Value = 0.0
     rest: dict[str, Value] = {}

@@ -14,13 +14,14 @@ from ..costs.cost import Conditions, Cost, largest
 from ..costs.price import least_of, price
 from ..costs.training import issued, trained
 from ..hardware.machine import Machine, OperatingPoint
-from ..lowering.kernels import Kernel, KernelValues
+from ..lowering.kernels import Kernel, KernelValues, Numbers, Program, Slots
 from ..lowering.ledger import Ledger
 from ..schedule.serial import Timeline, serial
 from ..stacks.stack import Stack
 from ..workload.workload import Step
 from .folding import Folding
 from .resolve import Plan
+from .together import priced
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +29,16 @@ class PricedKernel:
     """A kernel with its cost; ``count`` instances over the whole step.
 
     Attributes:
+        starts: instances in one instance of its block.
+        issue_s: seconds of the host for those.
         exposed: seconds of all instances that lengthen the step, where they run beside others; None for all of them.
     """
 
     kernel: Kernel
     cost: Cost
     count: Value
+    starts: Value = 1.0
+    issue_s: Value = 0.0
     exposed: Value | None = None
 
 
@@ -104,35 +109,48 @@ def evaluate_step(
     issue = 0.0 if step.name in stack.host.graphs else stack.host.launch_s
     if step.name == "train":
         issue = issued(issue, stack.library, machine)
-    laid: list[tuple[Value, list[tuple[Value, Value]]]] = []
-    rows: list[tuple[str, str, tuple[PricedKernel, ...]]] = []
     folding = Folding(env, groups)
     rigid = folding.possible and not shape_of((machine, point, conditions))  # a walk through the machine: only if used
     sized = folding.possible and not shape_of(_sizes(machine))  # what depends on sizes is the same at equal points
-    evaluated = plan.program.evaluate(env, groups)
-    found: dict[int, tuple[Kernel, Cost]] = {}  # by sort: layers hold several kernels that cost the same
-    often: dict[int, Value] = {}
     program = plan.program
-    for block, needs, sorts, (count, values) in zip(
-        program.blocks, program.needs, program.sorts, evaluated, strict=True
-    ):
-        instances = count if block.phase == "optimizer" else count * step.repeats
-        line: list[tuple[Value, Value]] = []
-        priced: list[PricedKernel] = []
-        for kernel, names, sort, numbers in zip(block.kernels, needs, sorts, values, strict=True):
-            if _absent(numbers):
+    numbers = program.run(env, groups)
+    cells = numbers.cells
+    chosen: dict[int, tuple[Kernel, Slots]] = {}  # by sort: layers hold several kernels that cost the same
+    often: dict[int, Value] = {}
+    present: list[tuple[Value, list[tuple[Kernel, Slots, int, Value]]]] = []
+    for block, place, slots, sorts in zip(program.blocks, program.counts, program.slots, program.sorts, strict=True):
+        instances = cells[place] if block.phase == "optimizer" else cells[place] * step.repeats
+        here = []
+        for kernel, at, sort in zip(block.kernels, slots, sorts, strict=True):
+            count = cells[at.count]
+            if _absent(count):
                 continue
-            if sort not in found:
-                folded = folding.of(names | dims.keys()) if sized else None
-                found[sort] = kernel, _cost(kernel, numbers, machine, point, conditions, rigid, folded)
-            cost = found[sort][1]
-            times = instances * numbers.count
+            times = instances * count
             often[sort] = often[sort] + times if sort in often else times
-            each = issue if kernel.host_s is None or not issue else kernel.host_s
-            line.append((cost.time * numbers.count, each * numbers.launches * numbers.count))
-            priced.append(PricedKernel(kernel, cost, times))
+            chosen.setdefault(sort, (kernel, at))
+            here.append((kernel, at, sort, times))
+        present.append((instances, here))
+    together = priced(program, numbers, chosen, machine, point, conditions)
+    found: dict[int, tuple[Kernel, Cost]] = {}
+    for sort, (kernel, at) in chosen.items():
+        if sort in together:
+            cost = together[sort]
+            found[sort] = kernel, trained(kernel, machine, cost) if conditions.step == "train" else cost
+        else:
+            folded = folding.of(program.needs(kernel) | dims.keys()) if sized else None
+            found[sort] = kernel, _cost(kernel, numbers.of(at), machine, point, conditions, rigid, folded)
+    laid: list[tuple[Value, list[tuple[Value, Value]]]] = []
+    rows: list[tuple[str, str, tuple[PricedKernel, ...]]] = []
+    for block, (instances, here) in zip(program.blocks, present, strict=True):
+        line: list[tuple[Value, Value]] = []
+        laid_out: list[PricedKernel] = []
+        for kernel, at, sort, times in here:
+            count, each = cells[at.count], issue if kernel.host_s is None or not issue else kernel.host_s
+            issuing = each * cells[at.launches] * count
+            line.append((found[sort][1].time * count, issuing))
+            laid_out.append(PricedKernel(kernel, found[sort][1], times, count, issuing))
         laid.append((instances, line))
-        rows.append((block.name, block.phase, tuple(priced)))
+        rows.append((block.name, block.phase, tuple(laid_out)))
     least: dict[str, Value] = {}
     flops: Value = 0.0
     dense: Value = 0.0
@@ -171,23 +189,30 @@ def kernels_by_sort(
 ) -> Iterator[tuple[Kernel, KernelValues, Value]]:
     """One kernel of each sort that runs (those that always cost the same are of one), its numbers, and how often it does."""
     program = plan.program
-    found: dict[int, tuple[Kernel, KernelValues]] = {}
+    numbers = program.run(env, groups)
+    for kernel, at, times in present_sorts(program, numbers, step).values():
+        yield kernel, numbers.of(at), times
+
+
+def present_sorts(program: Program, numbers: Numbers, step: Step) -> dict[int, tuple[Kernel, Slots, Value]]:
+    """By sort that runs: a kernel of it, where its numbers stand, and how often it does."""
+    cells = numbers.cells
+    found: dict[int, tuple[Kernel, Slots]] = {}
     often: dict[int, Value] = {}
-    for block, sorts, (count, values) in zip(program.blocks, program.sorts, program.evaluate(env, groups), strict=True):
-        instances = count if block.phase == "optimizer" else count * step.repeats
-        for kernel, sort, numbers in zip(block.kernels, sorts, values, strict=True):
-            if not _absent(numbers):
-                times = instances * numbers.count
+    for block, place, slots, sorts in zip(program.blocks, program.counts, program.slots, program.sorts, strict=True):
+        instances = cells[place] if block.phase == "optimizer" else cells[place] * step.repeats
+        for kernel, at, sort in zip(block.kernels, slots, sorts, strict=True):
+            count = cells[at.count]
+            if not _absent(count):
+                times = instances * count
                 often[sort] = often[sort] + times if sort in often else times
-                found.setdefault(sort, (kernel, numbers))
-    for sort, (kernel, numbers) in found.items():
-        yield kernel, numbers, often[sort]
+                found.setdefault(sort, (kernel, at))
+    return {sort: (kernel, at, often[sort]) for sort, (kernel, at) in found.items()}
 
 
-def _absent(numbers: KernelValues) -> bool:
+def _absent(count: Value) -> bool:
     """Whether it is no kernel of this question (a loss in decoding, a tower without pictures): it costs nothing, and may
     have no sizes either."""
-    count = numbers.count
     return not count.any() if isinstance(count, np.ndarray) else not count
 
 

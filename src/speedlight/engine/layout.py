@@ -44,16 +44,27 @@ def check_layout(program: Program, graph: Graph) -> None:
     parallel, workload = program.parallel, program.workload
     training = workload.training
     if workload.phase != "train":
-        for name in ("pp", "cp", "zero", "sp"):
+        for name in ("cp", "zero", "sp"):
             value = getattr(parallel, name)
-            if np.any(np.asarray(value) > (0 if name in ("zero", "sp") else 1)):
+            if np.any(np.asarray(value) > (1 if name == "cp" else 0)):
                 raise Unsupported(
-                    f"{name} {value} is executed in training steps only", expected="--phase train, or without",
-                    hint="tensor (--tp) and expert (--ep) parallelism run in inference",
+                    f"{name} {value} is executed in training steps only", expected=f"--phase train, or no --{name}",
+                    hint="tensor (--tp), expert (--ep) and pipeline (--pp) parallelism run in inference",
                 )  # fmt: skip
+        refuse(deal_complaints(graph, parallel))
+        if training.micro_batch is not None:
+            refuse(_micro(workload))
         return
     parse(training.schedule)
     refuse(complaints(program, graph))
+
+
+def _micro(workload: Workload) -> Iterator[Complaint]:
+    micro = workload.training.micro_batch
+    yield Complaint(
+        np.asarray(workload.batch) % np.asarray(micro) != 0, (("batch", workload.batch), ("micro", micro)),
+        "micro-batch {micro} does not divide the batch {batch}", "a divisor of the batch",
+    )  # fmt: skip
 
 
 def complaints(program: Program, graph: Graph) -> Iterator[Complaint]:

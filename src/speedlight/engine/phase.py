@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from .._foundation.arrays import Value, shape_of
 from ..graph.ir import Graph
 from ..graph.statistics import complete
@@ -16,7 +18,7 @@ from .evaluate import StepResult, evaluate_step
 from .layout import micro_batch
 from .power import clock_under_limit
 from .resolve import Plan, Resolved
-from .training import training_step
+from .training import piped_step, training_step
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +68,12 @@ def run_phase(
     chosen = machine if machine is not None else resolved.machine
     symbols = free_symbols(resolved.graph, workload)
 
+    parallel = scenario.program.parallel
+
     def run(step: Step) -> StepResult:
-        return evaluate_step(made, step, chosen, scenario.point, resolved.stack, dims, symbols, throttle)
+        if not np.any(np.asarray(parallel.pp) > 1):
+            return evaluate_step(made, step, chosen, scenario.point, resolved.stack, dims, symbols, throttle)
+        return piped_step(resolved, made, step, dims, chosen, symbols, throttle)
 
     throttle = clock_under_limit(chosen, scenario.point)
     if workload.phase == "train":

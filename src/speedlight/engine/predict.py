@@ -13,6 +13,7 @@ from ..scenario.scenario import Scenario
 from . import intervals, summary, training_shares
 from .assume import assumptions_of
 from .chain import Link, as_one, memory_of_chain, model_facts, most_devices, over_devices, run_chain
+from .layers import layers_of
 from .layout import check_layout
 from .phase import Parts, total, weighted
 from .prediction import Prediction
@@ -75,7 +76,8 @@ def _predict(resolved: Resolved, *, details: bool) -> Prediction:
     flops, dense, moved, again = (over_devices(parts, scenario, name) for name in ("flops", "dense", "bytes", "again"))
     peak = summary.peak_used(parts, machine, scenario)
     ledger = memory_of_chain(links, each)
-    rows = summary.op_rows(parts, machine) if details else ()
+    pieces = summary.pieces(parts, machine) if details else ()
+    rows = tuple(piece.row for piece in pieces)
     main = machine.main.resource
     prediction = Prediction(
         scenario=scenario,
@@ -101,6 +103,7 @@ def _predict(resolved: Resolved, *, details: bool) -> Prediction:
         peak_used=peak,
         least=least,
         ops=rows,
+        layers=layers_of(pieces),
         coverage=summary.coverage(graph, parts),
         ttft=summary.ttft(parts, workload),
         tpot=summary.tpot(parts, workload),

@@ -53,6 +53,43 @@ class OpRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Layer:
+    """A node of the module tree: a module, or a call (:mod:`.layers`).
+
+    Attributes:
+        path: the module's, as the model names it; "" for a step or pass of the call.
+        name: what of the path its parent does not say.
+        section: the step (``prefill``) or pass (``backward``) it belongs to; "" where the call has only one.
+        depth: of the node, whose children follow it one deeper.
+        rank: place among the layers by time, 1 for the bottleneck; None for what holds layers or is a part of one.
+        count: instances, where all of its kernels have the same number.
+        share: of the call's time.
+        limit: the speed of light of its kernels together.
+        why: in words, what binds it and what comes next.
+        if_unbound: seconds it would take if what binds it took no time, everything else as it is; ``then`` binds it then.
+        rows: indexes of its rows in ``ops``.
+    """
+
+    path: str
+    name: str
+    section: str
+    depth: int
+    rank: int | None
+    count: float | None
+    time: float
+    share: float
+    limit: float
+    bound: str
+    why: str
+    if_unbound: float
+    then: str
+    rows: tuple[int, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        return {f.name: plain(getattr(self, f.name)) for f in dataclasses.fields(self) if f.name != "rows"}
+
+
+@dataclass(frozen=True, slots=True)
 class Sensitivity:
     """What one change alone would bring: gain = time before / time after − 1."""
 
@@ -106,6 +143,7 @@ class Prediction:
         energy, power, cost: joules, watts, dollars of the call; None while nothing predicts them.
         ttft, tpot: of ``generate``.
         least: seconds each resource needs at its peak, over the call: ``limit`` is the largest.
+        layers: the module tree over ``ops``, every node before its children.
     """
 
     scenario: Scenario
@@ -130,6 +168,7 @@ class Prediction:
     peak_used: PeakFact | None
     least: Mapping[str, Value]
     ops: tuple[OpRow, ...] = ()
+    layers: tuple[Layer, ...] = ()
     sensitivities: tuple[Sensitivity, ...] = ()
     crossovers: tuple[Crossover, ...] = ()
     coverage: Coverage = Coverage()
@@ -191,6 +230,7 @@ class Prediction:
         }  # fmt: skip
         if ops:
             result["ops"] = [row.to_dict() for row in self.ops]
+            result["layers"] = [layer.to_dict() for layer in self.layers]
         return plain(result)  # type: ignore[no-any-return]
 
     def to_pandas(self) -> Any:

@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 
 from .._foundation.arrays import Value, maximum, where
-from ..graph.ir import Graph
-from ..hardware.machine import Machine
 from ..lowering.ledger import CLASSES, Ledger
 from ..lowering.shares import Holdings
 from ..placement.mesh import expert_replicas, replicas, shard_ranks
@@ -23,14 +21,14 @@ from ..scenario.scenario import Parallel
 from ..schedule.families import FAMILIES, in_flight, parse
 from ..stacks.stack import Stack
 from ..workload.workload import Training
+from .rows import plain
 
 AHEAD = 2.0  # blocks whose gathered weights are there at once: the one at work and the one fetched ahead
 
 
 def ledger(
-    cut: Deal, holdings: Holdings, parallel: Parallel, training: Training, micro: Value, stack: Stack, machine: Machine,
-    graph: Graph,
-) -> Ledger:  # fmt: skip
+    cut: Deal, holdings: Holdings, parallel: Parallel, training: Training, micro: Value, stack: Stack, capacity: Value
+) -> Ledger:
     """The ledger of the rank that needs most."""
     worst: dict[str, Value] = {}
     most: Value = -1.0
@@ -40,7 +38,6 @@ def ledger(
         fuller = total > most
         worst = {name: where(fuller, size, worst.get(name, 0.0)) for name, size in here.items()} if worst else here
         most = maximum(most, total)
-    capacity = machine.main.capacity_bytes
     by_class = {name: worst.get(name, 0.0) for name in CLASSES}
     by_class["reserve"] = stack.reserve.runtime_bytes + (1 - stack.reserve.utilization) * capacity
     return Ledger(by_class, capacity)
@@ -92,7 +89,7 @@ def of_rank(
     flying = in_flight(name, parallel.pp, micro, training.virtual, rank)
     by["activations"] = (saved * flying + live) * (1 + stack.reserve.fragmentation)
     by["workspace"] = where(zero >= 3, gathered, 0.0)
-    return {name: _plain(size) for name, size in by.items()}
+    return {name: plain(size) for name, size in by.items()}
 
 
 def again_share(training: Training, parallel: Parallel, layers: int) -> Value:
@@ -114,7 +111,7 @@ def updated(cut: Deal, holdings: Holdings, parallel: Parallel) -> tuple[Value, V
         for i in (0, 1):
             found[i] = maximum(found[i], mine[i] / maximum(whole[i], 1.0))
     ranks = [shard_ranks(parallel, c) for c in (replicas(parallel), expert_replicas(parallel))]
-    each = [_plain(found[i] / where(zero >= 1, ranks[i], 1.0)) for i in (0, 1)]
+    each = [plain(found[i] / where(zero >= 1, ranks[i], 1.0)) for i in (0, 1)]
     return each[0], each[1]
 
 
@@ -134,7 +131,7 @@ def holds(users: frozenset[str], shares: Shares) -> Value:
     here: Any = False
     for user in users:
         here = here | (np.asarray(shares.get(user, 0.0)) > 0)
-    return _plain(np.where(here, 1.0, 0.0))
+    return plain(np.where(here, 1.0, 0.0))
 
 
 def _total(by: Mapping[str, Value]) -> Value:
@@ -142,8 +139,3 @@ def _total(by: Mapping[str, Value]) -> Value:
     for size in by.values():
         total = total + size
     return total
-
-
-def _plain(value: Any) -> Value:
-    array = np.asarray(value)
-    return array if array.ndim else float(array)

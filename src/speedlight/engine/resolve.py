@@ -22,6 +22,7 @@ from ..graph.statistics import complete, unstated
 from ..hardware.catalogue import load_machine
 from ..hardware.cluster import port_of
 from ..hardware.machine import REDUCING, Domain, Machine
+from ..lowering.alike import Like, by_kernels
 from ..lowering.kernels import Program as LoweredProgram
 from ..lowering.ledger import LedgerPlan
 from ..lowering.lower import lower
@@ -312,9 +313,16 @@ def plan(graph: Graph, stack: Stack, training: TrainingPlan | None, divided: fro
     complete = written if training is None else _training_graph(written, training)
     shards = training is not None and bool(stack.attrs.get("local_loss", False))
     placed = expanded(insert_messages(complete, divided, shards), stack)
-    return Plan(placed, lower(placed, stack), LedgerPlan(placed))
+    return _lowered(placed, by_kernels(stack, placed))
 
 
+@lru_cache(maxsize=64)
+def _lowered(placed: Graph, like: Like) -> Plan:
+    """One plan for all stacks that make the same kernels of a graph."""
+    return Plan(placed, lower(placed, like.stack), LedgerPlan(placed))
+
+
+@lru_cache(maxsize=64)
 def _training_graph(graph: Graph, training: TrainingPlan) -> Graph:
     from ..graph.backward import add_optimizer, differentiate
 

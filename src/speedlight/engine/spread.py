@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from .._foundation.arrays import Value, maximum, where
-from ..costs.cost import Cost, largest
+from ..costs.cost import largest
 from ..hardware.machine import Machine
 from ..lowering.shares import Holdings
 from ..placement.mesh import expert_replicas, expert_width, replicas, shard_ranks
@@ -32,6 +32,7 @@ from . import residents
 from .evaluate import PricedKernel, StepResult, Wait
 from .messages import message_of
 from .resolve import Plan, Resolved
+from .rows import chosen, costs_of, plain, some
 
 OVERLAP = ("gradients", "weights", "context")  # what stacks do that say nothing: PyTorch's DDP and FSDP
 _WEIGHT = ("_wgrad", "bias_grad")
@@ -109,7 +110,7 @@ class _Spread:
             ranks = ranks * size
         present = where(np.asarray(ranks) > 1, 1.0, 0.0) * count
         return message_of(
-            name, collective, (axis,), payload, spans, _plain(present), machine=self.machine, point=self.point, stack=self.stack,
+            name, collective, (axis,), payload, spans, plain(present), machine=self.machine, point=self.point, stack=self.stack,
             phase=phase,
         )  # fmt: skip
 
@@ -121,8 +122,8 @@ class _Spread:
         for sort, size, ranks, stride in zip(("", ".experts"), sizes, self.shards, self.strides, strict=True):
             if np.any(np.asarray(size) > 0):
                 spans = ((ranks, stride),)
-                some = where(np.asarray(size) > 0, count, 0.0) if np.ndim(size) else count
-                made.append(self._message(name + sort, collective, "dp", size, spans, some, phase))
+                times = where(np.asarray(size) > 0, count, 0.0) if np.ndim(size) else count
+                made.append(self._message(name + sort, collective, "dp", size, spans, times, phase))
         return tuple(made)
 
     def _between_shards(
@@ -143,7 +144,7 @@ class _Spread:
 
     def _parts(self) -> list[_Part]:
         zero = np.asarray(self.parallel.zero)
-        sharded, scattered = _plain(where(zero >= 3, 1.0, 0.0)), _plain(where(zero >= 2, 1.0, 0.0))
+        sharded, scattered = plain(where(zero >= 3, 1.0, 0.0)), plain(where(zero >= 2, 1.0, 0.0))
         parts = []
         for (name, phase, kernels), passage in zip(self.result.blocks, self.result.timeline.passages, strict=True):
             if phase == "optimizer":
@@ -151,11 +152,11 @@ class _Spread:
                 continue
             count = passage.count / self.micro
             kernels, hidden = self._under_attention(kernels, passage.count)
-            each = passage.device - hidden + passage.gap / _some(passage.count)
+            each = passage.device - hidden + passage.gap / some(passage.count)
             weight: Value = 0.0
             for k in kernels:
                 if k.kernel.fn.endswith(_WEIGHT):
-                    weight = weight + k.cost.time * k.count / _some(passage.count)
+                    weight = weight + k.cost.time * k.count / some(passage.count)
             held = self.holdings.blocks.get(self.mirrors.get(name, name))
             gather: tuple[PricedKernel, ...] = ()
             scatter: tuple[PricedKernel, ...] = ()
@@ -186,14 +187,14 @@ class _Spread:
         if not np.any(sent):
             return kernels, 0.0
         bare = maximum(sent - over, 0.0)
-        share = bare / _some(sent)
+        share = bare / some(sent)
         shown = tuple(
             dataclasses.replace(k, exposed=k.cost.time * k.count * share)
             if k.kernel.message is not None and k.kernel.message.axis == ("cp",) and k.kernel.fn == "send_recv"
             else k
             for k in kernels
         )
-        return shown, (sent - bare) / _some(instances)
+        return shown, (sent - bare) / some(instances)
 
     def _seconds(self, part: _Part) -> Value:
         """Seconds of one micro-batch through a block's instances with its messages over shards."""
@@ -233,15 +234,21 @@ class _Spread:
         for row in extra:
             total = total + row.exposed
         total = total + bubble
-        stretch = 1.0 + bubble / _some(rank)
-        costs = _costs(blocks, stretch)
+        stretch = 1.0 + bubble / some(rank)
+        costs = costs_of(blocks, stretch)
         least: dict[str, Value] = {}
-        for cost, times in _costs(blocks, None):
+        for cost, times in costs_of(blocks, None):
             for resource, busy in cost.least.items():
                 least[resource] = least.get(resource, 0.0) + busy * times
         pp = self.parallel.pp
         ledger = residents.ledger(
-            self.cut, self.holdings, self.parallel, self.training, self.micro, self.stack, self.machine, self.graph
+            self.cut,
+            self.holdings,
+            self.parallel,
+            self.training,
+            self.micro,
+            self.stack,
+            self.machine.main.capacity_bytes,
         )
         return dataclasses.replace(
             self.result, time=total, limit=largest(least), least=least, flops=self.result.flops / pp, dense=self.result.dense / pp,
@@ -261,7 +268,7 @@ class _Spread:
         spread = np.stack(np.broadcast_arrays(*[np.asarray(x, dtype=float) for x in loads]))
         at = np.argmax(spread, axis=0)
         names = ranks[0][1].keys()
-        return {name: _chosen([row[name] for _, row in ranks], at) for name in names}
+        return {name: chosen([row[name] for _, row in ranks], at) for name in names}
 
     def _piped(self, seconds: Mapping[str, Value], weight: Mapping[str, Value]) -> PipelineStep:
         classes = []
@@ -292,7 +299,7 @@ class _Spread:
             if 0 <= self.cut.positions[name][0] < self.cut.layers:
                 handed = maximum(handed, held.handed)
         stride = p.tp * p.cp * p.dp
-        present = _plain(where(np.asarray(p.pp) > 1, 1.0, 0.0))
+        present = plain(where(np.asarray(p.pp) > 1, 1.0, 0.0))
         return self._message(
             "stages.send", "send_recv", "pp", handed, ((where(np.asarray(p.pp) > 1, 2, 1), stride),), present, "forward"
         )
@@ -324,18 +331,18 @@ class _Spread:
             for message in (*part.gather, *part.scatter):
                 sent = sent + message.cost.time * message.count
             for message in (*part.gather, *part.scatter):
-                mine = message.cost.time * message.count / _some(sent) * bare
+                mine = message.cost.time * message.count / some(sent) * bare
                 rows.append(dataclasses.replace(message, count=message.count * times, exposed=mine * times))
             blocks.append((part.name, part.phase, tuple(rows)))
-            device = part.compute - part.gap / _some(self.micro * part.count) + bare
+            device = part.compute - part.gap / some(self.micro * part.count) + bare
             passages.append(Passage(times, device, part.gap * share))
         return blocks, passages
 
     def _tail(self, parts: Sequence[_Part], shares: Shares) -> list[PricedKernel]:
         """Gradients summed over the copies of the weights once a step, and new weights handed round (ZeRO-1 and 2)."""
         zero = np.asarray(self.parallel.zero)
-        once = _plain(where(zero < 2, 1.0, 0.0))
-        whole = _plain(where(zero == 0, 1.0, 0.0))
+        once = plain(where(zero < 2, 1.0, 0.0))
+        whole = plain(where(zero == 0, 1.0, 0.0))
         rows: list[PricedKernel] = []
         line: list[tuple[Value, Value, Value]] = []
         shared = self._shared_bytes(shares)
@@ -365,7 +372,7 @@ class _Spread:
             bare = maximum(behind(line) - computed, 0.0)
         else:
             bare = sent
-        share = bare / _some(sent)
+        share = bare / some(sent)
         rows = [dataclasses.replace(row, exposed=row.cost.time * row.count * share) for row in rows]
         return [*rows, *self._handed_round(parts, shares, shared[1]), *self._tied(shares)]
 
@@ -400,8 +407,8 @@ class _Spread:
     def _handed_round(self, parts: Sequence[_Part], shares: Shares, shared: tuple[Value, Value]) -> list[PricedKernel]:
         """New weights gathered from the ranks that updated them; beside the next forward pass where the stack does so."""
         zero = np.asarray(self.parallel.zero)
-        some = _plain(where((zero == 1) | (zero == 2), 1.0, 0.0))
-        if not np.any(some):
+        after = plain(where((zero == 1) | (zero == 2), 1.0, 0.0))
+        if not np.any(after):
             return []
         rows: list[PricedKernel] = []
         over: Value = 0.0
@@ -412,12 +419,12 @@ class _Spread:
             count = part.count * shares[part.name]
             over = over + count * part.compute
             made = self._over_shards(
-                f"{part.name}.gather_weights", "all_gather", self.holdings.blocks[part.name].weights, some, "optimizer"
+                f"{part.name}.gather_weights", "all_gather", self.holdings.blocks[part.name].weights, after, "optimizer"
             )
             for message in made:
                 first = maximum(first, message.cost.time * message.count * where(np.asarray(count) > 0, 1.0, 0.0))
                 rows.append(dataclasses.replace(message, count=message.count * count))
-        rows += self._over_shards("shared.gather_weights", "all_gather", shared, some, "optimizer")
+        rows += self._over_shards("shared.gather_weights", "all_gather", shared, after, "optimizer")
         sent: Value = 0.0
         for row in rows:
             sent = sent + row.cost.time * row.count
@@ -426,7 +433,7 @@ class _Spread:
             if "weights" in self.overlap and self.stack.attrs.get("gather_ahead", False)
             else sent
         )
-        share = bare / _some(sent)
+        share = bare / some(sent)
         return [dataclasses.replace(row, exposed=row.cost.time * row.count * share) for row in rows]
 
     def _tied(self, shares: Shares) -> list[PricedKernel]:
@@ -436,45 +443,11 @@ class _Spread:
         first = self.cut.piece(0)
         for users, held in self.holdings.shared:
             both = [u for u in users if u in first]
-            apart = _plain(where(np.asarray(p.pp) > 1, 1.0, 0.0)) if len(both) > 1 else 0.0
+            apart = plain(where(np.asarray(p.pp) > 1, 1.0, 0.0)) if len(both) > 1 else 0.0
             size = size + apart * (held.gradients[0] + held.gradients[1])
         if not np.any(size):
             return []
         stride = p.tp * p.cp * p.dp * maximum(p.pp - 1, 1)
-        ranks = _plain(where(np.asarray(p.pp) > 1, 2.0, 1.0))
+        ranks = plain(where(np.asarray(p.pp) > 1, 2.0, 1.0))
         row = self._message("tied.reduce_gradients", "all_reduce", "pp", size, ((ranks, stride),), 1.0, "backward")
         return [dataclasses.replace(row, exposed=row.cost.time * row.count)]
-
-
-def _costs(blocks: Sequence[Any], stretch: Value | None) -> tuple[tuple[Cost, Value], ...]:
-    """Every cost once with how many kernels of the step have it; exposed ones only, stretched, where a factor is given."""
-    found: dict[int, tuple[Cost, Value]] = {}
-    for _, phase, kernels in blocks:
-        for k in kernels:
-            times = k.count
-            if stretch is not None:
-                if k.exposed is not None:
-                    times = k.exposed / _some(k.cost.time)
-                elif phase != "optimizer":
-                    times = times * stretch
-            known = found.get(id(k.cost))
-            found[id(k.cost)] = (k.cost, times if known is None else known[1] + times)
-    return tuple(found.values())
-
-
-def _chosen(values: Sequence[Value], at: np.ndarray) -> Value:
-    if np.ndim(at) == 0:
-        value = values[int(at)]
-        return value if np.ndim(value) else float(value)
-    spread = np.stack([np.broadcast_to(np.asarray(v, dtype=float), at.shape) for v in values])
-    return np.take_along_axis(spread, at[None], axis=0)[0]
-
-
-def _some(value: Value) -> Value:
-    """A divisor: the value, or a tiny number where it is 0 (what it divides is 0 there too)."""
-    return maximum(value, 1e-30)
-
-
-def _plain(value: Any) -> Value:
-    array = np.asarray(value)
-    return array if array.ndim else float(array)

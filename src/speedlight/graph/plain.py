@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .._foundation.errors import BadFile
-from .._foundation.expr import Expr
+from .._foundation.expr import Expr, const, sym
 from .grammar import GrammarError, check
 from .ir import Block, Dim, Exchange, Graph, Message, Op, Operand, Persistent, Selection, Tensor, Work
 
@@ -99,12 +99,12 @@ def _write_expr(e: Expr) -> Any:
 def _read_expr(data: Any, depth: int = 0) -> Expr:
     """Nodes are made as they were, without folding, so that forms stay equal."""
     if isinstance(data, str):
-        return Expr("sym", (_text(data),))
+        return sym(_text(data))
     if isinstance(data, list):
         if depth > DEEPEST or _ARITY.get(data[0]) != len(data) - 1:
             raise ValueError("an expression that is none of ours")
         return Expr(data[0], tuple(_read_expr(a, depth + 1) for a in data[1:]))
-    return Expr("const", (_number(data),))
+    return const(_number(data))
 
 
 def _number(value: Any) -> int | float:

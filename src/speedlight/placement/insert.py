@@ -39,6 +39,8 @@ def insert_messages(graph: Graph, axes: frozenset[str] = frozenset(), local_loss
         axes: what the layout divides beyond tp (:func:`.mesh.axes`).
         local_loss: the loss is computed on each rank's part of the vocabulary, whose logits are never gathered.
     """
+    if not graph.dims and not axes and not any(op.exchanges for _, op in graph.ops()):
+        return graph  # a module that names nothing to divide
     blocks = tuple(_Placing(graph, block, axes, local_loss).block() for block in graph.blocks)
     saved = dict(graph.attrs.get("saved", {}))
     for block in blocks:

@@ -32,6 +32,11 @@ from .._foundation.errors import BadInput
 from .families import FAMILIES, check, in_flight, parse, passes_of
 from .passes import MOST, Floats, Passes, run
 
+# A pipeline is a max-plus linear system: once p more micro-batches take exactly p times what the busiest rank computes for one
+# (no cycle of waiting is longer), all further ones do (Baccelli et al., "Synchronization and Linearity", 1992, §3.7). So long
+# pipelines are walked over their first LEAST · p micro-batches and p more, and whole only where they have not settled by then.
+LEAST, SETTLED = 2, 1e-12
+
 
 @dataclass(frozen=True, slots=True)
 class StageClass:
@@ -97,23 +102,8 @@ def pipeline_step(
         BadInput: counts that are no multiple of ``virtual``, or sizes the schedule cannot run.
         UnknownName: of a schedule that does not exist.
     """
-    name, own = parse(schedule)
-    given = [x for c in classes for x in (c.count, c.forward, c.backward, c.weight)]
-    numbers = [micro_batches, own if virtual is None else virtual, send_s, *given]
-    spread = np.broadcast_arrays(*(np.asarray(x, dtype=float) for x in numbers))
-    shape = spread[0].shape
-    flat = np.stack([x.ravel() for x in spread])
-    layouts = _Layouts(flat[0], flat[1], flat[2], flat[3::4], flat[4::4], flat[5::4], flat[6::4])
-    if np.any(layouts.counts < 0) or np.any(layouts.counts != np.floor(layouts.counts)):
-        raise BadInput("a number of stages is no whole number", expected="counts of 0, 1, 2 …")
-    stages = layouts.counts.sum(axis=0)
-    if np.any(stages < 1) or np.any(stages % layouts.virtual):
-        raise BadInput(
-            f"{_some(stages)} stages do not spread over ranks of {_some(layouts.virtual)}",
-            expected="counts that add up to ranks × virtual stages",
-        )
-    check(name, layouts.ranks, layouts.micro_batches, layouts.virtual)
-    busy, bare, time = _seconds(name, layouts, blocking)
+    name, layouts, shape = layouts_of(classes, micro_batches, schedule, virtual, send_s)
+    busy, bare, time = _apart(name, layouts, blocking)
     starts = np.cumsum(layouts.counts, axis=0) - layouts.counts
     worst = tuple(
         in_flight(name, layouts.ranks, layouts.micro_batches, layouts.virtual, start % layouts.ranks)
@@ -127,7 +117,7 @@ def pipeline_step(
 
 
 @dataclass(frozen=True, slots=True)
-class _Layouts:
+class Layouts:
     """Pipelines side by side: one column each; rows of the last four are stage classes."""
 
     micro_batches: Floats
@@ -143,15 +133,49 @@ class _Layouts:
         ranks: Floats = self.counts.sum(axis=0) / self.virtual
         return ranks
 
-    def __getitem__(self, some: Floats) -> _Layouts:
-        return _Layouts(*(getattr(self, field)[..., some] for field in self.__slots__))
+    def __getitem__(self, some: Floats) -> Layouts:
+        return Layouts(*(getattr(self, field)[..., some] for field in self.__slots__))
+
+
+def layouts_of(
+    classes: Sequence[StageClass], micro_batches: Value, schedule: str, virtual: Value | None, send_s: Value
+) -> tuple[str, Layouts, tuple[int, ...]]:
+    """(name of the family, pipelines side by side, shape of the question), checked; as :func:`pipeline_step` takes them."""
+    name, own = parse(schedule)
+    given = [x for c in classes for x in (c.count, c.forward, c.backward, c.weight)]
+    numbers = [micro_batches, own if virtual is None else virtual, send_s, *given]
+    spread = np.broadcast_arrays(*(np.asarray(x, dtype=float) for x in numbers))
+    shape = spread[0].shape
+    flat = np.stack([x.ravel() for x in spread])
+    layouts = Layouts(flat[0], flat[1], flat[2], flat[3::4], flat[4::4], flat[5::4], flat[6::4])
+    if np.any(layouts.counts < 0) or np.any(layouts.counts != np.floor(layouts.counts)):
+        raise BadInput("a number of stages is no whole number", expected="counts of 0, 1, 2 …")
+    stages = layouts.counts.sum(axis=0)
+    if np.any(stages < 1) or np.any(stages % layouts.virtual):
+        raise BadInput(
+            f"{_some(stages)} stages do not spread over ranks of {_some(layouts.virtual)}",
+            expected="counts that add up to ranks × virtual stages",
+        )
+    check(name, layouts.ranks, layouts.micro_batches, layouts.virtual)
+    return name, layouts, shape
 
 
 def _some(values: Floats) -> str:
     return " ".join(f"{x:g}" for x in np.unique(values)[:4])
 
 
-def _seconds(name: str, layouts: _Layouts, blocking: bool) -> tuple[Floats, Floats, Floats]:
+def _apart(name: str, layouts: Layouts, blocking: bool) -> tuple[Floats, Floats, Floats]:
+    """As :func:`_seconds`, equal layouts of a sweep once (those that differ in what a pipeline does not see)."""
+    rows = np.vstack([getattr(layouts, field) for field in layouts.__slots__])
+    _, first, sort = np.unique(rows, axis=1, return_index=True, return_inverse=True)
+    if first.size == rows.shape[1]:
+        return _seconds(name, layouts, blocking)
+    busy, bare, time = _seconds(name, layouts[first], blocking)
+    sort = sort.reshape(-1)
+    return busy[sort], bare[sort], time[sort]
+
+
+def _seconds(name: str, layouts: Layouts, blocking: bool) -> tuple[Floats, Floats, Floats]:
     """(busy, time without messages, time) of each layout: by closed form where one is exact, else by the longest path."""
     busy = _busiest(name, layouts)
     bare = _time(name, replace(layouts, send=np.zeros_like(layouts.send)), False)
@@ -162,7 +186,7 @@ def _seconds(name: str, layouts: _Layouts, blocking: bool) -> tuple[Floats, Floa
     return busy, np.maximum(bare, busy), np.maximum(time, busy)
 
 
-def _time(name: str, layouts: _Layouts, blocking: bool) -> Floats:
+def _time(name: str, layouts: Layouts, blocking: bool) -> Floats:
     time = _closed(name, layouts, blocking)
     open_ = np.flatnonzero(np.isnan(time))
     if open_.size:
@@ -170,7 +194,7 @@ def _time(name: str, layouts: _Layouts, blocking: bool) -> Floats:
     return time
 
 
-def _closed(name: str, layouts: _Layouts, blocking: bool) -> Floats:
+def _closed(name: str, layouts: Layouts, blocking: bool) -> Floats:
     """Seconds by the module's table; NaN where no closed form is exact."""
     p, m, v, s = layouts.ranks, layouts.micro_batches, layouts.virtual, layouts.send
     f, b, w, equal = _stage(layouts)
@@ -204,7 +228,7 @@ def _flow(counts: Floats, seconds: Floats, p: Floats, m: Floats, s: Floats) -> F
     return total
 
 
-def _stage(layouts: _Layouts) -> tuple[Floats, Floats, Floats, Floats]:
+def _stage(layouts: Layouts) -> tuple[Floats, Floats, Floats, Floats]:
     """Seconds (f, b, w) of a stage, and whether all stages of a layout are equal."""
     here = layouts.counts > 0
     found = []
@@ -216,7 +240,7 @@ def _stage(layouts: _Layouts) -> tuple[Floats, Floats, Floats, Floats]:
     return found[0], found[1], found[2], equal
 
 
-def _busiest(name: str, layouts: _Layouts) -> Floats:
+def _busiest(name: str, layouts: Layouts) -> Floats:
     """Seconds the busiest rank computes."""
     busy = np.empty(layouts.send.shape)
     total = layouts.forward + layouts.backward + layouts.weight
@@ -230,7 +254,7 @@ def _busiest(name: str, layouts: _Layouts) -> Floats:
     return busy
 
 
-def _groups(layouts: _Layouts) -> Iterator[tuple[Floats, int, int, int, Floats]]:
+def _groups(layouts: Layouts) -> Iterator[tuple[Floats, int, int, int, Floats]]:
     """Layouts of one size together: (their columns, ranks, micro-batches, virtual stages, class of each stage)."""
     key = np.vstack([layouts.micro_batches, layouts.virtual, layouts.counts])
     sizes, group = np.unique(key, axis=1, return_inverse=True)
@@ -242,8 +266,27 @@ def _groups(layouts: _Layouts) -> Iterator[tuple[Floats, int, int, int, Floats]]
         yield order[a:b], int(counts.sum()) // v, m, v, np.repeat(np.arange(counts.size), counts)
 
 
-def _walked(name: str, layouts: _Layouts, blocking: bool) -> Floats:
-    """Seconds by the longest path, layouts of one size at once."""
+def _walked(name: str, layouts: Layouts, blocking: bool) -> Floats:
+    """Seconds by the longest path: over fewer micro-batches where more of them add a known time each, else over all."""
+    time = np.full(layouts.send.shape, np.nan)
+    p, m = layouts.ranks, layouts.micro_batches
+    few = LEAST * p + m % p
+    long = np.flatnonzero((m > few + p) & ((m % p == 0) | (name != "interleaved")) & FAMILIES[name].flushes)
+    if long.size:
+        some = layouts[long]
+        short, longer = (_whole(name, replace(some, micro_batches=few[long] + n * p[long]), blocking) for n in (0, 1))
+        each = (longer - short) / p[long]
+        busiest = _busiest(name, replace(some, micro_batches=np.ones(long.size)))
+        settled = np.abs(each - busiest) <= SETTLED * busiest
+        time[long] = np.where(settled, short + (m[long] - few[long]) * busiest, np.nan)
+    left = np.flatnonzero(np.isnan(time))
+    if left.size:
+        time[left] = _whole(name, layouts[left], blocking)
+    return time
+
+
+def _whole(name: str, layouts: Layouts, blocking: bool) -> Floats:
+    """Seconds by the longest path through every pass, layouts of one size at once."""
     time = np.empty(layouts.send.shape)
     for rows, p, m, v, classes in _groups(layouts):
         passes = passes_of(name, p, m, v)
@@ -252,7 +295,7 @@ def _walked(name: str, layouts: _Layouts, blocking: bool) -> Floats:
     return time
 
 
-def _walk(name: str, passes: Passes, layouts: _Layouts, classes: Floats, blocking: bool) -> Floats:
+def _walk(name: str, passes: Passes, layouts: Layouts, classes: Floats, blocking: bool) -> Floats:
     seconds = seconds_of(passes, layouts.forward[classes], layouts.backward[classes], layouts.weight[classes])
     send = layouts.send
     if blocking:

@@ -133,7 +133,8 @@ def scenario_of(model: str, seq_len: int, batch: int, machine: str, mode: str, o
     causal = bool(load_graph(model, (), "fp32").attrs.get("causal"))
     rewrites = () if causal or mode == "train" else (Rewrite("bare"),)
     workload = Workload(
-        "train" if mode == "train" else "forward", batch, seq_len, training=Training("none", micro_batch=micro)
+        "train" if mode == "train" else "forward", batch, seq_len,
+        training=Training("none", micro_batch=micro, schedule="gpipe" if mode == "train" else "1f1b"),
     )  # fmt: skip
     program = Program(ModelRef(model, dtype="fp32", rewrites=rewrites), workload, parallel, stack)
     return Scenario((program,), machine)

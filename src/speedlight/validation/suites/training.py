@@ -16,10 +16,11 @@ from ...costs.training import current
 from ...evidence.tables import Table
 from ...hardware.catalogue import load_machine
 from ..suite import SUITES, Columns, Leave, Outcome, Predicted, Progress, Suite
+from ..training.alike import enumerate_alike
 from ..training.figures import COLUMNS, figures
 from ..training.rows import Row, row_of
 from ..training.rule import Told, told
-from .fp32_models import brief, records
+from .fp32_models import brief
 
 NAME = "training"
 MEASURED = (
@@ -36,7 +37,7 @@ def predicted(inputs: Columns, rows: int) -> Predicted:
     layer = np.full(rows, None, dtype=object)
     kinds: dict[str, int] = {}
     kind = np.full(rows, -1, dtype=np.int64)
-    for i, cells in enumerate(records(inputs, rows)):
+    for i, cells in enumerate_alike(inputs, rows):
         status[i], row, step = answered(cells)
         if row is None or step is None:
             continue

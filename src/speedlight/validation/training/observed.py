@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..._foundation.errors import SpeedlightError
-from ...costs.training import NAME, TrainingFit, current
+from ...costs.training import NAME, TrainingFit, current, instead
 from ...evidence.tables import Table
 from ...hardware.catalogue import load_machine
 from ...stacks.stack import load_stack
-from ..suites.fp32_models import records
+from .alike import enumerate_alike
 from .figures import seconds_of
 from .fit import Step, experts_in, shares_of
 from .rows import Row, row_of
@@ -50,25 +50,25 @@ class Observed:
 def observed(
     table: Table, fit: TrainingFit | None = None, progress: Callable[[str], None] = lambda _: None
 ) -> Iterator[Observed]:
-    """Every row with a target, priced with ``fit`` (the one in force by default)."""
+    """Every row with a target, priced with ``fit`` (the one in force by default); rows of one program one after the other."""
     fit = current() if fit is None else fit
-    for number, cells in enumerate(records(table.columns, table.rows)):
+    for number, cells in enumerate_alike(table.columns, table.rows):
         try:
             row = row_of(cells)
             target = seconds_of(cells, row)
             if not (np.isfinite(target) and target > 0):
                 continue
-            found = told(row)
-            scenario = row.scenario(found.recompute, found.micro_batch)
-            said, shares = shares_of(scenario, fit)
+            with instead(fit):
+                found = told(row)
+            said, shares = shares_of(row.scenario(found.recompute, found.micro_batch), fit)
         except SpeedlightError:
             continue
-        if number % 50 == 0:
-            progress(f"row {number} of {table.rows}")
+        progress(f"row {number} of {table.rows}")
         machine = load_machine(row.machine)
         key = {
             "stack": load_stack(row.stack).library.get(NAME, ""), "architecture": machine.architecture,
             "device": machine.device_id, "format": FORMATS.get(row.precision, row.precision),
         }  # fmt: skip
-        step = Step(float(np.log(target)), said, shares, key, f"{cells['model']}|{cells['gpu']}")
+        slack = float(np.log(found.least / found.seconds)), float(np.log(found.most / found.seconds))
+        step = Step(float(np.log(target)), said, shares, key, f"{cells['model']}|{cells['gpu']}", slack)
         yield Observed(number, row, found, step, experts_in(row.model))
