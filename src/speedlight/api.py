@@ -1,10 +1,10 @@
-"""The public verbs: ``explain``, ``fit``, ``compare``; the command line and notebooks call nothing else."""
+"""The public verbs: ``explain``, ``fit``, ``compare``, ``simulate``; the command line and notebooks call nothing else."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._foundation.errors import BadInput
 from ._foundation.formats import number_format
@@ -16,6 +16,9 @@ from .scenario.scenario import ModelRef, Parallel, Scenario
 from .schedule.trace import Trace
 from .workload.words import offload_of, recompute_of, schedule_of
 from .workload.workload import Training, Workload
+
+if TYPE_CHECKING:
+    from .engine.simulate import Answer
 
 DEFAULT_MODELS_DIR = Path("../shared/models")
 
@@ -242,6 +245,34 @@ def fit(model: str | Scenario, machine: str | None = None, **options: Any) -> di
     from .engine.fit import fit as answer
 
     return answer(_question(model, machine, options))
+
+
+def simulate(
+    model: str | Scenario, machine: str | None = None, *, slo: str = "", curve: int = 0, **options: Any
+) -> Answer:
+    """What users of a serving deployment see under a load: TTFT, TPOT, throughput, queues.
+
+    Args:
+        model, machine: as in :func:`explain`; the sizes are the load's.
+        slo: objectives, like ``ttft:p95<2s,tpot:p95<50ms``: the answer says whether they hold, at this load and up to which rate.
+        curve: so many rates for a load–latency curve.
+        options: of :class:`speedlight.engine.simulate.Load` (``rate``, ``concurrency``, ``arrivals``, ``isl``, ``osl`` …), of
+            :class:`speedlight.engine.simulate.Engines` (``replicas``, ``policy``, ``max_seqs`` …) and of :func:`make_scenario`.
+
+    Example:
+        >>> import speedlight
+        >>> answer = speedlight.simulate("llama-3.1-8b", "h100-sxm-80gb", rate=4, isl=512, osl=64, requests=200)
+        >>> answer.metrics["finished"]
+        200
+    """
+    from .engine.simulate import answer, asked, with_curve
+    from .serving.metrics import parse_slo
+
+    load, engines, rest = asked(options)
+    if not isinstance(model, Scenario):
+        rest["phase"] = "decode"
+    found = answer(_question(model, machine, rest), load, engines, parse_slo(slo) if slo else ())
+    return with_curve(found, points=curve) if curve else found
 
 
 def compare(models: Sequence[str], machines: Sequence[str], **options: Any) -> list[Prediction]:

@@ -55,11 +55,17 @@ def check_trace(text: str) -> dict[str, Any]:
             target["ts"] >= (source["ts"] if start["name"] == "launch" else source["ts"] + source["dur"]) - NANOSECOND
         )
     chain = sorted((s["ts"], s["ts"] + s["dur"]) for s in read["spans"] if s["args"]["critical"])
-    at = 0.0
+    shifted = any(
+        "one after another" in note for note in read["notes"]
+    )  # the chain is one rank's, which may start late
+    at = chain[0][0] if shifted else 0.0
+    first = at
     for start, end in chain:
         assert start == pytest.approx(at, abs=NANOSECOND), "a hole in the critical chain"
         at = end
-    assert at == pytest.approx(read["step"], rel=1e-9, abs=NANOSECOND)
+    assert at - first == pytest.approx(read["step"], rel=1e-9, abs=NANOSECOND)
     assert sum(end - start for start, end in chain) == pytest.approx(read["step"], rel=1e-9, abs=NANOSECOND)
-    assert max(s["ts"] + s["dur"] for s in read["spans"]) == pytest.approx(read["step"], rel=1e-9, abs=NANOSECOND)
+    assert shifted or max(s["ts"] + s["dur"] for s in read["spans"]) == pytest.approx(
+        read["step"], rel=1e-9, abs=NANOSECOND
+    )
     return read

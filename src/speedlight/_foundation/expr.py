@@ -283,16 +283,27 @@ def _symbols(expr: Expr) -> frozenset[str]:
 
 
 def substitute(expr: Expr, values: Mapping[str, ExprLike]) -> Expr:
-    """Replace symbols; constants fold on the way."""
+    """Replace symbols; constants fold on the way. What names none of them stays as it is."""
+    names = frozenset(values)
     done: dict[int, Expr] = {}
-    for node in walk(expr):
-        if node.op == "const":
-            done[id(node)] = node
+    stack = [expr]
+    while stack:
+        node = stack[-1]
+        here = id(node)
+        if here in done:
+            stack.pop()
+            continue
+        if names.isdisjoint(_symbols(node)):
+            done[here] = node
         elif node.op == "sym":
-            done[id(node)] = as_expr(values[node.args[0]]) if node.args[0] in values else node
+            done[here] = as_expr(values[node.args[0]])
         else:
-            args = tuple(done[id(a)] for a in node.args)
-            done[id(node)] = _rebuild(node.op, args)
+            waiting = [a for a in node.args if id(a) not in done]
+            if waiting:
+                stack += waiting
+                continue
+            done[here] = _rebuild(node.op, tuple([done[id(a)] for a in node.args]))
+        stack.pop()
     return done[id(expr)]
 
 
@@ -449,7 +460,7 @@ def parse_expr(text: str | Number) -> Expr:
 
 def _from_ast(node: ast.expr) -> Expr:
     if isinstance(node, ast.Constant) and type(node.value) in (int, float):
-        return _usable(const(node.value))  # type: ignore[arg-type]
+        return _usable(const(node.value))
     if isinstance(node, ast.Name):
         return sym(node.id)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):

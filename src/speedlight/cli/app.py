@@ -15,6 +15,7 @@ import click
 from .._foundation.errors import BadInput
 from .._foundation.version import VERSION
 from . import options
+from . import simulate as serving
 from .output import emit_json
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -154,6 +155,30 @@ def compare(models: tuple[str, ...], on: tuple[str, ...], json_to: str | None, *
 
 
 @app.command()
+@click.argument("model")
+@options.machine
+@serving.load
+@serving.engines
+@click.option("--slo", default="", metavar="LIST", help="Objectives, like ttft:p95<2s,tpot:p95<50ms; exit 1 if missed.")
+@click.option("--curve", type=int, default=0, metavar="N", help="A load–latency curve of N rates.")
+@click.option("--find-rate", is_flag=True, help="The largest rate that holds the objectives.")
+@click.option("--tp", default="1", show_default=True, help="Tensor-parallel degree, or several: 1,2,4.")
+@click.option("--pp", type=int, default=1, help="Pipeline degree.")
+@click.option("--ep", type=int, default=1, help="Expert-parallel degree, within the tensor-parallel ranks.")
+@options.formats
+@options.software
+@options.json_to
+@click.option("--html", type=click.Path(path_type=Path), help="Write a self-contained page.")
+@options.folders
+def simulate(
+    model: str, on: str | None, slo: str, curve: int, find_rate: bool, tp: str, json_to: str | None,
+    html: Path | None, **given: Any,
+) -> int:  # fmt: skip
+    """What users of a serving deployment see under a load: TTFT, TPOT, throughput, queues, the largest rate for an SLO."""
+    return serving.run(model, on, slo, curve, find_rate, tp, json_to, html, given)
+
+
+@app.command()
 @click.argument("pattern", default="")
 @options.json_to
 @click.option("--schema", is_flag=True, help="Print the JSON schema of a machine file.")
@@ -258,6 +283,50 @@ def calibrate(table: Path, on: str | None, json_to: str | None, **given: Any) ->
 
         _show(render_calibration(result))
     return 0 if result["gained"] else 1
+
+
+@app.command()
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default="evidence.json",
+    show_default=True,
+    help="Evidence file; one that exists is gone on with.",
+)
+@click.option(
+    "--machine",
+    "machine_file",
+    type=click.Path(path_type=Path),
+    default="here.yaml",
+    show_default=True,
+    help="Machine file to write, for --on.",
+)
+@click.option("--quick", is_flag=True, help="A few points of each sort: under a minute.")
+@click.option(
+    "--only", multiple=True, metavar="SORT", help="launch | stream | operator | transfer | message | disk; repeatable."
+)
+@click.option(
+    "--seconds", type=click.FloatRange(0.01, 60), default=0.35, show_default=True, help="For each point, at most."
+)
+@click.option("--device", metavar="NAME", help="cpu, cuda, mps; by default the accelerator where PyTorch sees one.")
+@options.json_to
+def measure(
+    out: Path, machine_file: Path, quick: bool, only: tuple[str, ...], seconds: float, device: str | None, json_to: str | None
+) -> int:  # fmt: skip
+    """Measure this machine: bandwidths, peaks, operators, dispatch; writes evidence and a machine file for --on.
+
+    A measurement that was interrupted goes on where it stopped.
+    """
+    from ..measurement.bench.here import measure_here
+    from .progress import counted
+
+    with counted("measuring") as tell:
+        result = measure_here(out, machine_file, quick=quick, only=only, seconds=seconds, device=device, tell=tell)
+    if _answer(result, json_to):
+        from ..report.measured import render_measured
+
+        _show(render_measured(result))
+    return 0
 
 
 @app.command()

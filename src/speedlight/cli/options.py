@@ -19,6 +19,8 @@ def _group(*options: Decorator) -> Decorator:
     return decorate
 
 
+group = _group  # for verbs whose options are their own
+
 json_to = click.option("--json", "json_to", metavar="FILE|-", help="Write JSON to a file, or to stdout with '-'.")
 
 machine = click.option(

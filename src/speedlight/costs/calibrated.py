@@ -30,6 +30,9 @@ from .calibration.seen import SEERS, Seen, framework_of
 from .calibration.store import shipped
 from .cost import Conditions, Cost, bound_of
 
+# Kinds of engines that no table measured, and whose kernels have nothing in common with a GPU's.
+UNMEASURED = ("dataflow", "in-memory")
+
 
 def calibrate(
     kernel: Kernel, values: KernelValues, machine: Machine, point: OperatingPoint, conditions: Conditions, cost: Cost,
@@ -40,7 +43,7 @@ def calibrate(
     Args:
         folded: points whose sizes are equal although their rates differ; their coordinates are looked at once.
     """
-    if not kernel.library or kernel.efficiency is not None:
+    if not kernel.library or kernel.efficiency is not None or machine.engine.kind in UNMEASURED:
         return cost
     seen = _seen(kernel, values, machine, point, conditions, cost)
     if seen is None:

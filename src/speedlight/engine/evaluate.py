@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from .._foundation.arrays import Value, shape_of
+from .._foundation.arrays import Value, minimum, shape_of
 from .._foundation.folding import Folded, at_points
 from ..costs.calibrated import calibrate
 from ..costs.cost import Conditions, Cost, largest
@@ -16,6 +17,8 @@ from ..costs.training import issued, trained
 from ..hardware.machine import Machine, OperatingPoint
 from ..lowering.kernels import Kernel, KernelValues, Numbers, Program, Slots
 from ..lowering.ledger import Ledger
+from ..schedule.pipeline import PipelineRun
+from ..schedule.regions import region
 from ..schedule.serial import Timeline, serial
 from ..stacks.stack import Stack
 from ..workload.workload import Step
@@ -70,6 +73,7 @@ class StepResult:
         gap: seconds the device waits for the host, per block.
         again: matrix FLOPs of recomputation, which count for HFU and not for MFU.
         waits: what the rank waits for others; part of ``time``.
+        run: passes of a step that is laid over several devices.
     """
 
     step: Step
@@ -85,6 +89,7 @@ class StepResult:
     ledger: Ledger
     again: Value = 0.0
     waits: tuple[Wait, ...] = ()
+    run: PipelineRun | None = None
 
 
 def bindings(step: Step, dims: Mapping[str, Value], symbols: Mapping[str, Value]) -> dict[str, Value]:
@@ -106,7 +111,7 @@ def evaluate_step(
     """Price every kernel of the step and lay them on the serial timeline."""
     env, groups, ledger = sizes_of(plan, step, machine, stack, dims, symbols)
     conditions = Conditions("in-model", ledger.by_class["weights"], stack.device_latency, throttle, step.name)
-    issue = 0.0 if step.name in stack.host.graphs else stack.host.launch_s
+    issue = 0.0 if step.name in stack.host.graphs or machine.execution == "spatial" else stack.host.launch_s
     if step.name == "train":
         issue = issued(issue, stack.library, machine)
     folding = Folding(env, groups)
@@ -122,7 +127,7 @@ def evaluate_step(
         instances = cells[place] if block.phase == "optimizer" else cells[place] * step.repeats
         here = []
         for kernel, at, sort in zip(block.kernels, slots, sorts, strict=True):
-            count = cells[at.count]
+            count = cells[at.instances]
             if _absent(count):
                 continue
             times = instances * count
@@ -145,10 +150,13 @@ def evaluate_step(
         line: list[tuple[Value, Value]] = []
         laid_out: list[PricedKernel] = []
         for kernel, at, sort, times in here:
-            count, each = cells[at.count], issue if kernel.host_s is None or not issue else kernel.host_s
+            count, each = cells[at.instances], issue if kernel.host_s is None or not issue else kernel.host_s
             issuing = each * cells[at.launches] * count
             line.append((found[sort][1].time * count, issuing))
             laid_out.append(PricedKernel(kernel, found[sort][1], times, count, issuing))
+        if machine.execution == "spatial":
+            laid_out = _as_region(laid_out, machine, instances)
+            line = [(p.cost.time * p.starts, 0.0) for p in laid_out]
         laid.append((instances, line))
         rows.append((block.name, block.phase, tuple(laid_out)))
     least: dict[str, Value] = {}
@@ -166,10 +174,26 @@ def evaluate_step(
         else:
             flops, dense = flops + cost.flops * times, dense + cost.dense * times
     timeline = serial(laid, stack.host.step_s, inline=stack.host.inline)
-    costs = tuple((cost, often[sort]) for sort, (_, cost) in found.items())
+    if machine.execution == "spatial":  # one sort of kernel takes its part of regions that differ
+        costs = tuple((k.cost, k.count) for _, _, kernels in rows for k in kernels)
+    else:
+        costs = tuple((cost, often[sort]) for sort, (_, cost) in found.items())
     return StepResult(
         step, timeline.time, largest(least), least, flops, dense, moved, tuple(rows), costs, timeline, ledger, again
     )
+
+
+def _as_region(priced: Sequence[PricedKernel], machine: Machine, instances: Value) -> list[PricedKernel]:
+    """A block's kernels side by side on the chip, each with its part of the region's time.
+
+    What others do meanwhile shortens an op's part below its own limit; the region's limit is that of its slowest resource.
+    """
+    ops = [(p.cost.busy, p.cost.latency, p.starts) for p in priced]
+    times = region(ops, machine.engine.launch_latency_s, instances)
+    return [
+        dataclasses.replace(p, cost=dataclasses.replace(p.cost, time=time, limit=minimum(p.cost.limit, time)))
+        for p, time in zip(priced, times, strict=True)
+    ]
 
 
 def least_of_kernels(
@@ -202,7 +226,7 @@ def present_sorts(program: Program, numbers: Numbers, step: Step) -> dict[int, t
     for block, place, slots, sorts in zip(program.blocks, program.counts, program.slots, program.sorts, strict=True):
         instances = cells[place] if block.phase == "optimizer" else cells[place] * step.repeats
         for kernel, at, sort in zip(block.kernels, slots, sorts, strict=True):
-            count = cells[at.count]
+            count = cells[at.instances]
             if not _absent(count):
                 times = instances * count
                 often[sort] = often[sort] + times if sort in often else times

@@ -14,14 +14,14 @@ import numpy as np
 from .._foundation.arrays import Value
 from .._foundation.errors import BadInput, Unsupported
 from .._foundation.expr import evaluate
-from .._foundation.provenance import Assumption, Fact
+from .._foundation.provenance import Assumption
 from ..frontends.source import load_graph
 from ..graph.ir import Graph
 from ..graph.rewrite import rewrite
 from ..graph.statistics import complete, unstated
 from ..hardware.catalogue import load_machine
-from ..hardware.cluster import port_of
-from ..hardware.machine import REDUCING, Domain, Machine
+from ..hardware.cluster import joined, port_of
+from ..hardware.machine import Machine
 from ..lowering.alike import Like, by_kernels
 from ..lowering.kernels import Program as LoweredProgram
 from ..lowering.ledger import LedgerPlan
@@ -232,20 +232,11 @@ def with_fabric(machine: Machine, needed: int) -> tuple[Machine, list[Assumption
             expected=f"tp × cp × dp × pp, and ranks of a collective, ≤ {machine.n_devices}",
             hint=_larger(machine, needed),
         )
-    links = [k for role in ("scale_up", "host") for k in machine.links if k.role == role]
-    if not links:
-        raise BadInput(f"{machine.id} states no link, so {needed} of it cannot work together", expected="one device")
-    link = links[0]
-    topology = "switch" if link.role == "scale_up" and link.name.startswith("nvlink") else "tree"
-    reduces = topology == "switch" and machine.architecture.split(" ")[0] in REDUCING
-    domain = Domain(link.name, topology, needed, link.bandwidth, link.latency_s, reduces=reduces)
-    fact = machine.facts.get(f"links.{link.name}.bandwidth")
-    note = Assumption(
-        "system", f"{needed} × {machine.id} joined by {link.name}", "assumed", fact.source if fact else ""
-    )
-    facts = {**machine.facts, **({f"domains.{link.name}.bandwidth": fact} if isinstance(fact, Fact) else {})}
-    joined = dataclasses.replace(machine, n_devices=needed, domains=(domain,), facts=MappingProxyType(facts))
-    return joined, [note]
+    box = joined(machine, needed)
+    link = box.domains[0].name
+    fact = box.facts.get(f"domains.{link}.bandwidth")
+    note = Assumption("system", f"{needed} × {machine.id} joined by {link}", "assumed", fact.source if fact else "")
+    return box, [note]
 
 
 def _larger(machine: Machine, needed: int) -> str:

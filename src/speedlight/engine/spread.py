@@ -26,7 +26,7 @@ from ..lowering.shares import Holdings
 from ..placement.mesh import expert_replicas, expert_width, replicas, shard_ranks
 from ..placement.stages import Deal, Shares
 from ..schedule.layouts import behind
-from ..schedule.pipeline import PipelineStep, StageClass, pipeline_step
+from ..schedule.pipeline import PipelineRun, StageClass
 from ..schedule.serial import Passage, Timeline
 from . import residents
 from .evaluate import PricedKernel, StepResult, Wait
@@ -216,7 +216,8 @@ class _Spread:
         seconds = {part.name: self._seconds(part) for part in parts if part.phase != "optimizer"}
         weight = {part.name: part.count * part.weight for part in parts}
         shares = self._slowest(seconds)
-        piped = self._piped(seconds, weight)
+        run = self._run(seconds, weight)
+        piped = run.step()
         rank: Value = 0.0
         for name, amount in seconds.items():
             rank = rank + self.micro * shares[name] * amount
@@ -253,7 +254,7 @@ class _Spread:
         return dataclasses.replace(
             self.result, time=total, limit=largest(least), least=least, flops=self.result.flops / pp, dense=self.result.dense / pp,
             bytes=self.result.bytes / pp, again=self.result.again / pp, blocks=tuple(blocks), costs=costs,
-            timeline=Timeline(total, tuple(passages)), ledger=ledger, waits=waits,
+            timeline=Timeline(total, tuple(passages)), ledger=ledger, waits=waits, run=run,
         )  # fmt: skip
 
     def _slowest(self, seconds: Mapping[str, Value]) -> Shares:
@@ -270,7 +271,7 @@ class _Spread:
         names = ranks[0][1].keys()
         return {name: chosen([row[name] for _, row in ranks], at) for name in names}
 
-    def _piped(self, seconds: Mapping[str, Value], weight: Mapping[str, Value]) -> PipelineStep:
+    def _run(self, seconds: Mapping[str, Value], weight: Mapping[str, Value]) -> PipelineRun:
         classes = []
         for count, row in self.cut.classes():
             forward: Value = 0.0
@@ -284,9 +285,9 @@ class _Spread:
             classes.append(StageClass(count, forward, backward, later))
         send = self._send()
         seconds_each = 0.0 if send is None else send.cost.time * send.count
-        return pipeline_step(
-            classes, self.micro, self.training.schedule, virtual=self.training.virtual, send_s=seconds_each,
-            blocking="stages" not in self.overlap,
+        return PipelineRun(
+            tuple(classes), self.micro, self.training.schedule, self.training.virtual, seconds_each,
+            "stages" not in self.overlap,
         )  # fmt: skip
 
     def _send(self) -> PricedKernel | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from .._foundation.arrays import Value, shape_of
@@ -9,7 +11,9 @@ from .._foundation.errors import BadInput
 from ..costs.cost import bound_names
 from ..hardware.machine import Machine
 from ..scenario.scenario import Scenario
-from ..schedule.trace import Trace
+from ..schedule.drawn import pipeline_trace
+from ..schedule.serial import NOISE
+from ..schedule.trace import Span, Trace, Track
 from ..schedule.unrolled import MOST, Line, Stretch, Unrolled
 from .chain import Link, as_one, run_chain
 from .evaluate import StepResult
@@ -17,6 +21,8 @@ from .phase import Parts, weighted
 from .predict import predict
 from .resolve import Resolved, planned, resolve
 from .sizes import check_repeats, check_sizes
+
+SENDS = "stages.send"  # part of the passes, drawn between them
 
 
 def timeline(scenario: Scenario, *, most: int = MOST) -> Trace:
@@ -44,6 +50,8 @@ def timeline(scenario: Scenario, *, most: int = MOST) -> Trace:
 
 
 def _drawn(resolved: Resolved, parts: Parts, time: float, most: int) -> Trace:
+    if len(parts.results) == 1 and parts.results[0][0].run is not None:
+        return _laid(parts.results[0][0], time)
     machine = resolved.machine
     picture = Unrolled(machine.device_id or machine.id, most=most)
     for index, (result, weight, nodes) in enumerate(parts.results):
@@ -59,9 +67,54 @@ def _drawn(resolved: Resolved, parts: Parts, time: float, most: int) -> Trace:
         left = whole - (picture.at - before)
         if often > 1 and left > 0:
             picture.summary(f"{label} × {often - 1:g} more", left, "folded", {"steps": often - 1})
-    if time > picture.at * (1 + 1e-12):
+    if time > picture.at * (1 + NOISE):
         picture.summary("the busiest resource's least", time - picture.at, "wait")
     return picture.trace()
+
+
+def _laid(result: StepResult, time: float) -> Trace:
+    """A step on several devices: its passes, then what every rank does once."""
+    run = result.run
+    assert run is not None
+    trace = pipeline_trace(run)
+    at = max(s.end for s in trace.spans if s.critical)
+    track = len(trace.tracks)
+    spans: list[Span] = []
+    once = [
+        *(("gradients", n, s) for n, s in _once(result, "backward")), *(("optimizer", n, s) for n, s in _updates(result)),
+        *(("weights", n, s) for n, s in _once(result, "optimizer")),
+    ]  # fmt: skip
+    for kind, name, seconds in once:
+        spans.append(Span(track, name, at, at + seconds, kind, True))
+        at += seconds
+    left = time - trace.time - sum(s.end - s.start for s in spans)
+    if left > NOISE * time:
+        spans.append(Span(track, "the busiest resource's least", at, at + left, "wait", True))
+    after = Track("every rank", "after its passes") if spans else None
+    notes = (*trace.notes, "messages and updates after the passes: what of them lengthens the step")
+    return Trace(
+        time,
+        (*trace.tracks, *((after,) if after else ())),
+        (*trace.spans, *spans),
+        trace.flows,
+        notes if spans else trace.notes,
+    )
+
+
+def _once(result: StepResult, phase: str) -> Iterator[tuple[str, float]]:
+    """Messages of a phase that run once a step: (name, seconds that lengthen it)."""
+    for block, _, kernels in result.blocks:
+        for k in kernels:
+            if block == "messages" and k.kernel.phase == phase and k.kernel.name != SENDS and k.exposed is not None:
+                if (seconds := float(k.exposed)) > 0:
+                    yield k.kernel.name, seconds
+
+
+def _updates(result: StepResult) -> Iterator[tuple[str, float]]:
+    for (block, phase, _), passage in zip(result.blocks, result.timeline.passages, strict=True):
+        seconds = float(passage.count * passage.device + passage.gap)
+        if phase == "optimizer" and block != "messages" and seconds > 0:
+            yield block, seconds
 
 
 def _stretches(result: StepResult, machine: Machine, node: tuple[int, ...]) -> list[Stretch]:

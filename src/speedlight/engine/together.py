@@ -7,6 +7,7 @@ the same; fits that look at a kernel's attributes or at all points at once are a
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
@@ -21,6 +22,7 @@ from ..hardware.machine import Machine, OperatingPoint
 from ..lowering.kernels import Kernel, Numbers, Program, Slots
 
 MOST = 256  # points up to which calls cost more than arithmetic
+NUMBERS = ("latency", "time", "limit", "bound", "flops", "dense", "bytes", "low", "high")
 Chosen = Mapping[int, tuple[Kernel, Slots]]  # by sort
 
 
@@ -70,12 +72,11 @@ def _apart(cost: Cost, count: int, axes: int) -> list[Cost]:
         columns = [rows(value) for value in record.values()]
         return [dict(zip(record, row, strict=True)) for row in zip(*columns, strict=True)] or [{}] * count
 
-    fields = (cost.latency, cost.time, cost.limit, cost.bound, cost.flops, cost.dense, cost.bytes)
-    numbers = zip(*(rows(value) for value in fields), strict=True)
-    ends = zip(rows(cost.low), rows(cost.high), strict=True)
+    numbers = {name: rows(getattr(cost, name)) for name in NUMBERS}
+    busy, least = tables(cost.busy), tables(cost.least)
     return [
-        Cost(busy, least, *own, cost.layer, cost.basis, low, high, cost.shared, cost.error_key)
-        for busy, least, own, (low, high) in zip(tables(cost.busy), tables(cost.least), numbers, ends, strict=True)
+        dataclasses.replace(cost, busy=busy[i], least=least[i], **{name: column[i] for name, column in numbers.items()})
+        for i in range(count)
     ]
 
 

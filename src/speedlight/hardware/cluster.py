@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 from types import MappingProxyType
 
 from .._foundation.errors import BadInput, UnknownName
-from .machine import Domain, Link, Machine
+from .machine import REDUCING, Domain, Link, Machine
 
 MOST_NODES = 1_000_000
+MOST_IN_A_BOX = 16  # devices that one host's bus or one box's switch joins (DGX-2, PCIe servers)
 _NAMED = re.compile(r"^(?P<box>.+?)\s*[x×*]\s*(?P<nodes>[1-9][0-9]{0,6})$")
 
 
@@ -39,6 +40,9 @@ def cluster(box: Machine, nodes: int, network: Sequence[Domain] = (), name: str 
     if nodes == 1 and not network:
         return box
     port = port_of(box)
+    alone = not network and port is None and not box.domains
+    if alone and (nodes <= MOST_IN_A_BOX or any(link.grid for link in box.links)):
+        return joined(box, nodes, name or f"{box.id}x{nodes}")
     size = nodes * box.n_devices
     facts = dict(box.facts)
     if not network:
@@ -47,7 +51,12 @@ def cluster(box: Machine, nodes: int, network: Sequence[Domain] = (), name: str 
                 f"{box.id} states no port to other boxes, so {nodes} of it cannot be joined",
                 expected="a link of role scale_out in its spec file, or a cluster file that states the network",
             )
-        network = (Domain(port.name, "fat-tree", size, port.bandwidth, port.latency_s, role="scale_out"),)
+        network = (
+            Domain(
+                port.name, "fat-tree", size, port.bandwidth, port.latency_s, role="scale_out", ordered=port.ordered,
+                sharers=port.sharers,
+            ),
+        )  # fmt: skip
         for field in ("bandwidth", "latency_s"):
             stated = facts.get(f"links.{port.name}.{field}")
             if stated is not None:
@@ -60,6 +69,51 @@ def cluster(box: Machine, nodes: int, network: Sequence[Domain] = (), name: str 
         domains=(*box.domains, *network),
         facts=MappingProxyType(facts),
     )
+
+
+def joined(device: Machine, number: int, name: str = "") -> Machine:
+    """So many lone devices in one domain, joined by their own scale-up link, or by the host's bus where they have none.
+
+    Raises:
+        BadInput: for a device that states no link.
+    """
+    links = [k for role in ("scale_up", "host") for k in device.links if k.role == role]
+    if not links:
+        raise BadInput(f"{device.id} states no link, so {number} of it cannot work together", expected="one device")
+    link = links[0]
+    facts = {
+        f"domains.{link.name}.{field}": fact
+        for field in ("bandwidth", "latency_s")
+        if (fact := device.facts.get(f"links.{link.name}.{field}")) is not None
+    }
+    return dataclasses.replace(
+        device, id=name or device.id, n_devices=number, domains=(_domain(device, link, number),),
+        facts=MappingProxyType({**device.facts, **facts}),
+    )  # fmt: skip
+
+
+def _domain(device: Machine, link: Link, number: int) -> Domain:
+    if link.grid:
+        shape = sides(number, link.grid)
+        closed = all(side >= link.wrap for side in shape)
+        return Domain(
+            link.name, "torus" if closed else "mesh", number, link.bandwidth, link.latency_s, shape=shape
+        )  # fmt: skip
+    topology = "switch" if link.role == "scale_up" and link.name.startswith("nvlink") else "tree"
+    reduces = topology == "switch" and device.architecture.split(" ")[0] in REDUCING
+    return Domain(link.name, topology, number, link.bandwidth, link.latency_s, reduces=reduces)
+
+
+def sides(number: int, dimensions: int) -> tuple[int, ...]:
+    """Sides of the most cubic grid of so many devices: factors as equal as they can be, small before large."""
+    found: list[int] = []
+    left = number
+    for remaining in range(dimensions, 0, -1):
+        root = round(left ** (1 / remaining))
+        side = next(d for d in range(min(root + 1, left), 0, -1) if left % d == 0 and d**remaining <= left)
+        found.append(side)
+        left //= side
+    return tuple(found)
 
 
 def port_of(box: Machine) -> Link | None:

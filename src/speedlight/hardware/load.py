@@ -235,7 +235,8 @@ def _engine(spec: EngineSpec, facts: _Facts) -> Engine:
         raise BadInput(f"{path} has no peaks", expected="at least one")
     _distinct((f"{p.unit}.{p.format}.{p.accumulate}" for p in spec.peaks), f"{path}: the peak")
     peaks = tuple(_peak(p, path, facts, units, clock) for p in spec.peaks)
-    return Engine(spec.name, spec.kind, units, clock, peaks, tuple(spec.tiles), latency)
+    fill = facts.optional(spec.fill, "s", f"{path}.fill_s") or 0.0
+    return Engine(spec.name, spec.kind, units, clock, peaks, tuple(spec.tiles), latency, fill)
 
 
 def _peak(spec: PeakSpec, path: str, facts: _Facts, units: float, clock: float) -> Peak:
@@ -273,7 +274,7 @@ def _derive(text: str, where: str, env: dict[str, float]) -> float:
 def _tier(spec: TierSpec, facts: _Facts, kind: str) -> Tier:
     path = f"tiers.{spec.name}"
     _one_of(spec.role, ROLES, f"{path}.role")
-    main = "host_dram" if kind == "cpu" else "hbm"
+    main = "sram" if spec.name == "sram" else "host_dram" if kind == "cpu" else "hbm"
     resource = {
         "registers": "sram", "sram": "sram", "cache": "cache", "main": main, "host": "host_dram", "storage": "disk",
         "remote": "link:remote",
@@ -299,7 +300,22 @@ def _links(specs: list[LinkSpec], facts: _Facts) -> tuple[Link, ...]:
         _one_of(spec.role, LINK_ROLES, f"{path}.role")
         bandwidth = facts.read(spec.bandwidth, "B/s", f"{path}.bandwidth")
         latency = facts.optional(spec.latency, "s", f"{path}.latency_s", 2e-6)
-        links.append(Link(spec.name, spec.role, bandwidth, latency))
+        if not 0 <= spec.grid <= 3 or spec.wrap < 1:
+            raise BadInput(
+                f"{path} has grid {spec.grid} and wrap {spec.wrap}", expected="0 to 3 dimensions, sides from 1"
+            )
+        links.append(
+            Link(
+                spec.name,
+                spec.role,
+                bandwidth,
+                latency,
+                spec.grid,
+                spec.wrap,
+                spec.ordered,
+                _ratio(spec.sharers, facts, f"{path}.sharers", 1.0),
+            )
+        )
     return tuple(links)
 
 
@@ -357,7 +373,7 @@ def _domains(specs: list[DomainSpec], facts: _Facts, inner: tuple[Domain, ...], 
                 bandwidth=facts.read(d.bandwidth, "B/s", f"{path}.bandwidth"),
                 latency_s=facts.optional(d.latency, "s", f"{path}.latency_s", 2e-6),
                 role=role, shape=tuple(d.shape), leaf=float(d.leaf), uplinks=float(d.uplinks), routing=d.routing,
-                reduces=d.reduces, duplex=d.duplex,
+                reduces=d.reduces, duplex=d.duplex, ordered=d.ordered,
                 oversubscription=_ratio(d.oversubscription, facts, f"{path}.oversubscription", 1.0),
                 sharers=_ratio(d.sharers, facts, f"{path}.sharers", 1.0),
                 loss=_part(d.loss, facts, f"{path}.loss", 0.0),

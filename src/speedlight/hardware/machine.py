@@ -63,7 +63,10 @@ class Engine:
         clock_hz: the clock the peaks are stated at.
         peaks: rates of all units together.
         tiles: output tiles (rows, columns) a unit's matrix kernels work in; empty means tiles cost nothing.
-        launch_latency_s: time from the start of a kernel to its first useful work, plus draining: the launch floor.
+        launch_latency_s: time from the start of a kernel to its first useful work, plus draining: the launch floor. Of a spatial
+            machine: of a region.
+        fill_s: of a spatial machine, seconds from an op's first input to its first result: how deep its pipeline is, or how
+            far it reaches across a mesh.
     """
 
     name: str
@@ -73,6 +76,7 @@ class Engine:
     peaks: tuple[Peak, ...]
     tiles: tuple[tuple[int, int], ...] = ()
     launch_latency_s: Value = 0.0
+    fill_s: Value = 0.0
 
     def peak(self, unit: str, number_format: str, accumulate: str | None = None) -> tuple[Peak, tuple[str, ...]]:
         """The peak that work of this format runs at, and the formats that had to be widened on the way.
@@ -136,12 +140,19 @@ class Link:
         role: ``scale_up`` (between devices of a box or rack), ``scale_out`` (between boxes), ``host``.
         bandwidth: bytes/s per direction and device.
         latency_s: one way, per message.
+        grid: dimensions of the torus that several devices form by it; 0 where they meet on a switch or a bus.
+        wrap: least side that closes to a ring.
+        ordered, sharers: as of a :class:`Domain`.
     """
 
     name: str
     role: str
     bandwidth: Value
     latency_s: Value = 0.0
+    grid: int = 0
+    wrap: int = 1
+    ordered: bool = True
+    sharers: Value = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +175,8 @@ class Domain:
         sharers: devices that share a port, all of whose rate one of them gets when the others are silent.
         reduces: whether its switches add up what passes (NVLink SHARP, InfiniBand SHARP).
         duplex: ``full``, or ``half`` where both directions take turns.
+        ordered: whether bytes arrive in the order they were sent: protocols that send flags beside data need it (NCCL's LL and
+            LL128; EFA's packets overtake one another, so that only Simple runs on it).
         loss: share of packets lost and sent again.
         availability: share of the time it is there.
     """
@@ -182,6 +195,7 @@ class Domain:
     sharers: Value = 1.0
     reduces: bool = False
     duplex: str = "full"
+    ordered: bool = True
     loss: Value = 0.0
     availability: Value = 1.0
 

@@ -60,6 +60,7 @@ class EngineSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     peaks: list[PeakSpec]
     tiles: list[tuple[int, int]] = []
     launch_latency: Figure | None = None
+    fill: Figure | None = None
 
 
 class TierSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -76,12 +77,19 @@ class TierSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class LinkSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """A port of one device, bytes/s per direction."""
+    """A port of one device, bytes/s per direction; ``grid`` and ``wrap`` where devices form a torus by it.
+
+    ``sharers`` devices have one port between them (its rate is stated per device); ``ordered`` as of a domain.
+    """
 
     name: str
     role: str
     bandwidth: Figure
     latency: Figure | None = None
+    grid: int = 0
+    wrap: int = 1
+    ordered: bool = True
+    sharers: Figure | None = None
 
 
 class DomainSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -103,6 +111,7 @@ class DomainSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     sharers: Figure | None = None
     reduces: bool = False
     duplex: str = "full"
+    ordered: bool = True
     loss: Figure | None = None
     availability: Figure | None = None
 

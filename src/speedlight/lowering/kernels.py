@@ -122,7 +122,7 @@ class KernelValues:
 class Slots(NamedTuple):
     """Where a kernel's numbers stand on its program's tape: the fields of :class:`KernelValues`, as places."""
 
-    count: int
+    instances: int
     launches: int
     span: int
     flops: tuple[int, ...]
@@ -231,7 +231,7 @@ class Numbers:
         """One kernel's."""
         cells = self.cells
         return KernelValues(
-            cells[at.count], cells[at.launches], cells[at.span], tuple([cells[i] for i in at.flops]),
+            cells[at.instances], cells[at.launches], cells[at.span], tuple([cells[i] for i in at.flops]),
             tuple([cells[i] for i in at.dense]), tuple([cells[i] for i in at.bytes]), tuple([cells[i] for i in at.sizes]),
             tuple([None if i is None else cells[i] for i in at.granules]), {name: cells[i] for name, i in at.dims},
             None if at.message is None else _message([cells[i] for i in at.message]),
@@ -268,7 +268,7 @@ def _indices(places: Sequence[Slots]) -> KernelValues:
 
     granules = list(zip(*(p.granules for p in places), strict=True))
     return KernelValues(
-        column(p.count for p in places), column(p.launches for p in places), column(p.span for p in places),
+        column(p.instances for p in places), column(p.launches for p in places), column(p.span for p in places),
         columns([p.flops for p in places]), columns([p.dense for p in places]), columns([p.bytes for p in places]),
         columns([p.sizes for p in places]), tuple(None if own[0] is None else column(own) for own in granules),
         {name: column(dict(p.dims)[name] for p in places) for name, _ in places[0].dims}, None,

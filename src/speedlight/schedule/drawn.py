@@ -2,49 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
-from .families import passes_of
+from .families import FAMILIES, passes_of
 from .orders import KINDS, Ints
-from .passes import Floats, Passes, run
-from .pipeline import StageClass, layouts_of, seconds_of
+from .passes import Floats, Passes
+from .passes import run as walk
+from .pipeline import PipelineRun, layouts_of, table_of
 from .trace import Flow, Span, Trace, Track
 
 MOST = 200_000  # spans drawn; beyond it ranks alike are drawn once
 
 
-def pipeline_trace(
-    classes: Sequence[StageClass],
-    micro_batches: int,
-    schedule: str = "1f1b",
-    *,
-    virtual: int | None = None,
-    send_s: float = 0.0,
-    blocking: bool = False,
-    most: int = MOST,
-) -> Trace:
-    """What every rank does when; arguments as of :func:`.pipeline.pipeline_step`, without arrays.
+def pipeline_trace(run: PipelineRun, *, most: int = MOST) -> Trace:
+    """What every rank does when, of a run without arrays.
 
     Where there would be more than ``most`` spans, only ranks beside one of another class are drawn (first, second, last but one,
-    last) with the critical chain on a track of its own, and a note says so. Of a schedule that does not flush the trace ends with its last
-    rank, while a step takes as long as one rank works.
+    last) with the critical chain on a track of its own, and a note says so. Where a schedule does not flush, ranks end one
+    after another and a step takes as long as one rank works: the chain is then the rank that works longest, waits included.
 
     Raises:
         As :func:`.pipeline.pipeline_step`.
     """
-    name, layouts, _ = layouts_of(classes, micro_batches, schedule, virtual, send_s)
+    name, layouts, _ = layouts_of(run.classes, run.micro_batches, run.schedule, run.virtual, run.send_s)
     if layouts.send.size != 1:
         raise ValueError("one pipeline at a time")
     of_stage = np.repeat(np.arange(len(layouts.counts)), layouts.counts[:, 0].astype(int))
-    passes = passes_of(name, *(int(x[0]) for x in (layouts.ranks, layouts.micro_batches, layouts.virtual)))
-    seconds = seconds_of(passes, *(x[of_stage] for x in (layouts.forward, layouts.backward, layouts.weight)))
-    send = layouts.send
-    if blocking:
-        seconds, send = seconds + passes.sends[:, None] * send, np.zeros_like(send)
-    end, arrived = (x[:, 0] for x in run(passes, seconds, send))
-    return _Picture(passes, end, arrived, float(send[0])).trace(name, of_stage, most)
+    sizes = [int(x[0]) for x in (layouts.ranks, layouts.micro_batches, layouts.virtual)]
+    tried = []
+    for which in range(1 + len(FAMILIES[name].others)):
+        passes = passes_of(name, *sizes, which)
+        table = table_of(passes, layouts, of_stage)
+        tried.append((passes, *walk(passes, table, layouts.send, blocking=run.blocking)))
+    passes, end, arrived = min(tried, key=lambda x: float(x[1].max()))
+    send = 0.0 if run.blocking else float(layouts.send[0])
+    return _Picture(passes, end[:, 0], arrived[:, 0], send).trace(name, of_stage, most)
 
 
 class _Picture:
@@ -61,7 +55,8 @@ class _Picture:
         order, none = self.passes.order, self.passes.size
         ranks = self._shown(of_stage, most)
         whole = len(ranks) == order.ranks
-        chain, messages = self._critical()
+        flushes = FAMILIES[name].flushes
+        chain, messages = self._critical() if flushes else (self._longest(), [])
         tracks: list[Track] = []
         compute, links = {}, {}
         for rank in ranks:
@@ -98,7 +93,23 @@ class _Picture:
             receiver = {int(source): n for n, source in enumerate(needs.tolist())}
             spans += [self._pass(n, len(tracks) - 1, True, f"rank {order.rank[n]} ") for n in chain]
             spans += [self._message(n, receiver[n], len(tracks) - 1, True) for n in messages]
-        return Trace(float(self.end.max()), tuple(tracks), tuple(spans), tuple(flows), tuple(notes))
+        time = float(self.end.max())
+        if not flushes:
+            time = float(self.end[chain[-1]] - self.start[chain[0]])
+            rank = int(order.rank[chain[0]])
+            track = compute[rank] if whole else len(tracks) - 1
+            for a, b in pairwise(chain):
+                if self.start[b] > self.end[a]:
+                    spans.append(Span(track, "wait", float(self.end[a]), float(self.start[b]), "wait", True))
+            notes.append(f"ranks end one after another; a step takes as long as rank {rank} works")
+        return Trace(time, tuple(tracks), tuple(spans), tuple(flows), tuple(notes))
+
+    def _longest(self) -> list[int]:
+        """Passes of the rank that takes longest from its first to its last, in order."""
+        first, last = self.passes.first, self.passes.last
+        rank = int(np.argmax(self.end[last] - self.start[first]))
+        mine = np.flatnonzero(self.passes.order.rank == rank)
+        return [int(n) for n in mine[np.argsort(self.start[mine], kind="stable")]]
 
     def _pass(self, n: int, track: int, critical: bool, where: str = "") -> Span:
         order = self.passes.order

@@ -1,7 +1,8 @@
 """In which order each rank of a pipeline runs its passes: one function a family of schedules.
 
 A *pass* is one micro-batch through one stage: forward, backward (the gradient of its inputs, and of its weights too unless
-those are split off), or the gradient of weights alone. A stage is one chunk of the model; with v virtual stages a rank holds
+those are split off), the gradient of weights alone, or every rank's share of what comes between the last forward and the first
+backward pass of a micro-batch (a loss over a vocabulary dealt to all ranks). A stage is one chunk of the model; with v virtual stages a rank holds
 v of them. An order says nothing about seconds: :mod:`speedlight.schedule.passes` finds what must wait for what, and when
 everything runs.
 """
@@ -15,8 +16,8 @@ import numpy as np
 
 from .._foundation.arrays import Value, ceil, floor, maximum
 
-FORWARD, BACKWARD, WEIGHT = 0, 1, 2
-KINDS = ("forward", "backward", "weight")
+FORWARD, BACKWARD, WEIGHT, SHARED = 0, 1, 2, 3
+KINDS = ("forward", "backward", "weight", "shared")
 
 Ints = np.ndarray
 
@@ -122,6 +123,24 @@ def _groups(ranks: int, micro_batches: int, virtual: int) -> tuple[Ints, Ints]:
     return micro[by], chunk[by]
 
 
+def vocabulary(ranks: int, micro_batches: int, virtual: int, pace: float = 2.0) -> Order:
+    """1F1B whose vocabulary layers are dealt to all ranks: each runs its share of a micro-batch's when the last stage is done
+    with it, and the last stage goes back when all are, for which it holds one micro-batch more (arXiv 2411.05288 §4.2, one
+    barrier).
+
+    Passes are ordered by when they would run if a backward pass took ``pace`` forward passes' time (f = 1, a micro-batch every
+    1 + pace): rank r runs forward at r, all ranks their shares at p, and rank r backward pace · (p − 1 − r) after the last one does.
+    """
+    turn = (1.0 + pace) * np.arange(micro_batches)
+    passes = []
+    for rank in range(ranks):
+        begins = np.concatenate([rank + turn, ranks + turn, ranks + pace + 0.5 + pace * (ranks - 1 - rank) + turn])
+        by = np.argsort(begins, kind="stable")
+        kind = np.repeat([FORWARD, SHARED, BACKWARD], micro_batches)[by]
+        passes.append((kind, np.tile(np.arange(micro_batches), 3)[by], np.full(by.size, rank)))
+    return _order(passes, ranks, micro_batches, looped(ranks, 1), split=False)
+
+
 def zero_bubble_h1(ranks: int, micro_batches: int, virtual: int) -> Order:
     """ZB-H1: 1F1B whose weight gradients lag r passes behind on rank r, so that backwards start earlier and what was put
     off fills the drain; no rank holds more than the first one does in 1F1B (arXiv 2401.10241 §2.1)."""
@@ -152,6 +171,29 @@ def _lagging(ranks: int, micro_batches: int, ahead: Callable[[int], int], lag: C
         by = np.lexsort((number, kind == WEIGHT, place))  # at one place a backward comes before what it releases
         passes.append((kind[by], number[by], np.full(kind.size, rank)))
     return _order(passes, ranks, micro_batches, looped(ranks, 1), split=True)
+
+
+def zero_bubble_v(ranks: int, micro_batches: int, virtual: int) -> Order:
+    """ZB-V: two chunks a rank, down the ranks and up again, so that every rank holds as much as 1F1B's first one; without a
+    bubble where forward, backward and weight passes take equal time (arXiv 2401.10241 §5, 2405.15362)."""
+    f0, f1, b0, b1, w0, w1 = range(6)  # the pass of either chunk
+    kind_of = np.array([FORWARD, FORWARD, BACKWARD, BACKWARD, WEIGHT, WEIGHT])
+    most = max(micro_batches, 2 * ranks - 1)  # the pattern fills the pipeline; what is beyond m is left out
+    passes = []
+    for rank in range(ranks):
+        up = ranks - rank
+        code = np.array(
+            [f0] * (2 * up - 1) + [f1, f0] * rank + [f1, b1, w1] * up  # fill
+            + [f0, b0, w0, f1, b1, w1] * (most - 2 * ranks + 1 + rank) + [b0, w0, f1, b1, w1] * (up - 1)  # steady
+            + [b0, b1] * rank + [b0, w0] * up + [w1] * rank + [w0] * rank  # drain
+        )  # fmt: skip
+        number = np.empty(code.size, int)
+        for one in range(6):
+            number[code == one] = np.arange(most)
+        real = number < micro_batches
+        code, number = code[real], number[real]
+        passes.append((kind_of[code], number, np.where(code % 2 == 0, rank, 2 * ranks - 1 - rank)))
+    return _order(passes, ranks, micro_batches, folded(ranks), split=True)
 
 
 def bidirectional(ranks: int, micro_batches: int, virtual: int) -> Order:

@@ -12,16 +12,17 @@ A link carries one message at a time each way; a pass on the same rank hands ove
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
-from .orders import BACKWARD, FORWARD, WEIGHT, Ints, Order
+from .orders import BACKWARD, FORWARD, KINDS, SHARED, WEIGHT, Ints, Order
 
 Floats = np.ndarray
 
-MOST = 4_000_000  # passes × pipelines laid at once: bounds memory (two arrays of eight bytes)
+MOST = 2_000_000  # passes × pipelines laid at once: bounds memory (two arrays of eight bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Passes:
         sends: 1 where its result goes to another rank.
         levels: where each level starts, and the end.
         last: last pass of each rank; first: its first.
+        joins: by level, (place in the level, every rank's shared pass) of the backward pass that waits for them all.
     """
 
     order: Order
@@ -46,6 +48,7 @@ class Passes:
     levels: Ints
     first: Ints
     last: Ints
+    joins: Mapping[int, tuple[int, Ints]]
 
     @property
     def size(self) -> int:
@@ -59,7 +62,7 @@ def connect(order: Order) -> Passes:
         ValueError: where the order never ends because ranks wait for each other.
     """
     n = order.kind.size
-    at = np.full((3, order.micro_batches, order.stages), n)
+    at = np.full((len(KINDS), order.micro_batches, order.stages), n)
     at[order.kind, order.micro, order.stage] = np.arange(n)
     kind, micro, stage = order.kind, order.micro, order.stage
     here, there = np.full(n, n), np.full(n, n)
@@ -71,6 +74,10 @@ def connect(order: Order) -> Passes:
     here[inner] = at[BACKWARD, micro[inner], stage[inner] + 1]
     turn = backward & (stage == last)
     here[turn] = at[FORWARD, micro[turn], last]
+    shared = kind == SHARED
+    here[shared] = at[FORWARD, micro[shared], last]
+    joined = np.flatnonzero(turn) if shared.any() else np.empty(0, int)
+    sources = at[SHARED, micro[joined]]  # (joined, ranks)
     inner = forward & (stage < last)
     there[inner] = at[FORWARD, micro[inner], stage[inner] + 1]
     inner = backward & (stage > 0)
@@ -87,22 +94,27 @@ def connect(order: Order) -> Passes:
     by = senders[np.argsort(link[senders], kind="stable")]
     same = link[by[1:]] == link[by[:-1]]
     line[by[1:][same]] = by[:-1][same]
-    level = _levels(order, starts, here)
+    level = _levels(order, starts, here, dict(zip(joined.tolist(), sources, strict=True)))
     sort = np.argsort(level, kind="stable")
     place = np.append(np.empty(n, int), n)
     place[sort] = np.arange(n)
     ends = np.append(starts[1:], n) - 1
+    levels = np.append(np.flatnonzero(np.diff(level[sort], prepend=-1)), n)
+    joins = {
+        int(level[j]): (int(place[j] - levels[level[j]]), place[which])
+        for j, which in zip(joined, sources, strict=True)
+    }
     return Passes(
         Order(
             order.rank[sort], kind[sort], micro[sort], stage[sort], order.ranks, order.micro_batches, order.stages,
             order.holder, order.split,
         ),
         place[before[sort]], place[here[sort]], place[line[sort]], sends[sort].astype(float),
-        np.append(np.flatnonzero(np.diff(level[sort], prepend=-1)), n), place[starts], place[ends],
+        levels, place[starts], place[ends], joins,
     )  # fmt: skip
 
 
-def _levels(order: Order, starts: Ints, needs: Ints) -> Ints:
+def _levels(order: Order, starts: Ints, needs: Ints, joins: Mapping[int, Ints]) -> Ints:
     """Longest chain before each pass: every rank's next pass runs as soon as what it needs has run, one a round."""
     n = order.kind.size
     level = np.full(n + 1, n)
@@ -114,6 +126,9 @@ def _levels(order: Order, starts: Ints, needs: Ints) -> Ints:
     for round_ in range(n):
         now = next_[alive]
         ready = level[needed[now]] < round_
+        for i in np.flatnonzero(ready).tolist() if joins else ():
+            if now[i] in joins:
+                ready[i] = (level[joins[now[i]]] < round_).all()
         level[now[ready]] = round_
         moved = alive[ready]
         if not moved.size:
@@ -126,31 +141,47 @@ def _levels(order: Order, starts: Ints, needs: Ints) -> Ints:
     return level[:n]
 
 
-def run(passes: Passes, seconds: Floats, send: Floats) -> tuple[Floats, Floats]:
-    """(end, arrival) of every pass of every pipeline.
+def run(passes: Passes, table: Floats, send: Floats, *, blocking: bool = False) -> tuple[Floats, Floats]:
+    """(end, arrival of its result) of every pass of every pipeline, one row a pass.
 
     Args:
-        seconds: of each pass, (passes, pipelines).
+        table: seconds of a pass by kind and stage, (kinds, stages, pipelines).
         send: seconds of a message between ranks, one for each pipeline.
+        blocking: a rank sends before it does anything else, in place of beside it.
     """
-    size = passes.size
-    end = np.zeros((size + 1, seconds.shape[1]))
-    if not np.any(send):
-        levels = passes.levels.tolist()
-        before, needs = passes.before, passes.needs
-        for a, b in pairwise(levels):
-            np.maximum(end[before[a:b]], end[needs[a:b]], out=end[a:b])
-            end[a:b] += seconds[a:b]
+    size, points = passes.size, table.shape[-1]
+    table = table.reshape(-1, points)
+    code = passes.order.kind * passes.order.stages + passes.order.stage
+    sends = passes.sends[:, None] > 0
+    end = np.zeros((size + 1, points))
+    steps = list(enumerate(pairwise(passes.levels.tolist())))
+    joins = passes.joins
+    before, needs = passes.before, passes.needs
+    if blocking or not np.any(send):
+        for level, (a, b) in steps:
+            done = np.maximum(end.take(before[a:b], 0), end.take(needs[a:b], 0))
+            if level in joins:
+                row, shared = joins[level]
+                done[row] = np.maximum(done[row], end.take(shared, 0).max(axis=0))
+            done += table.take(code[a:b], 0)
+            if blocking:
+                done += np.where(sends[a:b], send, 0.0)
+            end[a:b] = done
         return end[:size], end[:size]
     arrived = np.zeros_like(end)
-    levels = passes.levels.tolist()
-    before, needs, line = passes.before, passes.needs, passes.line
-    sending = passes.sends[:, None] * send
-    for a, b in pairwise(levels):
-        done = np.maximum(end[before[a:b]], arrived[needs[a:b]])
-        done += seconds[a:b]
+    shortest = table[np.unique(code[passes.sends > 0])].min(axis=0, initial=np.inf)
+    queues = bool(np.any(send > shortest))  # else the link is free again before the next result is there
+    for level, (a, b) in steps:
+        done = np.maximum(end.take(before[a:b], 0), arrived.take(needs[a:b], 0))
+        if level in joins:
+            row, shared = joins[level]
+            done[row] = np.maximum(done[row], end.take(shared, 0).max(axis=0))
+        done += table.take(code[a:b], 0)
         end[a:b] = done
-        arrived[a:b] = np.maximum(done, np.where(passes.sends[a:b, None] > 0, arrived[line[a:b]], 0.0)) + sending[a:b]
+        if queues:
+            line = passes.line[a:b]
+            done = np.where(sends[a:b], np.maximum(done, arrived.take(line, 0)), done)
+        arrived[a:b] = done + np.where(sends[a:b], send, 0.0)
     return end[:size], arrived[:size]
 
 

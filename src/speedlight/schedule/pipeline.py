@@ -48,12 +48,15 @@ class StageClass:
         backward: seconds of its backward pass, recomputation included, without ``weight``.
         weight: the part of the backward pass that takes gradients of weights, which zero-bubble schedules put off; in the
             others it follows ``backward`` at once.
+        shared: seconds of one micro-batch's work that every rank does a share of between the last stage's forward and backward
+            pass, messages included: vocabulary layers dealt to all ranks (``vocabulary`` alone).
     """
 
     count: Value
     forward: Value
     backward: Value
     weight: Value = 0.0
+    shared: Value = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,24 @@ class PipelineStep:
     bubble: Value
     exposed_send: Value
     in_flight: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineRun:
+    """A question to :func:`pipeline_step`, kept so that it can be drawn later; fields are its arguments."""
+
+    classes: tuple[StageClass, ...]
+    micro_batches: Value
+    schedule: str = "1f1b"
+    virtual: Value | None = None
+    send_s: Value = 0.0
+    blocking: bool = False
+
+    def step(self) -> PipelineStep:
+        return pipeline_step(
+            self.classes, self.micro_batches, self.schedule, virtual=self.virtual, send_s=self.send_s,
+            blocking=self.blocking,
+        )  # fmt: skip
 
 
 def pipeline_step(
@@ -104,21 +125,20 @@ def pipeline_step(
     """
     name, layouts, shape = layouts_of(classes, micro_batches, schedule, virtual, send_s)
     busy, bare, time = _apart(name, layouts, blocking)
-    starts = np.cumsum(layouts.counts, axis=0) - layouts.counts
-    worst = tuple(
-        in_flight(name, layouts.ranks, layouts.micro_batches, layouts.virtual, start % layouts.ranks)
-        for start in starts
-    )
+    ranks, rank_of = layouts.ranks, FAMILIES[name].rank_of
+    firsts = [rank_of(start, ranks) for start in np.cumsum(layouts.counts, axis=0) - layouts.counts]
+    # a class of no stage may start beyond the last rank
+    held = [in_flight(name, ranks, layouts.micro_batches, layouts.virtual, np.minimum(r, ranks - 1)) for r in firsts]
 
     def shaped(values: Floats) -> Value:
         return values.reshape(shape) if shape else float(values[0])
 
-    return PipelineStep(shaped(time), shaped(busy), shaped(bare - busy), shaped(time - bare), tuple(map(shaped, worst)))
+    return PipelineStep(shaped(time), shaped(busy), shaped(bare - busy), shaped(time - bare), tuple(map(shaped, held)))
 
 
 @dataclass(frozen=True, slots=True)
 class Layouts:
-    """Pipelines side by side: one column each; rows of the last four are stage classes."""
+    """Pipelines side by side: one column each; rows of the last five are stage classes."""
 
     micro_batches: Floats
     virtual: Floats
@@ -127,11 +147,18 @@ class Layouts:
     forward: Floats
     backward: Floats
     weight: Floats
+    shared: Floats
 
     @property
     def ranks(self) -> Floats:
         ranks: Floats = self.counts.sum(axis=0) / self.virtual
         return ranks
+
+    @property
+    def work(self) -> Floats:
+        """Seconds of one micro-batch's passes through one stage."""
+        work: Floats = self.forward + self.backward + self.weight + self.shared
+        return work
 
     def __getitem__(self, some: Floats) -> Layouts:
         return Layouts(*(getattr(self, field)[..., some] for field in self.__slots__))
@@ -142,12 +169,14 @@ def layouts_of(
 ) -> tuple[str, Layouts, tuple[int, ...]]:
     """(name of the family, pipelines side by side, shape of the question), checked; as :func:`pipeline_step` takes them."""
     name, own = parse(schedule)
-    given = [x for c in classes for x in (c.count, c.forward, c.backward, c.weight)]
+    given = [x for c in classes for x in (c.count, c.forward, c.backward, c.weight, c.shared)]
     numbers = [micro_batches, own if virtual is None else virtual, send_s, *given]
     spread = np.broadcast_arrays(*(np.asarray(x, dtype=float) for x in numbers))
     shape = spread[0].shape
     flat = np.stack([x.ravel() for x in spread])
-    layouts = Layouts(flat[0], flat[1], flat[2], flat[3::4], flat[4::4], flat[5::4], flat[6::4])
+    layouts = Layouts(*flat[:3], *(flat[i::5] for i in range(3, 8)))
+    if not FAMILIES[name].shares and np.any(layouts.shared > 0):
+        raise BadInput(f"work shared by all ranks in {name}", expected="the schedule vocabulary")
     if np.any(layouts.counts < 0) or np.any(layouts.counts != np.floor(layouts.counts)):
         raise BadInput("a number of stages is no whole number", expected="counts of 0, 1, 2 …")
     stages = layouts.counts.sum(axis=0)
@@ -178,20 +207,20 @@ def _apart(name: str, layouts: Layouts, blocking: bool) -> tuple[Floats, Floats,
 def _seconds(name: str, layouts: Layouts, blocking: bool) -> tuple[Floats, Floats, Floats]:
     """(busy, time without messages, time) of each layout: by closed form where one is exact, else by the longest path."""
     busy = _busiest(name, layouts)
-    bare = _time(name, replace(layouts, send=np.zeros_like(layouts.send)), False)
-    sends = layouts.send > 0
-    time = bare.copy()
-    if sends.any():
-        time[sends] = np.maximum(_time(name, layouts[sends], blocking), bare[sends])
-    return busy, np.maximum(bare, busy), np.maximum(time, busy)
-
-
-def _time(name: str, layouts: Layouts, blocking: bool) -> Floats:
-    time = _closed(name, layouts, blocking)
-    open_ = np.flatnonzero(np.isnan(time))
+    points = np.arange(layouts.send.size)
+    sending = np.flatnonzero(layouts.send > 0)
+    twice = layouts[np.concatenate([points, sending])]  # one walk for both: most of a small one is overhead
+    send = twice.send.copy()
+    send[: points.size] = 0.0
+    twice = replace(twice, send=send)
+    seconds = _closed(name, twice, blocking)
+    open_ = np.flatnonzero(np.isnan(seconds))
     if open_.size:
-        time[open_] = _walked(name, layouts[open_], blocking)
-    return time
+        seconds[open_] = _walked(name, twice[open_], blocking)
+    bare = np.maximum(seconds[: points.size], busy)
+    time = bare.copy()
+    time[sending] = np.maximum(seconds[points.size :], bare[sending])
+    return busy, bare, time
 
 
 def _closed(name: str, layouts: Layouts, blocking: bool) -> Floats:
@@ -200,15 +229,16 @@ def _closed(name: str, layouts: Layouts, blocking: bool) -> Floats:
     f, b, w, equal = _stage(layouts)
     if not FAMILIES[name].splits:
         b, w = b + w, np.zeros_like(w)
-    alone = (m * layouts.counts * (layouts.forward + layouts.backward + layouts.weight)).sum(axis=0)
+    alone = (m * layouts.counts * layouts.work).sum(axis=0)
     time = np.full(p.shape, np.nan)
     bare = (s == 0) & equal
-    if name == "gpipe" and not blocking:
+    beside = (s == 0) | (not blocking)
+    if name == "gpipe":
         passes = (layouts.forward, layouts.backward + layouts.weight)
-        time = np.where(v == 1, sum(_flow(layouts.counts, x, p, m, s) for x in passes), time)
-    elif name == "1f1b" and not blocking:
+        time = np.where((v == 1) & beside, sum(_flow(layouts.counts, x, p, m, s) for x in passes), time)
+    elif name == "1f1b":
         n = m + p - 1
-        exact = equal & (m >= p) & (s <= np.minimum(f, b))
+        exact = equal & beside & (m >= p) & (s <= np.minimum(f, b))
         time = np.where(exact, n * (f + b) + 2 * s * (n - np.ceil(n / p)), time)
     elif name == "interleaved":
         time = np.where(bare & (m % p == 0), (m * v + p - 1) * (f + b), time)
@@ -243,7 +273,7 @@ def _stage(layouts: Layouts) -> tuple[Floats, Floats, Floats, Floats]:
 def _busiest(name: str, layouts: Layouts) -> Floats:
     """Seconds the busiest rank computes."""
     busy = np.empty(layouts.send.shape)
-    total = layouts.forward + layouts.backward + layouts.weight
+    total = layouts.work
     for rows, p, m, v, classes in _groups(layouts):
         each = total[:, rows][classes]  # (stages, layouts)
         holder = FAMILIES[name].holder(p, v)
@@ -286,34 +316,30 @@ def _walked(name: str, layouts: Layouts, blocking: bool) -> Floats:
 
 
 def _whole(name: str, layouts: Layouts, blocking: bool) -> Floats:
-    """Seconds by the longest path through every pass, layouts of one size at once."""
-    time = np.empty(layouts.send.shape)
+    """Seconds by the longest path through every pass, layouts of one size at once; of several orders the fastest."""
+    time = np.full(layouts.send.shape, np.inf)
     for rows, p, m, v, classes in _groups(layouts):
-        passes = passes_of(name, p, m, v)
-        for part in np.array_split(rows, -(-rows.size * passes.size // MOST)):
-            time[part] = _walk(name, passes, layouts[part], classes, blocking)
+        for which in range(1 + len(FAMILIES[name].others)):
+            passes = passes_of(name, p, m, v, which)
+            for part in np.array_split(rows, -(-rows.size * passes.size // MOST)):
+                time[part] = np.minimum(time[part], _walk(name, passes, layouts[part], classes, blocking))
     return time
 
 
 def _walk(name: str, passes: Passes, layouts: Layouts, classes: Floats, blocking: bool) -> Floats:
-    seconds = seconds_of(passes, layouts.forward[classes], layouts.backward[classes], layouts.weight[classes])
-    send = layouts.send
-    if blocking:
-        seconds = seconds + passes.sends[:, None] * send
-        send = np.zeros_like(send)
-    end, _ = run(passes, seconds, send)
+    table = table_of(passes, layouts, classes)
+    end, _ = run(passes, table, layouts.send, blocking=blocking)
     if FAMILIES[name].flushes:
         last: Floats = end[passes.last].max(axis=0)
         return last
-    spans: Floats = (end[passes.last] - (end[passes.first] - seconds[passes.first])).max(axis=0)
+    order = passes.order
+    first = table[order.kind[passes.first], order.stage[passes.first]]
+    spans: Floats = (end[passes.last] - end[passes.first] + first).max(axis=0)
     return spans
 
 
-def seconds_of(passes: Passes, forward: Floats, backward: Floats, weight: Floats) -> Floats:
-    """Seconds of each pass, (passes, layouts), from those of each stage, (stages, layouts)."""
-    order = passes.order
-    if not order.split:
-        backward = backward + weight
-    by_kind = np.stack([forward, backward, weight])
-    seconds: Floats = by_kind[order.kind, order.stage]
-    return seconds
+def table_of(passes: Passes, layouts: Layouts, classes: Floats) -> Floats:
+    """Seconds of a pass by kind and stage, (kinds, stages, layouts); weights' gradients belong to the backward pass unless split."""
+    each = (x[classes] for x in (layouts.forward, layouts.backward, layouts.weight, layouts.shared))
+    forward, backward, weight, shared = each
+    return np.stack([forward, backward if passes.order.split else backward + weight, weight, shared])

@@ -1,8 +1,9 @@
 """What runs when, span by span: the record behind ``--timeline``. Plain data; :mod:`speedlight.report.chrome` writes it.
 
 A *track* is one thing that does one thing at a time: a stream of a device, a host thread, one direction of a link. Spans of a
-track never overlap. The *critical* spans form a chain: the first starts at 0, each starts when the one before it ends, the last
-ends with the step; so their seconds add up to the step's.
+track never overlap. The *critical* spans form a chain: each starts when the one before it ends, and their seconds add up to the
+step's. The first starts at 0 and the last ends with the step, except where ranks of a pipeline end one after another: there the
+chain is the rank that works longest.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Trace:
     """A step, drawn.
 
     Attributes:
-        time: seconds of the step; no span ends later.
+        time: seconds of the step.
         notes: what the picture leaves out.
     """
 

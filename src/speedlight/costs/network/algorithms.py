@@ -14,10 +14,11 @@ hierarchical 2(f − 1)/f · S/m                      2(f − 1)
 two_shot     2 · (ranks on the level)/n · S        2
 one_shot     (ranks on the level) · S              1
 switch       (1 + 1/f) · S where switches add up   2, and a tree beyond
+pat          as ring, one rank a box               ⌈log2 n⌉ + 0.7 n
 ============ ===================================== =========================================
 
 with m' the ranks in one set of the next level (a ring leaves each set once, over all of its ports: libraries run one ring a port).
-all_gather and reduce_scatter move half of what all_reduce does and know no tree; all_to_all is direct; a broadcast goes down a
+all_gather and reduce_scatter move half of what all_reduce does and know no tree but parallel aggregated ones (pat); all_to_all is direct; a broadcast goes down a
 chain or a tree in pieces.
 """
 
@@ -156,6 +157,21 @@ def _switch_applies(rungs: Sequence[Level]) -> Value:
     return found
 
 
+def _parallel_messages(rungs: Sequence[Level], n: Value, collective: str) -> Amounts:
+    """A tree's depth, and a part that still grows with the ranks (2.8 µs each where a message takes 4: NCCL's tuner)."""
+    deep = ceil(log2(maximum(n, 1.0))) + 0.7 * n
+    return [steps * deep for steps in _farthest(rungs, 1.0)]
+
+
+def _parallel_applies(rungs: Sequence[Level]) -> Value:
+    """One rank in a box, and more than one box."""
+    found: Value = 0.0
+    for level in rungs:
+        if level.share.domain.role == "scale_out":
+            found = maximum(found, where((level.inner <= 1.0) & (level.spread > 1.0), 1.0, 0.0))
+    return found
+
+
 RING = Algorithm("ring", ("all_reduce", "all_gather", "reduce_scatter", "broadcast"), _ring_amounts, _ring_messages)
 TREE = Algorithm("tree", ("all_reduce", "broadcast"), _tree_amounts, _tree_messages)
 HIERARCHICAL = Algorithm(
@@ -166,6 +182,9 @@ DIRECT = Algorithm(
 )  # fmt: skip
 ONE_SHOT = Algorithm("one_shot", ("all_reduce",), _one_shot_amounts, _one_shot_messages)
 SWITCH = Algorithm("switch", ("all_reduce",), _switch_amounts, _switch_messages, _switch_applies)
+PARALLEL_TREES = Algorithm(
+    "pat", ("all_gather", "reduce_scatter"), _ring_amounts, _parallel_messages, _parallel_applies
+)  # fmt: skip
 PAIR = Algorithm("pair", ("send_recv",), _pair_amounts, _direct_messages)
 
 ALGORITHMS = (RING, TREE, HIERARCHICAL, DIRECT, ONE_SHOT, SWITCH, PAIR)

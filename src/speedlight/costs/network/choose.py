@@ -52,25 +52,45 @@ def choose(collective: str, size: Value, payload: Value, rungs: Sequence[Level],
     found: list[Passage] = []
     names: list[str] = []
     only = library.only.get(collective)
+    leaves = _leaves(rungs)
     for algorithm, protocol in library.ways:
         if collective not in algorithm.collectives or (only and algorithm.name not in only):
             continue
-        applies = algorithm.applies(rungs)
+        applies = algorithm.applies(rungs) * (_in_order(rungs) if protocol.flags else 1.0)
         if not _somewhere(applies):
             continue
         busy: dict[str, Value] = {}
         latency: Value = many * protocol.start
         amounts = algorithm.amounts(rungs, size, payload, collective)
         messages = algorithm.messages(rungs, size, collective)
+        left = protocol.corrected(payload)
         for level, amount, steps in zip(rungs, amounts, messages, strict=True):
-            sort = sort_of(level.share.domain)
-            seconds = amount / (level.rate * protocol.share[sort])
+            domain = level.share.domain
+            seconds = amount / (level.rate * (protocol.share[sort_of(domain)] * left))
             busy[level.name] = busy[level.name] + seconds if level.name in busy else seconds
-            latency = latency + steps * level.latency * protocol.waits[sort]
+            latency = latency + steps * protocol.wait(domain, level.latency, leaves)
         barred = where(applies > 0.0, 0.0, float("inf"))
         found.append(Passage(busy, latency + barred, 0, ()))
         names.append(f"{algorithm.name}/{protocol.name}")
     return _least(found, tuple(names), many)
+
+
+def _leaves(rungs: Sequence[Level]) -> Value:
+    """1 where the group leaves a box."""
+    found: Value = 0.0
+    for level in rungs:
+        if level.share.domain.role == "scale_out":
+            found = maximum(found, where(level.spread > 1.0, 1.0, 0.0))
+    return found
+
+
+def _in_order(rungs: Sequence[Level]) -> Value:
+    """1 where no link that the group passes lets messages overtake one another."""
+    found: Value = 1.0
+    for level in rungs:
+        if not level.share.domain.ordered:
+            found = found * where(level.spread > 1.0, 0.0, 1.0)
+    return found
 
 
 def _somewhere(applies: Value) -> bool:

@@ -62,7 +62,9 @@ class Level:
         return self.share.inner
 
 
-def levels(domains: Sequence[Domain], size: Value, spans: Spans = (), clock: Value = 1.0) -> list[Level]:
+def levels(
+    domains: Sequence[Domain], size: Value, spans: Spans = (), clock: Value = 1.0, alone: bool = False
+) -> list[Level]:
     """Every set of links between the ranks of a group, innermost first.
 
     Args:
@@ -70,11 +72,13 @@ def levels(domains: Sequence[Domain], size: Value, spans: Spans = (), clock: Val
         size: ranks.
         spans: (size, stride) of the group's mesh axes.
         clock: of the fabric over its spec sheet's.
+        alone: every other device is silent, as in a benchmark: ports that devices share are the group's.
     """
     found: list[Level] = []
     held: Value = 1.0
     for share in shares(domains, size, spans):
-        found.append(_level(share, held, clock))
+        mine = minimum(maximum(held / share.inner, 1.0), share.domain.sharers) if alone else 1.0
+        found.append(_level(share, held, clock, mine))
         if share.part != "leaf":
             held = share.domain.size
     return found
@@ -86,11 +90,11 @@ def carried(domain: Domain) -> Value:
     return domain.bandwidth * turns * (1.0 - domain.loss) * domain.availability
 
 
-def _level(share: Share, held: Value, clock: Value) -> Level:
+def _level(share: Share, held: Value, clock: Value, mine: Value) -> Level:
     domain, spread = share.domain, share.spread
-    rate = carried(domain) * clock
+    rate = carried(domain) * clock * mine
     latency = domain.latency_s / maximum(1.0 - domain.loss, 1e-9)
-    best = rate * domain.sharers
+    best = carried(domain) * clock * domain.sharers
     if share.part == "spine":
         uplinks = domain.uplinks if domain.uplinks else domain.leaf / domain.oversubscription
         crowded = pressure(domain.routing, domain.leaf, uplinks)
