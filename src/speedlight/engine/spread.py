@@ -291,7 +291,11 @@ class _Spread:
         )  # fmt: skip
 
     def _send(self) -> PricedKernel | None:
-        """One micro-batch's activations from a stage to the next."""
+        """One micro-batch's activations from a stage to the next.
+
+        Where tensor-parallel ranks hold the same activations, a stack whose ``attrs.sends`` is ``scattered`` sends a part from each
+        and gathers them on the other side (arXiv 2104.04473 section 4.1); the gathering, inside a box, is not charged.
+        """
         p = self.parallel
         if not np.any(np.asarray(p.pp) > 1):
             return None
@@ -299,6 +303,8 @@ class _Spread:
         for name, held in self.holdings.blocks.items():
             if 0 <= self.cut.positions[name][0] < self.cut.layers:
                 handed = maximum(handed, held.handed)
+        if self.stack.attrs.get("sends") == "scattered":
+            handed = handed / where(np.asarray(p.sp) > 0, 1.0, p.tp)
         stride = p.tp * p.cp * p.dp
         present = plain(where(np.asarray(p.pp) > 1, 1.0, 0.0))
         return self._message(

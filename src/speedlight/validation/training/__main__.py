@@ -11,7 +11,7 @@ import numpy as np
 
 from ...costs.training import EMPTY, FILE, NAME, TrainingFit, shipped, written
 from ...evidence.tables import fingerprint, read_table
-from .fit import ends_of, left_out, solved
+from .fit import ends_of, left_out, outside, solved
 from .observed import Observed, observed
 
 FEWEST = 12  # rows of a sort that has errors of its own
@@ -56,16 +56,20 @@ def fitted(rows: list[Observed], fit: TrainingFit, path: str) -> TrainingFit:
     header = {
         "id": f"{NAME} {date.today().isoformat()}", "family": NAME, "date": date.today().isoformat(),
         "tables": [{"name": Path(path).name, "rows": len(rows), "fingerprint": fingerprint(path)}],
-        "cross_validation": [errors("group", by_group), errors("source", by_source)],
+        "cross_validation": [
+            errors("group", by_group, outside(by_group, steps)), errors("source", by_source, outside(by_source, steps)),
+        ],
     }  # fmt: skip
     seen = frozenset((s.key["stack"], s.key["architecture"]) for s in steps)
     return TrainingFit(header, solved(steps, fit), spread, seen)
 
 
-def errors(left: str, error: np.ndarray) -> dict[str, object]:
-    ape = np.abs(np.expm1(-error))
+def errors(left: str, error: np.ndarray, scored: np.ndarray) -> dict[str, object]:
+    """Errors as rows are scored (:func:`.fit.outside`), and of the point alone."""
+    ape, point = np.abs(np.expm1(-scored)), np.abs(np.expm1(-error))
     return {
-        "by": left, "n": int(ape.size), "median_ape": round(float(np.median(ape)), 4), "mape": round(float(ape.mean()), 4)
+        "leave": left, "n": int(ape.size), "median_ape": round(float(np.median(ape)), 4), "mape": round(float(ape.mean()), 4),
+        "point_median_ape": round(float(np.median(point)), 4), "point_mape": round(float(point.mean()), 4),
     }  # fmt: skip
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..cells import records
 from ..suite import Columns
-from ..suites.fp32_models import records
 
 
 def enumerate_alike(inputs: Columns, rows: int) -> list[tuple[int, dict[str, Any]]]:
