@@ -183,16 +183,16 @@ def evaluate_step(
     )
 
 
-def _as_region(priced: Sequence[PricedKernel], machine: Machine, instances: Value) -> list[PricedKernel]:
+def _as_region(kernels: Sequence[PricedKernel], machine: Machine, instances: Value) -> list[PricedKernel]:
     """A block's kernels side by side on the chip, each with its part of the region's time.
 
     What others do meanwhile shortens an op's part below its own limit; the region's limit is that of its slowest resource.
     """
-    ops = [(p.cost.busy, p.cost.latency, p.starts) for p in priced]
+    ops = [(p.cost.busy, p.cost.latency, p.starts) for p in kernels]
     times = region(ops, machine.engine.launch_latency_s, instances)
     return [
         dataclasses.replace(p, cost=dataclasses.replace(p.cost, time=time, limit=minimum(p.cost.limit, time)))
-        for p, time in zip(priced, times, strict=True)
+        for p, time in zip(kernels, times, strict=True)
     ]
 
 

@@ -304,13 +304,13 @@ def plan(graph: Graph, stack: Stack, training: TrainingPlan | None, divided: fro
     complete = written if training is None else _training_graph(written, training)
     shards = training is not None and bool(stack.attrs.get("local_loss", False))
     placed = expanded(insert_messages(complete, divided, shards), stack)
-    return _lowered(placed, by_kernels(stack, placed))
+    return _lowered(placed, by_kernels(stack, placed), bool(stack.attrs.get("holds_arguments")))
 
 
 @lru_cache(maxsize=64)
-def _lowered(placed: Graph, like: Like) -> Plan:
-    """One plan for all stacks that make the same kernels of a graph."""
-    return Plan(placed, lower(placed, like.stack), LedgerPlan(placed))
+def _lowered(placed: Graph, like: Like, calls: bool) -> Plan:
+    """One plan for all stacks that make the same kernels of a graph and keep arguments alive alike (``calls``)."""
+    return Plan(placed, lower(placed, like.stack), LedgerPlan(placed, calls))
 
 
 @lru_cache(maxsize=64)

@@ -62,13 +62,18 @@ def differentiate(graph: Graph, *, recompute: str = "none") -> Graph:
 
 
 def _with_statistics(block: Block) -> Block:
-    """Fused attention hands each row's log-sum-exp to its backward pass."""
+    """What only a training step writes: each row's log-sum-exp of fused attention, the cell states of an LSTM."""
     tensors: dict[str, Tensor] = dict(block.tensors)
     ops: list[Op] = []
     for op in block.ops:
         if op.kind == "attention" and {"rows", "heads"} <= set(op.dims):
             name = f"{op.name}.lse"
             tensors[name] = Tensor(name, op.dims["rows"] * op.dims["heads"], "fp32", "activation", None, False)
+            op = dataclasses.replace(op, writes=(*op.writes, Operand(name)))
+        elif op.kind == "scan" and op.fn == "lstm":
+            name, states = f"{op.name}.cell", op.writes[0]
+            size = states.elements if states.elements is not None else tensors[states.tensor].elements
+            tensors[name] = Tensor(name, size, tensors[states.tensor].dtype, "activation", None, False)
             op = dataclasses.replace(op, writes=(*op.writes, Operand(name)))
         ops.append(op)
     return dataclasses.replace(block, ops=tuple(ops), tensors=tensors)
@@ -198,9 +203,11 @@ def _saved(
     for block in reversed(graph.blocks):
         for position, name in enumerate(block.inputs):
             passed = position < len(block.outputs) and block.outputs[position] == name
-            if name in kept[block.name] and passed:  # one tensor for all instances: it belongs to its producer
+            before = graph.blocks[order[block.name] - 1]
+            once = block.count.constant == 1 and before.count.constant != 1  # the last of its producer's instances only
+            if name in kept[block.name] and passed and not once:
+                # One tensor for all instances, or for all blocks that pass it on: it belongs to its producer.
                 del kept[block.name][name]
-                before = graph.blocks[order[block.name] - 1]
                 kept[before.name][before.outputs[position]] = None
     for index, block in enumerate(graph.blocks):
         after = graph.blocks[index + 1] if index + 1 < len(graph.blocks) else None
