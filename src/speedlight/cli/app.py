@@ -44,6 +44,7 @@ def _answer(data: dict[str, Any], json_to: str | None) -> bool:
 @click.argument("model")
 @options.machine
 @options.question
+@options.run
 @options.later
 @click.option("--by", default="op", help="Rows of the table: layer | op | kind", show_default=True)
 @click.option("--save", type=click.Path(path_type=Path), help="Write the scenario to a file that explain replays.")
@@ -52,15 +53,9 @@ def _answer(data: dict[str, Any], json_to: str | None) -> bool:
 @click.option("--timeline", type=click.Path(path_type=Path), help="Write what runs when, for ui.perfetto.dev (JSON).")
 @options.folders
 def explain(
-    model: str,
-    on: str | None,
-    by: str,
-    save: Path | None,
-    json_to: str | None,
-    html: Path | None,
-    timeline: Path | None,
-    **given: Any,
-) -> int:
+    model: str, on: str | None, by: str, save: Path | None, json_to: str | None, html: Path | None, timeline: Path | None,
+    tokens: float | None, device_hours: float | None, restart: float | None, store: str | None, **given: Any
+) -> int:  # fmt: skip
     """How long it takes, why, and how far that is from the speed of light.
 
     MODEL is a bundled or hub id, a config.json or model folder, file.py:factory, an ops file or a saved scenario (.yaml).
@@ -74,6 +69,9 @@ def explain(
     asked = question(model, on, given)
     answer = ask(asked)
     levers = [] if answer.fits else ask_fit(asked)["levers"]
+    from ..engine.prediction import plain
+
+    whole = _run(answer, tokens, {"device_hours": device_hours, "restart_s": restart, "store": store})
     if save is not None:
         from ..scenario.file import save as keep
 
@@ -91,11 +89,31 @@ def explain(
 
         write_atomically(timeline, chrome_json(draw(asked)))
         print(f"wrote {timeline}: drop it on https://ui.perfetto.dev", file=sys.stderr)
-    if _answer({**answer.to_dict(), "levers": levers}, json_to):
+    if _answer(
+        {**answer.to_dict(), "levers": levers, **({"run": plain(whole.to_dict())} if whole is not None else {})},
+        json_to,
+    ):
         from ..report.text import render_explain
 
         _show(render_explain(answer, by=by, levers=levers))
+        if whole is not None:
+            from ..report.run import run_lines
+
+            _show("\n".join(run_lines(whole)))
     return 0 if answer.fits else 1
+
+
+def _run(answer: Any, tokens: float | None, stated: dict[str, Any]) -> Any:
+    """The whole run of a training step, where tokens are given."""
+    given = {k: v for k, v in stated.items() if v is not None}
+    if tokens is None:
+        if given:
+            name = next(iter(given)).removesuffix("_s").replace("_", "-")
+            raise BadInput(f"--{name} is about a run", expected="--tokens N beside it")
+        return None
+    from ..engine.runs import run, run_of
+
+    return run(run_of(answer, tokens, **given))
 
 
 @app.command()
