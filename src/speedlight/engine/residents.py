@@ -124,6 +124,11 @@ def of_rank(
         by["optimizer"] = by["optimizer"] + sums["parameters"][i] * holdings.states[i] / stages[2]
     flying = in_flight(name, parallel.pp, micro, training.virtual, rank)
     by["activations"] = (saved * flying + live) * (1 + stack.reserve.fragmentation)
+    if (
+        stack.attrs.get("pipelined_shards") == "kept"
+    ):  # gathered once a step, gradients summed whole until its last micro-batch
+        whole = sums["weights"][0] + sums["weights"][1] + sums["gradients"][0] + sums["gradients"][1]
+        gathered = where(np.asarray(parallel.pp) > 1, whole, gathered)
     by["workspace"] = where(zero >= 3, gathered, 0.0)
     return {name: plain(size) for name, size in by.items()}
 

@@ -6,7 +6,9 @@ micro-batch's backward pass; with weights sharded (ZeRO-3, FSDP) every block gat
 gradients behind, micro-batch by micro-batch. What of a message lies under computation costs nothing; the rest is exposed.
 
 A stack says under ``attrs.overlap`` which messages run beside computation: ``gradients``, ``weights`` (gathering of
-shards), ``stages`` (sends between pipeline ranks), ``context`` (keys and values going round), ``offload``.
+shards), ``stages`` (sends between pipeline ranks), ``context`` (keys and values going round), ``offload``. With
+``attrs.split_sends`` the tensor-parallel ranks, which all hold the same activations, send a share each and gather the whole behind
+the network (arXiv 2104.04473 §4.1, "scatter/gather").
 
 Legend: F, B seconds of one micro-batch through all instances of a block, N instances, m micro-batches, T a rank's step.
 """
@@ -269,7 +271,7 @@ class _Spread:
         blocks, passages = self._rows(parts, shares)
         sends = self._sends(piped.exposed_send)
         tail = self._tail(parts, shares)
-        extra = [row for row in (sends, *tail, *self._updated(parts, shares)) if row is not None]
+        extra = [*sends, *tail, *self._updated(parts, shares)]
         blocks += [("messages", "backward", (row,)) for row in extra]
         passages += [Passage(0.0, 0.0, 0.0) for _ in extra]
         waits = (Wait("pipeline", "bubble", bubble),)
@@ -322,34 +324,43 @@ class _Spread:
                 else:
                     forward = forward + row[name] * amount
             classes.append(StageClass(count, forward, backward, later))
-        send = self._send()
-        seconds_each = 0.0 if send is None else send.cost.time * send.count
+        seconds_each: Value = 0.0
+        for message in self._send():
+            seconds_each = seconds_each + message.cost.time * message.count
         return PipelineRun(
             tuple(classes), self.micro, self.training.schedule, self.training.virtual, seconds_each,
             "stages" not in self.overlap,
         )  # fmt: skip
 
-    def _send(self) -> PricedKernel | None:
+    def _send(self) -> list[PricedKernel]:
         """One micro-batch's activations from a stage to the next."""
         p = self.parallel
         if not np.any(np.asarray(p.pp) > 1):
-            return None
+            return []
         handed: Value = 0.0
         for name, held in self.holdings.blocks.items():
             if 0 <= self.cut.positions[name][0] < self.cut.layers:
                 handed = maximum(handed, held.handed)
         stride = p.tp * p.cp * p.dp
         present = plain(where(np.asarray(p.pp) > 1, 1.0, 0.0))
-        return self._message(
-            "stages.send", "send_recv", "pp", handed, ((where(np.asarray(p.pp) > 1, 2, 1), stride),), present, "forward"
-        )
+        spans = ((where(np.asarray(p.pp) > 1, 2, 1), stride),)
+        split = self.stack.attrs.get("split_sends", False)
+        alike = plain(where(np.asarray(p.sp) == 1, 1.0, np.asarray(p.tp, dtype=float))) if split else 1.0
+        rows = [self._message("stages.send", "send_recv", "pp", handed / alike, spans, present, "forward")]
+        if np.any(np.asarray(alike) > 1):
+            rows.append(self._message("stages.gather", "all_gather", "tp", handed, ((alike, 1),), present, "forward"))
+        return rows
 
-    def _sends(self, exposed: Value) -> PricedKernel | None:
-        send = self._send()
-        if send is None:
-            return None
-        times = send.count * 2 * self.micro * self.training.virtual
-        return dataclasses.replace(send, count=times, exposed=exposed)
+    def _sends(self, exposed: Value) -> list[PricedKernel]:
+        rows = self._send()
+        sent: Value = 0.0
+        for row in rows:
+            sent = sent + row.cost.time * row.count
+        times = 2 * self.micro * self.training.virtual
+        return [
+            dataclasses.replace(row, count=row.count * times, exposed=exposed * row.cost.time * row.count / some(sent))
+            for row in rows
+        ]
 
     def _rows(self, parts: Sequence[_Part], shares: Shares) -> tuple[list[Any], list[Passage]]:
         """The rank's blocks and passages, messages over shards among them."""
