@@ -35,7 +35,9 @@ def lora(graph: Graph, rank: int = 16, of: str = "", dtype: str = "bf16") -> Gra
     wanted = {name.strip() for name in of.split(",") if name.strip()}
     blocks = [_adapted(graph, block, int(rank), wanted, number_format(dtype).name) for block in graph.blocks]
     if all(new is old for new, old in zip(blocks, graph.blocks, strict=True)):
-        raise BadInput(f"no linear layer of {graph.name} is called {of or 'anything'}", expected="like q_proj,v_proj")
+        if not wanted:
+            return graph
+        raise BadInput(f"no linear layer of {graph.name} is called {of}", expected="like q_proj,v_proj")
     frozen = [
         dataclasses.replace(b, tensors={n: _frozen(t) for n, t in b.tensors.items()}) for b in blocks
     ]  # fmt: skip
