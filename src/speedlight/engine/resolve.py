@@ -161,12 +161,12 @@ def _rewritten(graph: Graph, rewrites: tuple[Rewrite, ...]) -> Graph:
 def default_stack(graph: Graph, machine: Machine, phase: str) -> str:
     """The stack people would use unasked: DESIGN decision 5, as far as it is built.
 
-    Decoder LLMs: vllm on accelerators, llama.cpp on CPUs and Apple silicon; everything else torch-eager. A file that only
+    Decoder LLMs: vllm on accelerators, llama.cpp on CPUs and Apple silicon, megatron to train them; everything else torch-eager. A file that only
     one engine runs (GGUF) says so in ``graph.attrs["stack"]``.
     """
     generates = graph.attrs.get("generates", False) and "prompt" not in graph.attrs
     if phase == "train":
-        return "torch-eager"
+        return _trainer(machine) if generates else "torch-eager"
     if stated := graph.attrs.get("stack"):
         return str(stated)
     if not generates:
@@ -176,6 +176,13 @@ def default_stack(graph: Graph, machine: Machine, phase: str) -> str:
 
 # Kinds of machines that hold a compiled program and no context of a driver.
 BARE = ("wafer", "dataflow", "in-memory", "fpga", "mcu")
+
+def _trainer(machine: Machine) -> str:
+    """What language models are trained with: MaxText on TPUs, Megatron on GPUs, plain PyTorch elsewhere."""
+    if machine.kind == "gpu":
+        return "megatron"
+    return "maxtext" if machine.vendor == "google" else "torch-eager"
+
 
 # Functions that matrix units run: the ones TF32 is about.
 _PRODUCTS = (
