@@ -44,6 +44,7 @@ def _answer(data: dict[str, Any], json_to: str | None) -> bool:
 @click.argument("model")
 @options.machine
 @options.question
+@options.run
 @options.later
 @click.option("--by", default="op", help="Rows of the table: layer | op | kind", show_default=True)
 @click.option("--save", type=click.Path(path_type=Path), help="Write the scenario to a file that explain replays.")
@@ -52,15 +53,9 @@ def _answer(data: dict[str, Any], json_to: str | None) -> bool:
 @click.option("--timeline", type=click.Path(path_type=Path), help="Write what runs when, for ui.perfetto.dev (JSON).")
 @options.folders
 def explain(
-    model: str,
-    on: str | None,
-    by: str,
-    save: Path | None,
-    json_to: str | None,
-    html: Path | None,
-    timeline: Path | None,
-    **given: Any,
-) -> int:
+    model: str, on: str | None, by: str, save: Path | None, json_to: str | None, html: Path | None, timeline: Path | None,
+    tokens: float | None, device_hours: float | None, restart: float | None, store: str | None, **given: Any
+) -> int:  # fmt: skip
     """How long it takes, why, and how far that is from the speed of light.
 
     MODEL is a bundled or hub id, a config.json or model folder, file.py:factory, an ops file or a saved scenario (.yaml).
@@ -74,6 +69,9 @@ def explain(
     asked = question(model, on, given)
     answer = ask(asked)
     levers = [] if answer.fits else ask_fit(asked)["levers"]
+    from ..engine.prediction import plain
+
+    whole = _run(answer, tokens, {"device_hours": device_hours, "restart_s": restart, "store": store})
     if save is not None:
         from ..scenario.file import save as keep
 
@@ -91,11 +89,31 @@ def explain(
 
         write_atomically(timeline, chrome_json(draw(asked)))
         print(f"wrote {timeline}: drop it on https://ui.perfetto.dev", file=sys.stderr)
-    if _answer({**answer.to_dict(), "levers": levers}, json_to):
+    if _answer(
+        {**answer.to_dict(), "levers": levers, **({"run": plain(whole.to_dict())} if whole is not None else {})},
+        json_to,
+    ):
         from ..report.text import render_explain
 
         _show(render_explain(answer, by=by, levers=levers))
+        if whole is not None:
+            from ..report.run import run_lines
+
+            _show("\n".join(run_lines(whole)))
     return 0 if answer.fits else 1
+
+
+def _run(answer: Any, tokens: float | None, stated: dict[str, Any]) -> Any:
+    """The whole run of a training step, where tokens are given."""
+    given = {k: v for k, v in stated.items() if v is not None}
+    if tokens is None:
+        if given:
+            name = next(iter(given)).removesuffix("_s").replace("_", "-")
+            raise BadInput(f"--{name} is about a run", expected="--tokens N beside it")
+        return None
+    from ..engine.runs import run, run_of
+
+    return run(run_of(answer, tokens, **given))
 
 
 @app.command()
@@ -268,47 +286,41 @@ def calibrate(table: Path, on: str | None, json_to: str | None, **given: Any) ->
 
 
 @app.command()
+@click.argument("model", required=False)
+@options.machine
+@options.question
 @click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default="evidence.json",
-    show_default=True,
-    help="Evidence file; one that exists is gone on with.",
+    "--out", type=click.Path(path_type=Path), help="Evidence file; one that exists is gone on with.  [evidence.json]"
 )
 @click.option(
-    "--machine",
-    "machine_file",
-    type=click.Path(path_type=Path),
-    default="here.yaml",
-    show_default=True,
-    help="Machine file to write, for --on.",
+    "--machine", "machine_file", type=click.Path(path_type=Path), help="Machine file to write, for --on.  [here.yaml]"
 )
 @click.option("--quick", is_flag=True, help="A few points of each sort: under a minute.")
 @click.option(
     "--only", multiple=True, metavar="SORT", help="launch | stream | operator | transfer | message | disk; repeatable."
 )
 @click.option(
-    "--seconds", type=click.FloatRange(0.01, 60), default=0.35, show_default=True, help="For each point, at most."
+    "--time",
+    "time_s",
+    type=click.FloatRange(0.01, 600),
+    help="Seconds for each point (0.35) or for MODEL (2), at most.",
 )
 @click.option("--device", metavar="NAME", help="cpu, cuda, mps; by default the accelerator where PyTorch sees one.")
 @options.json_to
-def measure(
-    out: Path, machine_file: Path, quick: bool, only: tuple[str, ...], seconds: float, device: str | None, json_to: str | None
-) -> int:  # fmt: skip
-    """Measure this machine: bandwidths, peaks, operators, dispatch; writes evidence and a machine file for --on.
+@click.option("--html", type=click.Path(path_type=Path), help="Write a self-contained page (MODEL).")
+@options.folders
+def measure(model: str | None, on: str | None, json_to: str | None, html: Path | None, **given: Any) -> int:
+    """Measure this machine; or run MODEL here and set its time and memory beside the prediction.
 
-    A measurement that was interrupted goes on where it stopped.
+    Without MODEL: bandwidths, peaks, operators, dispatch; writes evidence and a machine file for --on. A measurement that was
+    interrupted goes on where it stopped. With MODEL (file.py:factory or one of timm's names): its code is run, since you named it.
     """
-    from ..measurement.bench.here import measure_here
-    from .progress import counted
+    from .measuring import measure_machine, measure_module
 
-    with counted("measuring") as tell:
-        result = measure_here(out, machine_file, quick=quick, only=only, seconds=seconds, device=device, tell=tell)
-    if _answer(result, json_to):
-        from ..report.measured import render_measured
-
-        _show(render_measured(result))
-    return 0
+    own = {k: given.pop(k) for k in ("out", "machine_file", "quick", "only", "time_s", "device")}
+    if model is None:
+        return measure_machine(own, {**given, "on": on, "html": html}, lambda data: _answer(data, json_to), _show)
+    return measure_module(model, on, own, given, html, lambda data: _answer(data, json_to), _show)
 
 
 @app.command()

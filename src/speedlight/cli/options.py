@@ -95,6 +95,13 @@ training = _group(
     click.option("--offload", multiple=True, metavar="CLASS:TIER", help="optimizer:host, weights:disk …; repeatable."),
 )
 
+run = _group(
+    click.option("--tokens", type=float, metavar="N", help="A whole run of so many tokens: days, device-hours, dollars, goodput."),
+    click.option("--device-hours", type=float, metavar="H", help="Hours between failures of one device; 0 for never."),
+    click.option("--restart", type=float, metavar="S", help="Seconds from a failure noticed to computing again."),
+    click.option("--store", metavar="RATE", help="At which the job writes its checkpoints (200 GB/s)."),
+)  # fmt: skip
+
 # Everything that says what runs, except the machine.
 question = _group(scale, sizes, formats, layout, software, training)
 

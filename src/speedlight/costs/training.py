@@ -36,7 +36,7 @@ NAME = "training"
 FILE = "training.json"
 CLASSES = (
     "product", "experts", "bmm", "conv", "attention", "stream", "optimizer", "message_tp", "message_dp", "message_ep",
-    "message_pp", "message_cp",
+    "message_pp", "message_cp", "launch",
 )  # fmt: skip
 
 
@@ -57,8 +57,8 @@ class TrainingFit:
 
     Attributes:
         header: ``id``, ``date``, ``tables``, ``cross_validation`` as every fit's.
-        spread: by how well a step is known (``known``: its model and device class were fitted; ``stack``, ``stranger``) logs of
-            the ends of the 80 % interval of measured over predicted.
+        spread: ``stack|dense`` or ``stack|experts`` → logs of the ends of the 80 % interval of measured over predicted, with
+            groups (model, device) left out; ``|dense`` and ``|experts`` with whole sources left out, for stacks never seen.
         seen: (stack, architecture) pairs it was fitted to.
     """
 
@@ -70,12 +70,12 @@ class TrainingFit:
     def log(self, key: Mapping[str, str]) -> Value:
         return sum((e.log for e in self.entries if e.holds(key)), start=0.0)
 
-    def depth(self, stack: str, architecture: str) -> str:
-        """How well steps of a stack on an architecture are known."""
-        if (stack, architecture) in self.seen:
-            return "known"
-        known = {s for s, _ in self.seen}, {a for _, a in self.seen}
-        return "relative" if stack in known[0] and architecture in known[1] else "stranger"
+    def ends(self, stack: str, architecture: str, experts: bool) -> tuple[float, float] | None:
+        """Logs of the ends of a step's 80 % interval over its time: of a stack's own errors where it was fitted on this
+        architecture, else of sources left out; None where nothing was fitted."""
+        kind = "experts" if experts else "dense"
+        own = f"{stack}|{kind}" if (stack, architecture) in self.seen else ""
+        return self.spread.get(own, self.spread.get(f"|{kind}"))
 
 
 EMPTY = TrainingFit({"id": "", "date": "", "tables": [], "cross_validation": []}, ())
@@ -162,6 +162,14 @@ def key_of(kernel: Kernel, machine: Machine) -> dict[str, str]:
         "class": class_of(kernel), "pass": kernel.phase, "stack": kernel.library.get(NAME, ""),
         "architecture": machine.architecture, "device": machine.device_id, "format": next((w.format for w in kernel.work if w.unit == "matmul"), ""),
     }  # fmt: skip
+
+
+def issued(seconds: Value, library: Mapping[str, str], machine: Machine) -> Value:
+    """Host seconds of one launch in a training step: the class ``launch``."""
+    if NAME not in library:
+        return seconds
+    key = {"class": "launch", "stack": library[NAME], "architecture": machine.architecture, "device": machine.device_id}
+    return seconds * _factor(current(), tuple(key.items()))
 
 
 def trained(kernel: Kernel, machine: Machine, cost: Cost) -> Cost:

@@ -96,6 +96,7 @@ _DEPTHS = {
     "relative": "another device of its architecture was measured",
     "stranger": "neither this device nor its architecture was measured",
     "local": "your own points of this device",
+    "": "no table has such kernels: one factor for their class, from whole training steps",
 }
 
 

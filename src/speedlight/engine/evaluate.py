@@ -13,7 +13,7 @@ from .._foundation.folding import Folded, at_points
 from ..costs.calibrated import calibrate
 from ..costs.cost import Conditions, Cost, largest
 from ..costs.price import least_of, price
-from ..costs.training import trained
+from ..costs.training import issued, trained
 from ..hardware.machine import Machine, OperatingPoint
 from ..lowering.kernels import Kernel, KernelValues, Numbers, Program, Slots
 from ..lowering.ledger import Ledger
@@ -112,6 +112,8 @@ def evaluate_step(
     env, groups, ledger = sizes_of(plan, step, machine, stack, dims, symbols)
     conditions = Conditions("in-model", ledger.by_class["weights"], stack.device_latency, throttle, step.name)
     issue = 0.0 if step.name in stack.host.graphs or machine.execution == "spatial" else stack.host.launch_s
+    if step.name == "train":
+        issue = issued(issue, stack.library, machine)
     folding = Folding(env, groups)
     rigid = folding.possible and not shape_of((machine, point, conditions))  # a walk through the machine: only if used
     sized = folding.possible and not shape_of(_sizes(machine))  # what depends on sizes is the same at equal points

@@ -10,7 +10,7 @@ from .._foundation.errors import Unsupported
 from ..costs.cost import largest
 from ..scenario.file import scenario_hash
 from ..scenario.scenario import Scenario
-from . import intervals, summary
+from . import intervals, summary, training_shares
 from .assume import assumptions_of
 from .chain import Link, as_one, memory_of_chain, model_facts, most_devices, over_devices, run_chain
 from .layers import layers_of
@@ -70,6 +70,8 @@ def _predict(resolved: Resolved, *, details: bool) -> Prediction:
     limit = largest(least)
     time = maximum(time, limit)
     low, high = intervals.interval(parts, time, limit)
+    if workload.phase == "train":
+        low, high = intervals.of_training(resolved.graph, stack, machine, (time, low, high), limit)
     devices = most_devices(scenario)
     flops, dense, moved, again = (over_devices(parts, scenario, name) for name in ("flops", "dense", "bytes", "again"))
     peak = summary.peak_used(parts, machine, scenario)
@@ -97,7 +99,7 @@ def _predict(resolved: Resolved, *, details: bool) -> Prediction:
             workload, graph, time, 1 if workload.phase == "train" else program.parallel.dp, devices
         ),
         memory=ledger,
-        tiers={machine.main.name: {"total": ledger.total, "capacity": ledger.capacity, "fits": ledger.fits}},
+        tiers=summary.tiers(ledger, machine),
         peak_used=peak,
         least=least,
         ops=rows,
@@ -107,6 +109,7 @@ def _predict(resolved: Resolved, *, details: bool) -> Prediction:
         tpot=summary.tpot(parts, workload),
         attrs={
             "hash": scenario_hash(scenario), "roofs": summary.roofs(machine, peak),
+            "shares": training_shares.shares(rows) if workload.phase == "train" else {},
             "batchless": graph.attrs.get("kind") == "op list" and "batch" not in graph.symbols,
         } if details else {},
         notes=machine.notes,

@@ -225,6 +225,7 @@ class Prediction:
             },
             "assumptions": [a.to_dict() for a in self.assumptions],
             "notes": list(self.notes),
+            **({"shares": self.attrs["shares"]} if self.attrs.get("shares") else {}),
             "scenario": self.attrs.get("hash"),
         }  # fmt: skip
         if ops:

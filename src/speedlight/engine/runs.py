@@ -29,6 +29,10 @@ import numpy as np
 
 from .._foundation.arrays import Value, maximum
 from .._foundation.errors import BadInput
+from .._foundation.formats import bytes_per_element
+from .._foundation.quantity import parse_quantity
+from ..graph.backward.optimizer import OPTIMIZERS
+from .prediction import Prediction
 
 HOUR, DAY = 3600.0, 86400.0
 # 419 unexpected interruptions in 54 days on 16,384 H100 (Llama 3, arXiv 2407.21783 section 3.3.4): 50,700 hours a device.
@@ -234,6 +238,52 @@ def waiting(replicas: int, spread: float, wait_for: int | None = None) -> tuple[
 def devices(count: Value, hours: Value = DEVICE_HOURS, detect_s: Value = 600.0, restart_s: Value = 600.0) -> Domain:
     """Single devices with what is around them, at the rate of a published run (:data:`DEVICE_HOURS`)."""
     return Domain("device", hours * HOUR, count, detect_s, restart_s)
+
+
+STORE_PER_DEVICE = (
+    0.2e9  # bytes a second to a parallel file system that a device's share of a node's ports can write (assumed)
+)
+
+
+def run_of(
+    step: Prediction, tokens: Value, *, device_hours: Value | None = None, restart_s: Value | None = None,
+    store: Value | str | None = None,
+) -> Run:  # fmt: skip
+    """The run that repeats a predicted training step until ``tokens`` are through.
+
+    Args:
+        step: a training step's answer.
+        device_hours: hours between failures of one device (:data:`DEVICE_HOURS`); 0 for never.
+        restart_s: seconds until the job computes again.
+        store: bytes a second at which all devices write a checkpoint (``200 GB/s``).
+
+    Raises:
+        BadInput: for an answer that is no training step of tokens.
+    """
+    workload = step.scenario.program.workload
+    if workload.phase != "train" or step.throughput.get("unit") != "tokens/s":
+        raise BadInput("a run is so many training steps of tokens", expected="--phase train of a language model")
+    training = workload.training
+    each = (
+        bytes_per_element(training.states) * len(OPTIMIZERS[training.optimizer].states)
+        if training.optimizer in OPTIMIZERS
+        else 0.0
+    )
+    kept = step.model["weight_bytes"] + step.model["params"] * (each + (4.0 if training.master == "fp32" else 0.0))
+    used = step.machine["used"]
+    hours = DEVICE_HOURS if device_hours is None else device_hours
+    domains = (
+        ()
+        if np.all(np.asarray(hours) == 0)
+        else (devices(used, hours, restart_s=600.0 if restart_s is None else restart_s),)
+    )
+    rate = (
+        used * STORE_PER_DEVICE if store is None else parse_quantity(store, "B/s") if isinstance(store, str) else store
+    )
+    return Run(
+        tokens, step.time, step.throughput["value"] * step.time, used, step.machine["usd_per_hour"], checkpoint_bytes=kept,
+        store_bytes_per_s=rate, domains=domains,
+    )  # fmt: skip
 
 
 def _check(q: Run) -> None:

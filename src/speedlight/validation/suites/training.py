@@ -13,12 +13,14 @@ import numpy as np
 
 from ..._foundation.errors import BadInput, SpeedlightError, UnknownName
 from ...costs.training import current
+from ...evidence.tables import Table
 from ...hardware.catalogue import load_machine
-from ..suite import SUITES, Columns, Outcome, Predicted, Suite
+from ..suite import SUITES, Columns, Leave, Outcome, Predicted, Progress, Suite
+from ..training.alike import enumerate_alike
 from ..training.figures import COLUMNS, figures
 from ..training.rows import Row, row_of
 from ..training.rule import Told, told
-from .fp32_models import brief, records
+from .fp32_models import brief
 
 NAME = "training"
 MEASURED = (
@@ -35,7 +37,7 @@ def predicted(inputs: Columns, rows: int) -> Predicted:
     layer = np.full(rows, None, dtype=object)
     kinds: dict[str, int] = {}
     kind = np.full(rows, -1, dtype=np.int64)
-    for i, cells in enumerate(records(inputs, rows)):
+    for i, cells in enumerate_alike(inputs, rows):
         status[i], row, step = answered(cells)
         if row is None or step is None:
             continue
@@ -74,9 +76,16 @@ def answered(cells: Mapping[str, Any]) -> tuple[str, Row | None, Told | None]:
     return ("inferred:" + ",".join(row.inferred) if row.inferred else "ok"), row, step
 
 
+def cross(table: Table, leave: Leave, progress: Progress) -> Predicted:
+    """Rows by fits that did not see their group, or their device."""
+    from ..training.cross import cross as out_of_fold
+
+    return out_of_fold(table, leave, progress, predicted(SUITE.inputs(table), table.rows))
+
+
 SUITE = Suite(
     name=NAME, measured=MEASURED, required=("case_id", "model", "gpu", "n_gpus", "precision", "software", "task"),
     group=("model", "gpu"), slices=("gpu", "model", "software"), predict=predicted,
-    rate=tuple(c for c in COLUMNS if c not in TIMES), predicted=COLUMNS,
+    rate=tuple(c for c in COLUMNS if c not in TIMES), predicted=COLUMNS, cross=cross,
 )  # fmt: skip
 SUITES.register(NAME)(SUITE)

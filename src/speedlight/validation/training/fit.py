@@ -6,7 +6,8 @@ engine again with the class 5 % slower (so overlap, bubbles and contention answe
     log(measured) − log(predicted) ≈ Σ shares · logs of the entries a kernel's key matches
 
 is linear, every entry shrunk towards zero by a prior of its own width; the engine is asked anew with the result, until nothing
-moves. Groups (model, GPU) count by the root of their rows, so that no table's length decides; residuals beyond twice the usual
+moves. What a row leaves open (recomputation, micro-batch) makes it shorter or longer: residuals inside that range count as none.
+Groups (model, GPU) count by the root of their rows, so that no table's length decides; residuals beyond twice the usual
 size count less (Huber), so that one release's regression does not bend the rest.
 """
 
@@ -22,6 +23,7 @@ from ...costs.training import CLASSES, Entry, TrainingFit, instead
 from ...engine.chain import Link, as_one, run_chain
 from ...engine.phase import total
 from ...engine.resolve import planned, resolve
+from ...frontends.source import load_graph
 from ...scenario.scenario import Scenario
 
 Key = tuple[tuple[str, str], ...]
@@ -46,15 +48,19 @@ class Template:
 
 
 MATMUL = ("product", "experts", "bmm")
+COMPUTE = ("product", "experts", "attention", "stream")
 TEMPLATES = (
-    Template((), 0.3),
-    Template(("pass",), 0.2, ("attention", "experts")),
-    Template(("architecture",), 0.2),
-    Template(("stack",), 0.2),
-    Template(("stack", "architecture"), 0.1),
+    Template((), 0.3, tuple(c for c in CLASSES if c != "attention")),
+    Template((), 0.1, ("attention",)),
+    Template(("pass",), 0.15, ("attention", "experts")),
+    Template(("architecture",), 0.15),
+    Template(("stack",), 0.4, ("attention", "launch")),
+    Template(("stack",), 0.2, tuple(c for c in CLASSES if c not in ("attention", "launch"))),
+    Template(("stack", "architecture"), 0.2, ("attention",)),
+    Template(("stack", "architecture"), 0.1, tuple(c for c in CLASSES if c != "attention")),
     Template(("format",), 0.1, MATMUL),
     Template(("format", "architecture"), 0.1, MATMUL),
-    Template(("device",), 0.15, ("product", "experts", "attention", "stream")),
+    Template(("device",), 0.1, COMPUTE),
 )  # fmt: skip
 
 
@@ -66,6 +72,7 @@ class Step:
         target: log of the measured seconds.
         said: log of the predicted seconds.
         shares: (class, pass) → share of the seconds.
+        slack: logs of how much shorter and longer what the row leaves open may make it: (≤ 0, ≥ 0).
         key: ``stack``, ``architecture``, ``device``, ``format`` of its kernels.
         group: what is left out together.
     """
@@ -75,6 +82,7 @@ class Step:
     shares: Mapping[tuple[str, str], float]
     key: Mapping[str, str]
     group: str
+    slack: tuple[float, float] = (0.0, 0.0)
 
 
 def parts() -> tuple[tuple[str, str], ...]:
@@ -134,24 +142,27 @@ def columns_of(
 
 
 def solve(
-    matrix: np.ndarray, widths: np.ndarray, wanted: np.ndarray, weight: np.ndarray, noise: float = 0.06
+    matrix: np.ndarray, widths: np.ndarray, wanted: np.ndarray, weight: np.ndarray, slack: np.ndarray | None = None,
+    noise: float = 0.06,
 ) -> np.ndarray:  # fmt: skip
     """Entries' logs that make matrix · x near ``wanted``: ridge with Huber's weights, iterated.
 
     Args:
         weight: of each row.
+        slack: (rows, 2) of residuals that count as none; rows within theirs pull at nothing.
         noise: standard deviation of a row's own error, which sets how far priors give way.
     """
     x = np.zeros(widths.size)
     scaled = matrix * widths
-    robust = np.ones(wanted.size)
-    for _ in range(20):
+    loose = np.zeros((wanted.size, 2)) if slack is None else slack
+    for _ in range(40):
+        off = wanted - matrix @ x
+        free = np.clip(off, loose[:, 0], loose[:, 1])
+        robust = np.minimum(1.0, HUBER / np.maximum(np.abs(off - free), 1e-9))
         w = weight * robust / noise**2
         normal = scaled.T @ (scaled * w[:, None]) + np.eye(widths.size)
-        new = widths * np.linalg.solve(normal, scaled.T @ (w * wanted))
-        residual = np.abs(wanted - matrix @ new)
-        robust = np.minimum(1.0, HUBER / np.maximum(residual, 1e-9))
-        if np.max(np.abs(new - x), initial=0.0) < 1e-5:
+        new = widths * np.linalg.solve(normal, scaled.T @ (w * (wanted - free)))
+        if np.max(np.abs(new - x), initial=0.0) < 1e-4:
             return new
         x = new
     return x
@@ -161,3 +172,64 @@ def weights_of(groups: Sequence[str]) -> np.ndarray:
     """A group's rows together count as the root of how many they are."""
     _, inverse, counts = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
     return np.asarray(1.0 / np.sqrt(counts[inverse]))
+
+
+def experts_in(model: str) -> bool:
+    """Whether a model has experts."""
+    images = not model.startswith("{") and model.startswith("resnet")
+    return any(op.kind == "moe" for _, op in load_graph(model, (), None if images else "bf16").ops())
+
+
+def solved(steps: Sequence[Step], fit: TrainingFit) -> tuple[Entry, ...]:
+    """Entries fitted to steps that were priced with ``fit``: one step of Gauss–Newton from it."""
+    keys, widths, matrix = columns_of(steps)
+    wanted = np.array([s.target - s.said for s in steps]) + matrix @ logs_of(keys, fit)
+    found = solve(matrix, widths, wanted, weights_of([s.group for s in steps]), np.array([s.slack for s in steps]))
+    return tuple(Entry(key, float(x)) for key, x in zip(keys, found, strict=True) if abs(x) > LEAST)
+
+
+LEAST = 1e-3  # entries nearer to nothing are left out
+
+
+def logs_of(keys: Sequence[Key], fit: TrainingFit) -> np.ndarray:
+    """What a fit says of each entry."""
+    known = {e.where: float(e.log) for e in fit.entries}
+    return np.array([known.get(key, 0.0) for key in keys])
+
+
+def left_out(steps: Sequence[Step], labels: Sequence[str], fit: TrainingFit) -> np.ndarray:
+    """log(measured / predicted) of every step by fits without the steps of its label."""
+    keys, widths, matrix = columns_of(steps)
+    wanted = np.array([s.target - s.said for s in steps]) + matrix @ logs_of(keys, fit)
+    groups = np.array([s.group for s in steps])
+    slack = np.array([s.slack for s in steps])
+    label = np.asarray(labels)
+    error = np.empty(label.size)
+    for value in np.unique(label):
+        mine, rest = label == value, label != value
+        if not rest.any():
+            error[mine] = np.nan
+            continue
+        x = solve(matrix[rest], widths, wanted[rest], weights_of(groups[rest]), slack[rest])
+        error[mine] = wanted[mine] - matrix[mine] @ x
+    return error
+
+
+def ends_of(error: np.ndarray, groups: Sequence[str]) -> tuple[float, float]:
+    """10 % and 90 % quantiles of errors where every group counts alike."""
+    _, inverse, counts = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
+    weight = 1.0 / counts[inverse]
+    order = np.argsort(error)
+    passed = (np.cumsum(weight[order]) - 0.5 * weight[order]) / weight.sum()
+    low, high = np.interp([0.1, 0.9], passed, error[order])
+    return min(float(low), 0.0), max(float(high), 0.0)
+
+
+def outside(error: np.ndarray, steps: Sequence[Step]) -> np.ndarray:
+    """Errors as rows are scored: of one whose open choices spread its time by more than a fifth, the part outside that range."""
+    slack = np.array([s.slack for s in steps])
+    wide = np.expm1(slack[:, 1] - slack[:, 0]) > WIDE
+    return np.where(wide, error - np.clip(error, slack[:, 0], slack[:, 1]), error)
+
+
+WIDE = 0.2

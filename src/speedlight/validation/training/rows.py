@@ -13,7 +13,7 @@ from typing import Any
 
 from ..._foundation.errors import BadInput, SpeedlightError, UnknownName
 from ...hardware.catalogue import load_machine, machine_ids
-from ...scenario.scenario import ModelRef, Parallel, Program, Scenario
+from ...scenario.scenario import ModelRef, Parallel, Program, Rewrite, Scenario
 from ...workload.workload import Group, Training, Workload
 from .flops import PACKED
 from .models import model_of, number
@@ -37,7 +37,8 @@ PRECISIONS = (
 STACKS = (
     (r"Megatron-LM \(April 2021\)", "megatron@2021.04"), (r"Megatron-LM", "megatron@2022.05"),
     (r"Megatron-Core", "megatron@2024.07"), (r"Megatron-Bridge, NeMo (\d+)\.(\d+)", "megatron@20{0}.{1}"),
-    (r"NeMo (?:NeMo)?(\d+)\.(\d+)", "megatron@20{0}.{1}"), (r"torchtitan", "torchtitan@2024.12"),
+    (r"NeMo (?:NeMo)?(\d+)\.(\d+)", "megatron@20{0}.{1}"), (r"torchtitan .*(2025|2\.8)", "torchtitan@2025.06"),
+    (r"torchtitan", "torchtitan@2024.12"),
     (r"llm-foundry", "llm-foundry@0.3"), (r"MaxText", "maxtext@2024.03"), (r"DeepSpeed", "deepspeed@0.14"),
     (r"PyTorch/DALI|PyTorch NGC", "deeplearningexamples@20.06"),
     (r"max-autotune|reduce-overhead", "transformers-graphs@5.0"), (r"torch\.compile", "transformers-compiled@5.0"),
@@ -105,6 +106,9 @@ class Row:
         groups: tuple[Group, ...] = ()
         if self.packed:
             groups = (Group(micro_batch * self.seq_len / PACKED, PACKED, 0),)
+        for length, share in self.source.filled:
+            if length == self.seq_len:
+                groups = (Group(micro_batch, self.seq_len * share, 0),)
         training = Training(
             optimizer=self.optimizer, recompute=recompute, micro_batch=micro_batch,
             recompute_layers=self.layers if recompute == "full" else None,
@@ -116,6 +120,7 @@ class Row:
         workload = Workload("train", self.batch, 1 if self.images else self.seq_len, groups=groups, training=training)
         ref = ModelRef(
             self.model,
+            rewrites=(Rewrite("frozen"),) if "lora" in self.task.lower() else (),
             dtype=self.dtype,
             weights=fp if low else None, activations=fp if low else None,
             autocast="fp16" if fp == "amp" and self.images else None,
@@ -146,6 +151,10 @@ def row_of(cells: Mapping[str, Any]) -> Row:
     task = str(cells.get("task", ""))
     inferred: list[str] = []
     micro = number(cells, "micro_batch")
+    if local := re.match(
+        r"local (\d+)", str(cells.get("micro_batch", ""))
+    ):  # torchtitan: as many micro-batches as stages
+        micro = max(1.0, float(local[1]) // pp)
     batch = number(cells, "global_batch")
     accumulated = number(cells, "grad_accum")
     if batch is None and micro is not None:
@@ -163,7 +172,7 @@ def row_of(cells: Mapping[str, Any]) -> Row:
     stated = str(cells.get("recompute", ""))
     recompute, share = recompute_of(stated)
     layers = None if share is None else math.ceil(share * (number(cells, "layers") or 0) / pp)
-    virtual = number(cells, "vpp")
+    virtual = 2.0 if str(cells.get("vpp", "")).strip() == "interleaved" else number(cells, "vpp")
     for name, value in (("recompute", recompute), ("micro_batch", micro)):
         if value is None:
             inferred.append(name)
@@ -253,7 +262,7 @@ def stack_of(cells: Mapping[str, Any]) -> str:
         match = re.search(pattern, software)
         if match:
             eager = name.startswith("torchtitan") and "compile" not in str(cells.get("precision", ""))
-            return name.format(*match.groups()).replace("torchtitan@", "torchtitan-eager@" if eager else "torchtitan@")
+            return "torchtitan-eager@2024.12" if eager else name.format(*match.groups())
     raise UnknownName("training software", software, [n for _, n in STACKS])
 
 

@@ -29,10 +29,10 @@ class Told:
     """A row's step.
 
     Attributes:
-        seconds, limit: of the choice the rule makes; ``least`` and ``most`` seconds over all that fit.
+        seconds, limit: of the choice the rule makes; ``least`` and ``most`` seconds over all choices.
         memory: bytes of the fullest device; ``states`` of weights, gradients and optimizer states alone.
         recompute, micro_batch: the choice.
-        layer: what it rests on; ``low`` and ``high``: its 80 % interval.
+        layer: what it rests on; ``low`` and ``high``: its 80 % interval, around all choices.
     """
 
     seconds: float
@@ -88,10 +88,10 @@ def told(row: Row) -> Told:
         chosen = min((f for f in fitting if f[0] == kind), key=lambda f: float(f[2].time))
     else:
         chosen = min(found, key=lambda f: float(f[2].memory.total))
-    times = [float(f[2].time) for f in fitting or [chosen]]
+    times = [float(f[2].time) for f in found]
     kind, size, said = chosen
     return Told(
         float(said.time), float(said.limit), min(times), max(times), float(said.memory.total),
         float(sum(said.memory.by_class[c] for c in ("weights", "gradients", "optimizer"))), kind, size,
-        str(said.layer), float(said.low), float(said.high),
+        str(said.layer), float(said.low) * min(times) / float(said.time), float(said.high) * max(times) / float(said.time),
     )  # fmt: skip

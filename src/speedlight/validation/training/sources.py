@@ -32,6 +32,7 @@ class Source:
         zero: ZeRO stage of rows that say nothing.
         sequence_parallel: tensor parallelism comes with sequence parallelism.
         gradients: format gradients are kept and reduced in, where not the weights'.
+        filled: sequence length → mean share of it that holds tokens, where sequences are binned by length or packed.
         reason: how that is known.
     """
 
@@ -44,6 +45,7 @@ class Source:
     zero: int = 0
     sequence_parallel: bool = False
     gradients: str = ""
+    filled: tuple[tuple[float, float], ...] = ()
     reason: str = ""
 
 
@@ -84,7 +86,11 @@ SOURCES = (
         "maxtext", r"maxtext-", "dense", embedding=True, zero=3,
         reason="calculate_tflops of the time: 6 times all parameters, 12 l h d s² without a mask (rows' notes)",
     ),
-    Source("deeplearningexamples", r"dle-", "dense", reason="sequences and images a second only"),
+    Source(
+        "deeplearningexamples", r"dle-", "dense", filled=((512.0, 0.5),),
+        reason="sequences and images a second only; sequences of the second phase are binned by length, half full on average "
+        "(assumed: counted as 512 tokens they would run at 74 % of the peak)",
+    ),
     Source("stas", r"stas-", "dense", reason="seconds only"),
 )  # fmt: skip
 
