@@ -12,7 +12,7 @@ from .engine.prediction import Prediction
 from .graph.ir import Graph
 from .hardware.cluster import with_nodes
 from .hardware.machine import OperatingPoint
-from .scenario.scenario import ModelRef, Parallel, Scenario
+from .scenario.scenario import ModelRef, Parallel, Rewrite, Scenario
 from .schedule.trace import Trace
 from .workload.words import offload_of, recompute_of, schedule_of
 from .workload.workload import Training, Workload
@@ -66,6 +66,7 @@ def make_scenario(
     gradients: str | None = None,
     states: str | None = None,
     offload: Sequence[str] = (),
+    lora: int | None = None,
     moe_load: str = "balanced",
     overrides: Mapping[str, Any] | None = None,
     models_dir: str | None = None,
@@ -105,6 +106,7 @@ def make_scenario(
         optimizer, micro_batch, master, gradients, states: how a training step runs (:class:`.Training`).
         recompute: ``none``, ``selective``, ``full`` or how many layers of each stage are computed again.
         schedule: ``gpipe``, ``1f1b``, ``interleaved:v``, ``zero-bubble`` …; ``virtual`` is its v where it is an array.
+        lora: rank of low-rank adapters that train beside frozen weights.
         offload: ``optimizer:host``, ``weights:disk`` …
         symbols: values of an ops file's symbols and of a captured module's free dimensions.
         power: power limit in watts per device.
@@ -120,7 +122,7 @@ def make_scenario(
         raise BadInput(f"TF32 {tf32!r}", expected="on or off")
     ref = ModelRef(
         model, tuple(inputs), dtype, weights, activations, kv, models_dir, mtp=mtp, autocast=autocast, layout=order,
-        tf32=tf32,
+        tf32=tf32, rewrites=() if lora is None else (Rewrite("lora", (("rank", lora),)),),
     )  # fmt: skip
     from .engine.asked import DENOISER, programs_of
     from .frontends.source import load_graph

@@ -92,6 +92,7 @@ training = _group(
     click.option("--master", help="Format of the optimizer's copy of the weights: fp32 | none."),
     click.option("--gradients", help="Format gradients are kept and reduced in."),
     click.option("--states", help="Format of the optimizer's states."),
+    click.option("--lora", type=int, metavar="RANK", help="Train low-rank adapters beside frozen weights."),
     click.option("--offload", multiple=True, metavar="CLASS:TIER", help="optimizer:host, weights:disk …; repeatable."),
 )
 
