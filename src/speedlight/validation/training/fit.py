@@ -225,11 +225,17 @@ def ends_of(error: np.ndarray, groups: Sequence[str]) -> tuple[float, float]:
     return min(float(low), 0.0), max(float(high), 0.0)
 
 
+def beyond(error: np.ndarray, steps: Sequence[Step]) -> np.ndarray:
+    """The part of errors that open choices do not explain: what an interval around all choices has to reach further."""
+    slack = np.array([s.slack for s in steps])
+    return np.asarray(error - np.clip(error, slack[:, 0], slack[:, 1]))
+
+
 def outside(error: np.ndarray, steps: Sequence[Step]) -> np.ndarray:
     """Errors as rows are scored: of one whose open choices spread its time by more than a fifth, the part outside that range."""
     slack = np.array([s.slack for s in steps])
     wide = np.expm1(slack[:, 1] - slack[:, 0]) > WIDE
-    return np.where(wide, error - np.clip(error, slack[:, 0], slack[:, 1]), error)
+    return np.where(wide, beyond(error, steps), error)
 
 
 WIDE = 0.2
