@@ -190,6 +190,9 @@ def test_a_torus_uses_the_dimensions_its_group_has() -> None:
     # All to all: 64 chips send S/64 to each; 16 links each way cross the middle twice: n/2 · n/2 · S/n over 2 · 16 of 50 GB/s.
     found = run(torus, "all_to_all", 64.0, (), 64e6)
     assert found.busy["link:ici"] == pytest.approx(64 / 4 * 64e6 / (2 * 16 * 50e9))
+    bound = least("all_to_all", 64.0, 64e6, levels(torus, 64.0))
+    assert bound["link:ici"] == pytest.approx(64 / 4 * 64e6 / (2 * 16 * 50e9))  # bytes over the bisection
+    assert found.latency == pytest.approx(6e-6)  # two links in each dimension to the farthest chip
 
 
 def test_a_full_mesh_gives_a_pair_one_link() -> None:

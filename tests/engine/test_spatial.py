@@ -133,6 +133,20 @@ def test_a_region_gains_from_every_resource_it_needs() -> None:
         assert float(faster.time) <= float(usual.time) * (1 + 1e-9), path
 
 
+@pytest.mark.parametrize(
+    ("machine", "fits"),
+    [
+        ("iphone-13", True), ("pixel-8", True), ("raspberry-pi-4-4gb", True), ("alveo-u280", True), ("dojo-d1", True),
+        ("groq-lpu-v1", False), ("stm32h743", False), ("gddr6-aim-8ch", True), ("wse-2", True), ("sn40l", True),
+    ],
+)  # fmt: skip
+def test_every_sort_of_machine_answers(machine: str, fits: bool) -> None:
+    """GPT-2 in its fp32 has 548 MB: more than a Groq chip's 230 MB or a microcontroller's 512 KiB, and there it says so."""
+    answer = explain("gpt2", machine, phase="decode", context=64, dtype="fp16" if machine == "dojo-d1" else None)
+    assert 0 < float(answer.limit) <= float(answer.time) < 10
+    assert bool(answer.fits) is fits
+
+
 def _twice(path: str) -> dict[str, float]:
     machine = load_machine("sn40l-8")
     if path.endswith("peaks"):

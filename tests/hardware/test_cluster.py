@@ -9,6 +9,7 @@ import pytest
 
 from speedlight import explain
 from speedlight._foundation.errors import BadFile, BadInput, UnknownName
+from speedlight.cli.main import main
 from speedlight.hardware.catalogue import load_machine
 from speedlight.hardware.cluster import cluster, sides, with_nodes
 
@@ -67,6 +68,65 @@ def test_nonsense_is_refused(tmp_path: Path, old: str, new: str, needle: str) ->
     with pytest.raises(BadFile) as error:
         load_machine(str(path))
     assert needle in str(error.value) or needle in error.value.expected
+
+
+MIXED = """
+schema: 1
+id: mixed
+name: old and new boxes
+parts:
+  - {system: dgx-a100-80gb, nodes: 2}
+  - {system: dgx-h100, nodes: 2}
+"""
+
+
+def test_unequal_boxes_wait_for_the_weakest(tmp_path: Path) -> None:
+    path = tmp_path / "mixed.yaml"
+    path.write_text(MIXED)
+    mixed, old, new = load_machine(str(path)), load_machine("dgx-a100-80gb"), load_machine("dgx-h100")
+    assert [(p.machine.id, p.nodes) for p in mixed.parts] == [("dgx-a100-80gb", 2), ("dgx-h100", 2)]
+    assert (mixed.n_devices, mixed.domains[-1].size, mixed.domains[-1].bandwidth) == (32, 32, 25e9)
+    assert mixed.engine.peak("matmul", "bf16")[0].flops == old.engine.peak("matmul", "bf16")[0].flops
+    assert mixed.main.bandwidth == min(old.main.bandwidth, new.main.bandwidth)
+    for path_, phase in ((str(path), "prefill"), (str(path), "decode")):
+        slow = explain("llama-3.1-8b", path_, phase=phase, isl=512, stack="ideal").time
+        assert float(slow) >= max(
+            float(explain("llama-3.1-8b", on, phase=phase, isl=512, stack="ideal").time) for on in ("dgx-a100-80gb", "dgx-h100")
+        ) * (1 - 1e-9)  # fmt: skip
+
+
+def test_each_figure_of_a_mixture_is_its_weakest(tmp_path: Path) -> None:
+    """An H20 multiplies less than an A100 and reads more: the mixture has the one's products and the other's memory."""
+    path = tmp_path / "mixed.yaml"
+    network = "network: [{name: roce, topology: fat-tree, size: 4, bandwidth: 25 GB/s}]"
+    path.write_text(MIXED.replace("dgx-a100-80gb", "a100-sxm-80gb").replace("dgx-h100", "h20-sxm-96gb") + network)
+    mixed, a100, h20 = load_machine(str(path)), load_machine("a100-sxm-80gb"), load_machine("h20-sxm-96gb")
+    assert mixed.engine.peak("matmul", "bf16")[0].flops == h20.engine.peak("matmul", "bf16")[0].flops
+    assert (mixed.main.bandwidth, mixed.main.capacity_bytes) == (a100.main.bandwidth, a100.main.capacity_bytes)
+    assert mixed.links[0].bandwidth == a100.links[0].bandwidth
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "needle"),
+    [
+        ("system: dgx-h100", "system: aws-p4dx2", "boxes hold 8, 16"),
+        ("{system: dgx-h100, nodes: 2}", "{system: i9-10940x, nodes: 2}", "kinds cpu, gpu"),
+        ("nodes: 2}\n  -", "nodes: 0}\n  -", "part of 0 nodes"),
+        ("name: old", "nodes: 3\nname: old", "states its boxes once"),
+        ("parts:", "system: dgx-h100\nparts:", "states its boxes once"),
+    ],
+)
+def test_mixtures_that_make_no_sense_are_refused(tmp_path: Path, old: str, new: str, needle: str) -> None:
+    path = tmp_path / "mixed.yaml"
+    path.write_text(MIXED.replace(old, new))
+    with pytest.raises(BadFile, match=needle):
+        load_machine(str(path))
+
+
+@pytest.mark.parametrize("nodes", ["0", "-3", "10000000"])
+def test_counts_of_nodes_that_make_no_sense_exit_with_2(nodes: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "gpt2", "--on", "dgx-h100", "--nodes", nodes]) == 2
+    assert "expected: 1 to 1,000,000" in capsys.readouterr().err
 
 
 def test_what_cannot_be_joined_says_why() -> None:

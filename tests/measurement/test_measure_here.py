@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 
 
 def test_dispatch_of_this_machine(tmp_path, capsys):
-    words = ["measure", "--only", "launch", "--seconds", "0.02", "--device", "cpu", "--json", "-"]
+    words = ["measure", "--only", "launch", "--time", "0.02", "--device", "cpu", "--json", "-"]
     files = ["--out", str(tmp_path / "e.json"), "--machine", str(tmp_path / "here.yaml")]
     assert main([*words, *files]) == 0
     first = json.loads(capsys.readouterr().out)

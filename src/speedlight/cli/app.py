@@ -286,47 +286,41 @@ def calibrate(table: Path, on: str | None, json_to: str | None, **given: Any) ->
 
 
 @app.command()
+@click.argument("model", required=False)
+@options.machine
+@options.question
 @click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default="evidence.json",
-    show_default=True,
-    help="Evidence file; one that exists is gone on with.",
+    "--out", type=click.Path(path_type=Path), help="Evidence file; one that exists is gone on with.  [evidence.json]"
 )
 @click.option(
-    "--machine",
-    "machine_file",
-    type=click.Path(path_type=Path),
-    default="here.yaml",
-    show_default=True,
-    help="Machine file to write, for --on.",
+    "--machine", "machine_file", type=click.Path(path_type=Path), help="Machine file to write, for --on.  [here.yaml]"
 )
 @click.option("--quick", is_flag=True, help="A few points of each sort: under a minute.")
 @click.option(
     "--only", multiple=True, metavar="SORT", help="launch | stream | operator | transfer | message | disk; repeatable."
 )
 @click.option(
-    "--seconds", type=click.FloatRange(0.01, 60), default=0.35, show_default=True, help="For each point, at most."
+    "--time",
+    "time_s",
+    type=click.FloatRange(0.01, 600),
+    help="Seconds for each point (0.35) or for MODEL (2), at most.",
 )
 @click.option("--device", metavar="NAME", help="cpu, cuda, mps; by default the accelerator where PyTorch sees one.")
 @options.json_to
-def measure(
-    out: Path, machine_file: Path, quick: bool, only: tuple[str, ...], seconds: float, device: str | None, json_to: str | None
-) -> int:  # fmt: skip
-    """Measure this machine: bandwidths, peaks, operators, dispatch; writes evidence and a machine file for --on.
+@click.option("--html", type=click.Path(path_type=Path), help="Write a self-contained page (MODEL).")
+@options.folders
+def measure(model: str | None, on: str | None, json_to: str | None, html: Path | None, **given: Any) -> int:
+    """Measure this machine; or run MODEL here and set its time and memory beside the prediction.
 
-    A measurement that was interrupted goes on where it stopped.
+    Without MODEL: bandwidths, peaks, operators, dispatch; writes evidence and a machine file for --on. A measurement that was
+    interrupted goes on where it stopped. With MODEL (file.py:factory or one of timm's names): its code is run, since you named it.
     """
-    from ..measurement.bench.here import measure_here
-    from .progress import counted
+    from .measuring import measure_machine, measure_module
 
-    with counted("measuring") as tell:
-        result = measure_here(out, machine_file, quick=quick, only=only, seconds=seconds, device=device, tell=tell)
-    if _answer(result, json_to):
-        from ..report.measured import render_measured
-
-        _show(render_measured(result))
-    return 0
+    own = {k: given.pop(k) for k in ("out", "machine_file", "quick", "only", "time_s", "device")}
+    if model is None:
+        return measure_machine(own, {**given, "on": on, "html": html}, lambda data: _answer(data, json_to), _show)
+    return measure_module(model, on, own, given, html, lambda data: _answer(data, json_to), _show)
 
 
 @app.command()

@@ -170,6 +170,9 @@ def _levers(resolved: Resolved) -> list[dict[str, Any]]:
             tries.append((f"--pp {deeper.pp}", scenario.with_program(parallel=deeper)))
         full = dataclasses.replace(workload.training, recompute="full")
         tries.append(("--recompute full", scenario.with_workload(training=full)))
+        if not workload.training.offload:
+            outside = dataclasses.replace(workload.training, offload=(("optimizer", "host"),))
+            tries.append(("--offload optimizer:host", scenario.with_workload(training=outside)))
         if workload.batch > 1:
             single = dataclasses.replace(workload.training, micro_batch=1)
             tries.append(("--micro-batch 1", scenario.with_workload(training=single)))

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from .._foundation.arrays import Value, where
-from .._foundation.errors import BadInput, Unsupported
+from .._foundation.errors import Unsupported
 from ..graph.ir import Graph
-from ..placement.check import Complaint, refuse
+from ..placement.check import Complaint, refuse, validate
 from ..placement.stages import deal_complaints
 from ..scenario.scenario import Parallel, Program
 from ..schedule.families import FAMILIES, parse
-from ..workload.workload import Group, Step, Workload, single_step
+from ..workload.workload import Group, Step, Workload
 
 
 def micro_batch(workload: Workload, parallel: Parallel) -> Value:
@@ -43,6 +43,7 @@ def check_layout(program: Program, graph: Graph) -> None:
     """
     parallel, workload = program.parallel, program.workload
     training = workload.training
+    validate(parallel)
     if workload.phase != "train":
         for name in ("cp", "zero", "sp"):
             value = getattr(parallel, name)
@@ -115,4 +116,4 @@ def complaints(program: Program, graph: Graph) -> Iterator[Complaint]:
         )  # fmt: skip
 
 
-__all__ = ["BadInput", "check_layout", "complaints", "micro_batch", "single_step", "step_of"]
+__all__ = ["check_layout", "complaints", "micro_batch", "step_of"]

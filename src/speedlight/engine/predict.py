@@ -99,7 +99,7 @@ def _predict(resolved: Resolved, *, details: bool) -> Prediction:
             workload, graph, time, 1 if workload.phase == "train" else program.parallel.dp, devices
         ),
         memory=ledger,
-        tiers={machine.main.name: {"total": ledger.total, "capacity": ledger.capacity, "fits": ledger.fits}},
+        tiers=summary.tiers(ledger, machine),
         peak_used=peak,
         least=least,
         ops=rows,

@@ -21,26 +21,62 @@ from ..scenario.scenario import Parallel
 from ..schedule.families import FAMILIES, in_flight, parse
 from ..stacks.stack import Stack
 from ..workload.workload import Training
+from .offload import Outside
 from .rows import plain
 
 AHEAD = 2.0  # blocks whose gathered weights are there at once: the one at work and the one fetched ahead
 
 
 def ledger(
-    cut: Deal, holdings: Holdings, parallel: Parallel, training: Training, micro: Value, stack: Stack, capacity: Value
-) -> Ledger:
+    cut: Deal, holdings: Holdings, parallel: Parallel, training: Training, micro: Value, stack: Stack, capacity: Value,
+    outside: Outside | None = None,
+) -> Ledger:  # fmt: skip
     """The ledger of the rank that needs most."""
     worst: dict[str, Value] = {}
     most: Value = -1.0
+    away: dict[str, Value] = {}
     for rank, shares in cut.some_ranks():
-        here = of_rank(rank, shares, cut, holdings, parallel, training, micro, stack)
+        whole = of_rank(rank, shares, cut, holdings, parallel, training, micro, stack)
+        here = {**whole, **staged(whole, shares, cut, holdings, parallel, training, outside)}
+        for role, size in _elsewhere(whole, outside).items():
+            away[role] = maximum(away.get(role, 0.0), size)
         total = _total(here)
         fuller = total > most
         worst = {name: where(fuller, size, worst.get(name, 0.0)) for name, size in here.items()} if worst else here
         most = maximum(most, total)
     by_class = {name: worst.get(name, 0.0) for name in CLASSES}
     by_class["reserve"] = stack.reserve.runtime_bytes + (1 - stack.reserve.utilization) * capacity
-    return Ledger(by_class, capacity)
+    return Ledger(by_class, capacity, away, {} if outside is None else {r: outside.room()[r] for r in away})
+
+
+def staged(
+    whole: Mapping[str, Value], shares: Shares, cut: Deal, holdings: Holdings, parallel: Parallel, training: Training,
+    outside: Outside | None,
+) -> dict[str, Value]:  # fmt: skip
+    """What stays on the device of classes kept outside: what two blocks need, one at work and one on its way."""
+    if outside is None:
+        return {}
+    again = again_share(training, parallel, cut.layers)
+    most = {"weights": 0.0, "gradients": 0.0, "activations": 0.0, "live": 0.0}
+    for block, held in holdings.blocks.items():
+        here = where(np.asarray(shares[block]) > 0, 1.0, 0.0)
+        saved = again * held.saved + (1 - again) * held.saved_whole
+        sizes = {
+            "weights": held.weights[0] + held.weights[1], "gradients": held.gradients[0] + held.gradients[1],
+            "activations": saved, "live": held.live,
+        }  # fmt: skip
+        most = {name: maximum(size, here * sizes[name]) for name, size in most.items()}
+    kept = {"weights": AHEAD * most["weights"], "gradients": AHEAD * most["gradients"], "optimizer": 0.0}
+    kept["activations"] = AHEAD * most["activations"] + most["live"]
+    return {name: plain(-maximum(-kept[name], -whole[name])) for name in outside.where}
+
+
+def _elsewhere(whole: Mapping[str, Value], outside: Outside | None) -> dict[str, Value]:
+    """Tier role → bytes of a rank's classes kept there."""
+    away: dict[str, Value] = {}
+    for name, role in ({} if outside is None else outside.where).items():
+        away[role] = away.get(role, 0.0) + whole[name]
+    return away
 
 
 def of_rank(

@@ -131,6 +131,8 @@ def _resolve_one(scenario: Scenario) -> Resolved:
     stack = load_stack(name)
     if machine.kind == "cpu":
         stack = without_device_runtime(stack.on_cpu or stack)
+    elif machine.kind in BARE:
+        stack = without_device_runtime(stack)
     if program.model.tf32 not in (None, "on", "off"):
         raise BadInput(f"TF32 {program.model.tf32!r}", expected="on or off")
     if program.model.tf32 is not None:
@@ -171,6 +173,9 @@ def default_stack(graph: Graph, machine: Machine, phase: str) -> str:
         return "torch-eager"
     return "llama.cpp" if machine.kind in ("cpu", "soc") else "vllm"
 
+
+# Kinds of machines that hold a compiled program and no context of a driver.
+BARE = ("wafer", "dataflow", "in-memory", "fpga", "mcu")
 
 # Functions that matrix units run: the ones TF32 is about.
 _PRODUCTS = (

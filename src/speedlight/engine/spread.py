@@ -6,7 +6,9 @@ micro-batch's backward pass; with weights sharded (ZeRO-3, FSDP) every block gat
 gradients behind, micro-batch by micro-batch. What of a message lies under computation costs nothing; the rest is exposed.
 
 A stack says under ``attrs.overlap`` which messages run beside computation: ``gradients``, ``weights`` (gathering of
-shards), ``stages`` (sends between pipeline ranks), ``context`` (keys and values going round).
+shards), ``stages`` (sends between pipeline ranks), ``context`` (keys and values going round), ``offload``. With
+``attrs.split_sends`` the tensor-parallel ranks, which all hold the same activations, send a share each and gather the whole behind
+the network (arXiv 2104.04473 §4.1, "scatter/gather").
 
 Legend: F, B seconds of one micro-batch through all instances of a block, N instances, m micro-batches, T a rank's step.
 """
@@ -22,7 +24,7 @@ import numpy as np
 from .._foundation.arrays import Value, maximum, where
 from ..costs.cost import largest
 from ..hardware.machine import Machine
-from ..lowering.shares import Holdings
+from ..lowering.shares import Held, Holdings
 from ..placement.mesh import expert_replicas, expert_width, replicas, shard_ranks
 from ..placement.stages import Deal, Shares
 from ..schedule.layouts import behind
@@ -31,11 +33,14 @@ from ..schedule.serial import Passage, Timeline
 from . import residents
 from .evaluate import PricedKernel, StepResult, Wait
 from .messages import message_of
+from .offload import outside
 from .resolve import Plan, Resolved
 from .rows import chosen, costs_of, plain, some
 
-OVERLAP = ("gradients", "weights", "context")  # what stacks do that say nothing: PyTorch's DDP and FSDP
+# What stacks do that say nothing: PyTorch's DDP and FSDP, transfers to the host on a stream of their own.
+OVERLAP = ("gradients", "weights", "context", "offload")
 _WEIGHT = ("_wgrad", "bias_grad")
+NOTHING = 0.0
 
 
 def needed(resolved: Resolved) -> bool:
@@ -68,7 +73,8 @@ class _Part:
         compute: seconds of one instance, waiting for the host included; what is hidden is left out.
         weight: of them for gradients of weights.
         gap: seconds it waits for the host, all instances of a step.
-        gather, scatter: seconds of one instance's messages over shards in one micro-batch.
+        gather, scatter: one instance's messages over shards in one micro-batch.
+        hosted: its transfers to and from the host.
     """
 
     name: str
@@ -80,6 +86,7 @@ class _Part:
     gap: Value
     gather: tuple[PricedKernel, ...] = ()
     scatter: tuple[PricedKernel, ...] = ()
+    hosted: tuple[PricedKernel, ...] = ()
 
 
 class _Spread:
@@ -98,6 +105,7 @@ class _Spread:
         self.copies = copies
         self.shards = shard_ranks(p, copies[0]), shard_ranks(p, copies[1])
         self.strides = p.tp, p.ep * expert_width(p)
+        self.outside = outside(self.training, machine)
 
     # messages --------------------------------------------------------------------------------------------------------
 
@@ -167,8 +175,41 @@ class _Spread:
                     *self._over_shards(f"{name}.reduce_gradients", "reduce_scatter", held.gradients, scattered, phase),
                     *self._between_shards(f"{name}.reduce_shards", held.gradients, scattered, phase),
                 )
-            parts.append(_Part(name, phase, kernels, count, each, weight, passage.gap, gather, scatter))
+            hosted = () if held is None else self._hosted(name, phase, held)
+            parts.append(_Part(name, phase, kernels, count, each, weight, passage.gap, gather, scatter, hosted))
         return parts
+
+    def _hosted(self, name: str, phase: str, held: Held) -> tuple[PricedKernel, ...]:
+        """Transfers of one instance in one micro-batch."""
+        way = self.outside
+        if way is None:
+            return ()
+        made = []
+
+        def move(cls: str, into: Value, out: Value) -> None:
+            if cls in way.where:
+                label = f"{name}.{'load' if out is NOTHING else 'store'}_{cls}"
+                made.append(way.move(label, cls, into, out, 1.0, phase, self.machine, self.point))
+
+        ahead = phase == "forward"
+        again = residents.again_share(self.training, self.parallel, self.cut.layers)
+        saved = again * held.saved + (1 - again) * held.saved_whole
+        sizes = [self._shard(pair, stage) for pair, stage in ((held.weights, 3), (held.gradients, 2))]
+        inner = 0 <= self.cut.positions[self.mirrors.get(name, name)][0] < self.cut.layers  # checkpoints are of layers
+        move("weights", sizes[0], NOTHING)
+        if inner:
+            move("activations", *((NOTHING, saved) if ahead else (saved, NOTHING)))
+        if not ahead:
+            move("gradients", NOTHING, sizes[1])
+        return tuple(made)
+
+    def _shard(self, pair: tuple[Value, Value], stage: int) -> Value:
+        """Bytes of a rank's part of dense and experts' tensors that ZeRO divides from this stage on."""
+        zero = np.asarray(self.parallel.zero)
+        total: Value = 0.0
+        for size, ranks in zip(pair, self.shards, strict=True):
+            total = total + size / where(zero >= stage, ranks, 1.0)
+        return plain(total)
 
     def _under_attention(
         self, kernels: tuple[PricedKernel, ...], instances: Value
@@ -202,12 +243,17 @@ class _Spread:
 
     def _bare(self, part: _Part) -> Value:
         """What shows of an instance's messages over shards."""
-        sent: Value = 0.0
-        for message in (*part.gather, *part.scatter):
-            sent = sent + message.cost.time * message.count
-        if not np.any(sent):
-            return 0.0
-        return maximum(sent - part.compute, 0.0) if "weights" in self.overlap else sent
+        bare: Value = 0.0
+        beside: Value = 0.0  # messages and transfers pass different links: the longer of them shows
+        for found, word in (((*part.gather, *part.scatter), "weights"), (part.hosted, "offload")):
+            sent: Value = 0.0
+            for message in found:
+                sent = sent + message.cost.time * message.count
+            if word in self.overlap:
+                beside = maximum(beside, sent)
+            else:
+                bare = bare + sent
+        return bare + maximum(beside - part.compute, 0.0) if np.any(beside) else bare
 
     # the step --------------------------------------------------------------------------------------------------------
 
@@ -225,7 +271,7 @@ class _Spread:
         blocks, passages = self._rows(parts, shares)
         sends = self._sends(piped.exposed_send)
         tail = self._tail(parts, shares)
-        extra = [row for row in (sends, *tail) if row is not None]
+        extra = [*sends, *tail, *self._updated(parts, shares)]
         blocks += [("messages", "backward", (row,)) for row in extra]
         passages += [Passage(0.0, 0.0, 0.0) for _ in extra]
         waits = (Wait("pipeline", "bubble", bubble),)
@@ -243,14 +289,9 @@ class _Spread:
                 least[resource] = least.get(resource, 0.0) + busy * times
         pp = self.parallel.pp
         ledger = residents.ledger(
-            self.cut,
-            self.holdings,
-            self.parallel,
-            self.training,
-            self.micro,
-            self.stack,
-            self.machine.main.capacity_bytes,
-        )
+            self.cut, self.holdings, self.parallel, self.training, self.micro, self.stack, self.machine.main.capacity_bytes,
+            self.outside,
+        )  # fmt: skip
         return dataclasses.replace(
             self.result, time=total, limit=largest(least), least=least, flops=self.result.flops / pp, dense=self.result.dense / pp,
             bytes=self.result.bytes / pp, again=self.result.again / pp, blocks=tuple(blocks), costs=costs,
@@ -283,40 +324,43 @@ class _Spread:
                 else:
                     forward = forward + row[name] * amount
             classes.append(StageClass(count, forward, backward, later))
-        send = self._send()
-        seconds_each = 0.0 if send is None else send.cost.time * send.count
+        seconds_each: Value = 0.0
+        for message in self._send():
+            seconds_each = seconds_each + message.cost.time * message.count
         return PipelineRun(
             tuple(classes), self.micro, self.training.schedule, self.training.virtual, seconds_each,
             "stages" not in self.overlap,
         )  # fmt: skip
 
-    def _send(self) -> PricedKernel | None:
-        """One micro-batch's activations from a stage to the next.
-
-        Where tensor-parallel ranks hold the same activations, a stack whose ``attrs.sends`` is ``scattered`` sends a part from each
-        and gathers them on the other side (arXiv 2104.04473 section 4.1); the gathering, inside a box, is not charged.
-        """
+    def _send(self) -> list[PricedKernel]:
+        """One micro-batch's activations from a stage to the next."""
         p = self.parallel
         if not np.any(np.asarray(p.pp) > 1):
-            return None
+            return []
         handed: Value = 0.0
         for name, held in self.holdings.blocks.items():
             if 0 <= self.cut.positions[name][0] < self.cut.layers:
                 handed = maximum(handed, held.handed)
-        if self.stack.attrs.get("sends") == "scattered":
-            handed = handed / where(np.asarray(p.sp) > 0, 1.0, p.tp)
         stride = p.tp * p.cp * p.dp
         present = plain(where(np.asarray(p.pp) > 1, 1.0, 0.0))
-        return self._message(
-            "stages.send", "send_recv", "pp", handed, ((where(np.asarray(p.pp) > 1, 2, 1), stride),), present, "forward"
-        )
+        spans = ((where(np.asarray(p.pp) > 1, 2, 1), stride),)
+        split = self.stack.attrs.get("split_sends", False)
+        alike = plain(where(np.asarray(p.sp) == 1, 1.0, np.asarray(p.tp, dtype=float))) if split else 1.0
+        rows = [self._message("stages.send", "send_recv", "pp", handed / alike, spans, present, "forward")]
+        if np.any(np.asarray(alike) > 1):
+            rows.append(self._message("stages.gather", "all_gather", "tp", handed, ((alike, 1),), present, "forward"))
+        return rows
 
-    def _sends(self, exposed: Value) -> PricedKernel | None:
-        send = self._send()
-        if send is None:
-            return None
-        times = send.count * 2 * self.micro * self.training.virtual
-        return dataclasses.replace(send, count=times, exposed=exposed)
+    def _sends(self, exposed: Value) -> list[PricedKernel]:
+        rows = self._send()
+        sent: Value = 0.0
+        for row in rows:
+            sent = sent + row.cost.time * row.count
+        times = 2 * self.micro * self.training.virtual
+        return [
+            dataclasses.replace(row, count=row.count * times, exposed=exposed * row.cost.time * row.count / some(sent))
+            for row in rows
+        ]
 
     def _rows(self, parts: Sequence[_Part], shares: Shares) -> tuple[list[Any], list[Passage]]:
         """The rank's blocks and passages, messages over shards among them."""
@@ -324,8 +368,9 @@ class _Spread:
         passages: list[Passage] = []
         for part in parts:
             if part.phase == "optimizer":
-                blocks.append((part.name, part.phase, part.kernels))
-                passages.append(Passage(part.count, part.compute, part.gap))
+                if self.outside is None or "optimizer" not in self.outside.where:
+                    blocks.append((part.name, part.phase, part.kernels))
+                    passages.append(Passage(part.count, part.compute, part.gap))
                 continue
             share = shares[part.name]
             times = self.micro * part.count * share
@@ -335,9 +380,9 @@ class _Spread:
             ]
             bare = self._bare(part)
             sent: Value = 0.0
-            for message in (*part.gather, *part.scatter):
+            for message in (*part.gather, *part.scatter, *part.hosted):
                 sent = sent + message.cost.time * message.count
-            for message in (*part.gather, *part.scatter):
+            for message in (*part.gather, *part.scatter, *part.hosted):
                 mine = message.cost.time * message.count / some(sent) * bare
                 rows.append(dataclasses.replace(message, count=message.count * times, exposed=mine * times))
             blocks.append((part.name, part.phase, tuple(rows)))
@@ -382,6 +427,44 @@ class _Spread:
         share = bare / some(sent)
         rows = [dataclasses.replace(row, exposed=row.cost.time * row.count * share) for row in rows]
         return [*rows, *self._handed_round(parts, shares, shared[1]), *self._tied(shares)]
+
+    def _updated(self, parts: Sequence[_Part], shares: Shares) -> list[PricedKernel]:
+        """The host's update: gradients out behind the last backward pass, the update, weights back."""
+        way = self.outside
+        if way is None or "optimizer" not in way.where:
+            return []
+        sums: list[list[Value]] = [[0.0, 0.0], [0.0, 0.0], [0.0, 0.0]]
+        keys = ("weights", "gradients", "parameters")
+        for name, held in self.holdings.blocks.items():
+            count = self.holdings.counts[name] * shares[name]
+            for row, key in zip(sums, keys, strict=True):
+                for i in (0, 1):
+                    row[i] = row[i] + count * getattr(held, key)[i]
+        for users, held in self.holdings.shared:
+            for row, key in zip(sums, keys, strict=True):
+                for i in (0, 1):
+                    row[i] = row[i] + residents.holds(users, shares) * getattr(held, key)[i]
+        weights, gradients = (self._shard((row[0], row[1]), 1) for row in sums[:2])
+        states = self._shard((sums[2][0] * self.holdings.states[0], sums[2][1] * self.holdings.states[1]), 1)
+        rows = [way.update(states, weights + gradients, self.machine)]
+        if "weights" not in way.where:
+            rows.append(
+                way.move(
+                    "optimizer.load_weights", "optimizer", weights, 0.0, 1.0, "optimizer", self.machine, self.point
+                )
+            )
+        rows = [dataclasses.replace(row, exposed=row.cost.time * row.count) for row in rows]
+        if "gradients" not in way.where:
+            out = way.move(
+                "optimizer.store_gradients", "optimizer", 0.0, gradients, 1.0, "backward", self.machine, self.point
+            )
+            over: Value = 0.0
+            for part in parts:
+                if part.phase == "backward":
+                    over = over + part.count * shares[part.name] * part.compute
+            bare = maximum(out.cost.time - over, 0.0) if "offload" in self.overlap else out.cost.time
+            rows.append(dataclasses.replace(out, exposed=bare))
+        return rows
 
     def _reduced(self, name: str, sizes: tuple[Value, Value], once: Value, whole: Value) -> tuple[PricedKernel, ...]:
         made: list[PricedKernel] = []

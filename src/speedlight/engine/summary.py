@@ -14,6 +14,7 @@ from ..costs.price import peak_for
 from ..graph.ir import Graph
 from ..hardware.machine import Machine
 from ..lowering.kernels import Kernel
+from ..lowering.ledger import Ledger
 from ..scenario.scenario import Scenario
 from ..stacks.stack import Stack
 from ..workload.workload import Workload
@@ -149,6 +150,16 @@ def layer(parts: Parts, stack: Stack) -> str:
     ran = [p for step, _, _ in parts.results for _, _, kernels in step.blocks for p in kernels if np.any(p.count)]
     found = {p.cost.layer for p in ran}
     return "mixed" if len(found) > 1 else next(iter(found), "analytic")
+
+
+def tiers(ledger: Ledger, machine: Machine) -> dict[str, dict[str, Any]]:
+    """CONTRACT's ``memory.tiers``: the device's memory, and what is kept outside it."""
+    total, capacity = ledger.total, ledger.capacity
+    found = {machine.main.name: {"total": total, "capacity": capacity, "fits": total <= capacity}}
+    names = {t.role: t.name for t in machine.tiers}
+    for role, size in ledger.elsewhere.items():
+        found[names[role]] = {"total": size, "capacity": ledger.room[role], "fits": size <= ledger.room[role]}
+    return found
 
 
 def roofs(machine: Machine, peak: PeakFact | None) -> dict[str, dict[str, Value]]:

@@ -22,7 +22,7 @@ from .predict import predict
 from .resolve import Resolved, planned, resolve
 from .sizes import check_repeats, check_sizes
 
-SENDS = "stages.send"  # part of the passes, drawn between them
+SENDS = ("stages.send", "stages.gather")  # part of the passes, drawn between them
 
 
 def timeline(scenario: Scenario, *, most: int = MOST) -> Trace:
@@ -105,7 +105,7 @@ def _once(result: StepResult, phase: str) -> Iterator[tuple[str, float]]:
     """Messages of a phase that run once a step: (name, seconds that lengthen it)."""
     for block, _, kernels in result.blocks:
         for k in kernels:
-            if block == "messages" and k.kernel.phase == phase and k.kernel.name != SENDS and k.exposed is not None:
+            if block == "messages" and k.kernel.phase == phase and k.kernel.name not in SENDS and k.exposed is not None:
                 if (seconds := float(k.exposed)) > 0:
                     yield k.kernel.name, seconds
 

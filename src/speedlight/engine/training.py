@@ -16,6 +16,7 @@ from ..workload.workload import Step
 from . import residents, spread
 from .evaluate import StepResult, bindings, evaluate_step
 from .layout import step_of
+from .offload import outside
 from .resolve import Plan, Resolved
 from .through import memory, through
 
@@ -79,7 +80,8 @@ def ledger_of(
         step = step_of(program.workload, parallel)
         cut = deal(made.graph, parallel, training.virtual)
         holdings = _holdings(made, step, dims, symbols)
-        return residents.ledger(cut, holdings, parallel, training, step.repeats, resolved.stack, capacity)
+        way = outside(training, resolved.machine)
+        return residents.ledger(cut, holdings, parallel, training, step.repeats, resolved.stack, capacity, way)
     step = _in_micro_batches(step, resolved)
     return memory(
         deal(made.graph, parallel), _holdings(made, step, dims, symbols), step.repeats, resolved.stack, capacity

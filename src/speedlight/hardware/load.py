@@ -17,7 +17,8 @@ from .._foundation.formats import FORMATS
 from .._foundation.provenance import GRADES, Fact
 from .._foundation.quantity import parse_quantity
 from .cluster import cluster
-from .machine import Domain, Engine, Link, LocalCalibration, Machine, Peak, PointErrors, Price, Tier
+from .machine import Domain, Engine, Link, LocalCalibration, Machine, Part, Peak, PointErrors, Price, Tier
+from .mixed import weakest
 from .spec import (
     SCHEMA_VERSION,
     CalibratedSpec,
@@ -73,7 +74,7 @@ def parse_machine(data: Any, where: str, device_by_id: Callable[[str], Machine])
         if isinstance(spec, CalibratedSpec):
             return _calibrated(spec, device_by_id(spec.machine))
         if isinstance(spec, ClusterSpec):
-            return _cluster(spec, device_by_id(spec.system))
+            return _cluster(spec, device_by_id)
         return _system(spec, device_by_id(spec.device))
     except BadInput as error:
         raise BadFile(f"{where}: {error.message}", expected=error.expected, hint=error.hint) from None
@@ -109,7 +110,7 @@ def _sort(data: dict[Any, Any]) -> str:
     """The sort of a file that does not say, by the field only that sort has."""
     if "engines" in data:
         return "device"
-    return "cluster" if "nodes" in data else "system" if "domains" in data else "device"
+    return "cluster" if "nodes" in data or "parts" in data else "system" if "domains" in data else "device"
 
 
 def _hint(message: str) -> str:
@@ -414,21 +415,32 @@ def _part(figure: Figure | None, facts: _Facts, path: str, default: float) -> fl
     return value
 
 
-def _cluster(spec: ClusterSpec, box: Machine) -> Machine:
+def _cluster(spec: ClusterSpec, load: Callable[[str], Machine]) -> Machine:
     """So many boxes, joined by what the file states or by their own ports."""
     if not spec.id:
         raise BadInput("id is empty", expected="a name like dgx-a100x384")
+    if bool(spec.system) == bool(spec.parts) or (spec.parts and spec.nodes):
+        raise BadInput(
+            "a cluster states its boxes once", expected="system and nodes, or parts", hint="see docs/machines.md"
+        )
+    if spec.parts:
+        if any(part.nodes < 1 for part in spec.parts):
+            raise BadInput("a part of 0 nodes", expected="at least 1 node of each part")
+        box = weakest([Part(load(part.system), part.nodes) for part in spec.parts], spec.id)
+        nodes = sum(part.nodes for part in spec.parts)
+    else:
+        box, nodes = load(spec.system), spec.nodes
     facts = _Facts(spec.grade, spec.sources)
     network = _domains(spec.network, facts, box.domains, "scale_out")
-    if network and network[-1].size < spec.nodes * box.n_devices:
+    if network and network[-1].size < nodes * box.n_devices:
         raise BadInput(
-            f"{spec.nodes} nodes of {box.n_devices}, but the network joins {network[-1].size} devices",
-            expected=f"an outermost size of {spec.nodes * box.n_devices}",
+            f"{nodes} nodes of {box.n_devices}, but the network joins {network[-1].size} devices",
+            expected=f"an outermost size of {nodes * box.n_devices}",
         )
     for t in spec.host_tiers:
         _one_of(t.role, SHARED_ROLES, f"host_tiers.{t.name}.role")
     _distinct([*(t.name for t in box.tiers), *(t.name for t in spec.host_tiers)], "memory tier")
-    joined = cluster(box, spec.nodes, network, spec.id)
+    joined = cluster(box, nodes, network, spec.id)
     return dataclasses.replace(
         joined,
         name=spec.name,

@@ -254,6 +254,14 @@ class LocalCalibration:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """So many boxes of one sort in a cluster of unequal ones."""
+
+    machine: Machine
+    nodes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Machine:
     """A device, or several equal ones joined by domains; frozen, every figure with its pedigree in ``facts``.
 
@@ -264,6 +272,7 @@ class Machine:
         facts: pedigree by dotted path (``tiers.hbm.bandwidth``).
         notes: what the spec file wants said in every answer.
         calibrations: what the user's own measurements of it say (``speedlight calibrate``).
+        parts: boxes of a cluster of unequal ones, whose weakest common machine this is (:mod:`.mixed`); empty for equal ones.
     """
 
     id: str
@@ -285,6 +294,7 @@ class Machine:
     facts: Mapping[str, Fact] = field(default_factory=lambda: MappingProxyType({}), hash=False)
     notes: tuple[str, ...] = ()
     calibrations: tuple[LocalCalibration, ...] = ()
+    parts: tuple[Part, ...] = ()
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickling for worker processes: a read-only mapping does not pickle, a plain one does."""

@@ -179,8 +179,16 @@ class SystemSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag="s
     notes: list[str] = []
 
 
+class PartSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """So many boxes of one sort in a cluster of unequal ones."""
+
+    system: str
+    nodes: int
+
+
 class ClusterSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag="cluster", tag_field="sort"):
-    """Several equal boxes (``system``: an id or a path beside this file, a system or a lone device).
+    """Several boxes: ``system`` (an id or a path beside this file, a system or a lone device) and ``nodes``, or ``parts`` of several
+    sorts.
 
     ``network`` are the domains that join them, innermost first, their ``size`` in devices; left out, the box's ``scale_out``
     link joins them in a fat tree that never blocks.
@@ -189,8 +197,9 @@ class ClusterSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag="
     schema: int
     id: str
     name: str
-    system: str
-    nodes: int
+    system: str = ""
+    nodes: int = 0
+    parts: list[PartSpec] = []
     network: list[DomainSpec] = []
     grade: str = "assumed"
     sources: dict[str, str] = {}

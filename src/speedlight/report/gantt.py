@@ -32,7 +32,7 @@ def gantt(trace: Trace, *, width: float = 900.0, tracks: tuple[str, ...] = ("com
     body: list[Markup] = []
     for row, track in enumerate(rows):
         y = TOP + row * ROW
-        body.append(element("text", trace.tracks[track].group, x=0.0, y=y + 14, font_size=12.0, fill="currentColor"))
+        body.append(element("text", trace.tracks[track].group, x=0.0, y=y + 14, font_size=12.0, fill="#7f8899"))
         body.append(rect(NAMES, y, width - NAMES, ROW - 2, fill="#98a1b0", fill_opacity=0.15))
     for span in trace.spans:
         if span.track not in place:

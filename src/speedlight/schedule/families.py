@@ -40,7 +40,7 @@ class Family:
 
     Attributes:
         order: passes of each rank, from (ranks, micro-batches, virtual stages).
-        in_flight: most stage activations a rank holds at once, from (ranks, micro-batches, virtual, rank), broadcasting.
+        in_flight: most stage activations a rank holds at once (of ``chimera`` no less than that), from (ranks, micro-batches, virtual, rank), broadcasting.
         others: orders for other ratios of backward to forward passes; the fastest is run.
         rank_of: rank of a stage (of the copy that runs down), from (stage, ranks), broadcasting.
         holder: rank of each stage, a row for each copy of the model, from (ranks, virtual stages).
@@ -48,6 +48,8 @@ class Family:
         shares: whether ranks share work between a micro-batch's last forward and first backward pass.
         copies: copies of the model's weights and gradients that the ranks hold.
         chunks: stages a rank where the family fixes their number; ``interleaved`` does not.
+        settles: micro-batches, in ranks, after which a pipeline usually repeats itself; 0 where they are few or their order
+            has no period.
         even: ranks and micro-batches must be even.
         flushes: every rank waits for the last one before the next step (False: ranks end one after another, arXiv
             2401.10241 §4 validates afterwards, and a step takes as long as one rank works).
@@ -62,17 +64,19 @@ class Family:
     shares: bool = False
     copies: int = 1
     chunks: int | None = 1
+    settles: int = 0
     even: bool = False
     flushes: bool = True
 
 
 FAMILIES = {
     "gpipe": Family(orders.gpipe, lambda p, m, v, r: m * v),
-    "1f1b": Family(orders.one_f_one_b, lambda p, m, v, r: minimum(p - r, m)),
+    "1f1b": Family(orders.one_f_one_b, lambda p, m, v, r: minimum(p - r, m), settles=6),
     "interleaved": Family(
         orders.interleaved,
         lambda p, m, v, r: minimum(2 * (p - 1 - r) + (v - 1) * orders.group_size(p, m) + 1, m * v),
         chunks=None,
+        settles=8,
     ),
     "vocabulary": Family(
         orders.vocabulary,
@@ -80,7 +84,7 @@ FAMILIES = {
         others=(partial(orders.vocabulary, pace=1.0), partial(orders.vocabulary, pace=3.0)),
         shares=True,
     ),
-    "zb-h1": Family(orders.zero_bubble_h1, lambda p, m, v, r: minimum(p, m), splits=True),
+    "zb-h1": Family(orders.zero_bubble_h1, lambda p, m, v, r: minimum(p, m), splits=True, settles=6),
     "zb-h2": Family(orders.zero_bubble_h2, lambda p, m, v, r: minimum(2 * p - 1, m), splits=True, flushes=False),
     "zb-v": Family(
         orders.zero_bubble_v,
@@ -93,7 +97,7 @@ FAMILIES = {
     ),
     "chimera": Family(
         orders.bidirectional,
-        lambda p, m, v, r: minimum(p, minimum(m / 2, p - r) + minimum(m / 2, r + 1)),
+        lambda p, m, v, r: where(m > p, p, minimum(m / 2, p - r) + minimum(m / 2, r + 1)),
         holder=lambda p, v: orders.both_ways(p),
         copies=2,
         even=True,
@@ -155,7 +159,7 @@ def in_flight(name: str, ranks: Value, micro_batches: Value, virtual: Value = 1,
     return where(ranks > 1, piped, micro_batches * virtual if name == "gpipe" else virtual) / virtual
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=128)
 def passes_of(name: str, ranks: int, micro_batches: int, virtual: int, which: int = 0) -> Passes:
     """The family's order (number ``which`` of them) with what waits for what; kept, because a search asks again."""
     family = FAMILIES[name]

@@ -197,46 +197,54 @@ def zero_bubble_v(ranks: int, micro_batches: int, virtual: int) -> Order:
 
 
 def bidirectional(ranks: int, micro_batches: int, virtual: int) -> Order:
-    """Chimera: one copy of the model down the ranks and one up, half the micro-batches each; a rank takes what started
-    earliest, a forward before a backward of its age never (arXiv 2107.06925 §3.1, §3.5: p in flight at most)."""
-    held = np.zeros(ranks, int)
-    holder = both_ways(ranks)
-    half = micro_batches // 2
-    forward, backward = np.zeros((2, ranks), int), np.zeros((2, ranks), int)  # passes done, by copy and stage
-    ready = np.zeros((2, 2, ranks), int)  # forwards, backwards that may start
-    ready[0, :, 0] = half
+    """Chimera: one copy of the model down the ranks and one up, half the micro-batches each, at most p in flight (arXiv 2107.06925
+    §3.1, §3.5).
+
+    The order is that of ranks which, whenever they are free, take the oldest pass that may run. Of more than p micro-batches
+    forwards count p/2 older than they are, and backward passes take two forward passes' time: so a step is the paper's m forwards
+    and m + p − 2 backwards, whatever either takes.
+    """
+    many = micro_batches > ranks
+    ahead, longer = (ranks // 2, 1) if many else (0, 0)
+    half, free, held = micro_batches // 2, [0] * ranks, [0] * ranks
+    done = np.zeros((2, 2, ranks), int)  # passes begun, by kind, copy and stage
+    ready: list[list[list[list[int]]]] = [
+        [[[] for _ in range(ranks)] for _ in (0, 1)] for _ in (0, 1)
+    ]  # when each may begin
+    for copy in (0, 1):
+        ready[FORWARD][copy][0] = [0] * half
     passes: list[list[tuple[int, int, int]]] = [[] for _ in range(ranks)]
-    left = 4 * half * ranks
+    left, now = 4 * half * ranks, 0
     while left:
-        chosen = []
         for rank in range(ranks):
+            if free[rank] > now:
+                continue
             options = []
             for copy in (0, 1):
                 stage = rank if copy == 0 else ranks - 1 - rank
-                f, b = int(forward[copy, stage]), int(backward[copy, stage])
-                if b < ready[1, copy, stage]:
-                    options.append((b, -BACKWARD, copy, stage))
-                if f < ready[0, copy, stage] and held[rank] < ranks:
-                    options.append((f, -FORWARD, copy, stage))
-            if options:
-                chosen.append((rank, *min(options)))
-        for rank, number, kind, copy, stage in chosen:
-            passes[rank].append((-kind, number + copy * half, stage))
+                for kind in (FORWARD, BACKWARD):
+                    number = int(done[kind, copy, stage])
+                    may = ready[kind][copy][stage]
+                    if number < len(may) and may[number] <= now and (kind == BACKWARD or held[rank] < ranks):
+                        age = number - (ahead if kind == FORWARD else 0)
+                        options.append((age, -kind, copy, stage, number))
+            if not options:
+                continue
+            _, kind, copy, stage, number = min(options)
+            kind = -kind
+            free[rank] = now + 1 + longer * kind
+            done[kind, copy, stage] += 1
+            held[rank] += 1 if kind == FORWARD else -1
+            passes[rank].append((kind, number + copy * half, stage))
+            left -= 1
             if kind == FORWARD:
-                forward[copy, stage] += 1
-                held[rank] += 1
-                if stage + 1 < ranks:
-                    ready[0, copy, stage + 1] += 1
-                else:
-                    ready[1, copy, stage] += 1
-            else:
-                backward[copy, stage] += 1
-                held[rank] -= 1
-                if stage:
-                    ready[1, copy, stage - 1] += 1
-        left -= len(chosen)
+                following = ready[FORWARD][copy][stage + 1] if stage + 1 < ranks else ready[BACKWARD][copy][stage]
+                following.append(free[rank])
+            elif stage:
+                ready[BACKWARD][copy][stage - 1].append(free[rank])
+        now += 1
     columns = [tuple(np.array(column) for column in zip(*of_rank, strict=True)) for of_rank in passes]
-    return _order(columns, ranks, micro_batches, holder, split=False)  # type: ignore[arg-type]
+    return _order(columns, ranks, micro_batches, both_ways(ranks), split=False)  # type: ignore[arg-type]
 
 
 def _order(

@@ -12,15 +12,21 @@ A link carries one message at a time each way; a pass on the same rank hands ove
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from .orders import BACKWARD, FORWARD, KINDS, SHARED, WEIGHT, Ints, Order
 
 Floats = np.ndarray
+
+NOISE = 1e-12  # relative; a difference this small is rounding
+WORTH = 500_000  # passes × pipelines from which a compiled loop is worth it, where numba is at hand already
 
 MOST = 2_000_000  # passes × pipelines laid at once: bounds memory (two arrays of eight bytes)
 
@@ -151,6 +157,8 @@ def run(passes: Passes, table: Floats, send: Floats, *, blocking: bool = False) 
     """
     size, points = passes.size, table.shape[-1]
     table = table.reshape(-1, points)
+    if size * points > WORTH and not passes.joins and "numba" in sys.modules:
+        return _compiled_run(passes, table, send, blocking)
     code = passes.order.kind * passes.order.stages + passes.order.stage
     sends = passes.sends[:, None] > 0
     end = np.zeros((size + 1, points))
@@ -183,6 +191,79 @@ def run(passes: Passes, table: Floats, send: Floats, *, blocking: bool = False) 
             done = np.where(sends[a:b], np.maximum(done, arrived.take(line, 0)), done)
         arrived[a:b] = done + np.where(sends[a:b], send, 0.0)
     return end[:size], arrived[:size]
+
+
+def _compiled_run(passes: Passes, table: Floats, send: Floats, blocking: bool) -> tuple[Floats, Floats]:
+    code = passes.order.kind * passes.order.stages + passes.order.stage
+    end = np.zeros((passes.size + 1, table.shape[1]))
+    bare = blocking or not np.any(send)
+    arrived = end if bare else np.zeros_like(end)
+    beside = np.zeros(table.shape[1]) if bare else send
+    first = send if blocking else np.zeros(table.shape[1])
+    _compiled()(passes.before, passes.needs, passes.line, passes.sends > 0, code, table, first, beside, end, arrived)
+    return end[:-1], arrived[:-1]
+
+
+@lru_cache(maxsize=1)
+def _compiled() -> Callable[..., None]:
+    import numba
+
+    walk: Callable[..., None] = numba.njit(cache=True)(_walk)
+    return walk
+
+
+def _walk(
+    before: Any,
+    needs: Any,
+    line: Any,
+    sends: Any,
+    code: Any,
+    table: Any,
+    first: Any,
+    beside: Any,
+    end: Any,
+    arrived: Any,
+) -> None:
+    """:func:`run` pass by pass, for numba: the same additions and maxima."""
+    queues = arrived is not end
+    for n in range(before.size):
+        a, b, c = before[n], needs[n], code[n]
+        for j in range(table.shape[1]):
+            done = max(end[a, j], arrived[b, j]) + table[c, j]
+            if sends[n]:
+                done += first[j]
+            end[n, j] = done
+            if queues:
+                arrived[n, j] = max(done, arrived[line[n], j]) + beside[j] if sends[n] else done
+
+
+def repeats(passes: Passes, end: Floats) -> Floats:
+    """Seconds each further micro-batch adds, of every pipeline: NaN where that is not known yet.
+
+    Between fill and drain the passes of p micro-batches wait for those of at most 2p before by the same rules again and again. A
+    pipeline is a max-plus linear system: once all its passes are p micro-batches later the same seconds later, for as long as
+    anything looks back, they are for ever (Baccelli et al., "Synchronization and Linearity", 1992, §3.7).
+    """
+    order, p = passes.order, passes.order.ranks
+    place = np.full((len(KINDS), order.micro_batches, order.stages), -1)
+    place[order.kind, order.micro, order.stage] = np.arange(passes.size)
+    place = place[(place >= 0).any(axis=(1, 2))]
+    stop = order.micro_batches - 2 * p  # later ones may miss the forwards that drain no longer runs
+    begin = p if order.stages == p else 2 * p
+    early, late = place[:, begin : stop - p], place[:, begin + p : stop]
+
+    def steady(stages: slice, points: Ints) -> tuple[Ints, Floats]:
+        """Of some pipelines those that repeat themselves as far as some stages tell, and what p micro-batches add."""
+        rows = np.ix_(early[..., stages].reshape(-1), points), np.ix_(late[..., stages].reshape(-1), points)
+        later = end[rows[1]] - end[rows[0]]
+        known = np.ptp(later, axis=0) <= NOISE * end[late[-1, -1, 0], points]
+        return points[known], later[0, known]
+
+    some, _ = steady(slice(1), np.arange(end.shape[1]))  # most that do not settle show it in their first stage
+    some, more = steady(slice(None), some)
+    added = np.full(end.shape[1], np.nan)
+    added[some] = more / p
+    return added
 
 
 def held(passes: Passes) -> Ints:

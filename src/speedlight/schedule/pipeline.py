@@ -17,6 +17,7 @@ gpipe        Σ f + (p−1)·s + (m−1)·max(f, s), and so for b           v = 
 interleaved  (m·v + p−1)·(f+b)                                       equal stages, p divides m, s = 0
 zb-h1        m·(f+b+w) + (p−1)·(f+b−w)                               equal stages, m ≥ p, w ≤ min(f, b), s = 0
 zb-h2        m·(f+b+w) + (p−1)·max(f+b−2w, 0)                        the same, m ≥ 2p−1
+chimera      m·f + (m+p−2)·b                                         equal stages, m ≥ 2p, f ≤ b ≤ 3f, s = 0
 ===========  ======================================================  ===================================
 """
 
@@ -30,12 +31,7 @@ import numpy as np
 from .._foundation.arrays import Value
 from .._foundation.errors import BadInput
 from .families import FAMILIES, check, in_flight, parse, passes_of
-from .passes import MOST, Floats, Passes, run
-
-# A pipeline is a max-plus linear system: once p more micro-batches take exactly p times what the busiest rank computes for one
-# (no cycle of waiting is longer), all further ones do (Baccelli et al., "Synchronization and Linearity", 1992, §3.7). So long
-# pipelines are walked over their first LEAST · p micro-batches and p more, and whole only where they have not settled by then.
-LEAST, SETTLED = 2, 1e-12
+from .passes import MOST, Floats, Passes, repeats, run
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +242,9 @@ def _closed(name: str, layouts: Layouts, blocking: bool) -> Floats:
         exact = bare & (w <= np.minimum(f, b)) & (m >= (p if name == "zb-h1" else 2 * p - 1))
         left = f + b - w if name == "zb-h1" else np.maximum(f + b - 2 * w, 0.0)
         time = np.where(exact, m * (f + b + w) + (p - 1) * left, time)
+    elif name == "chimera":
+        exact = bare & (m >= 2 * p) & (f <= b) & (b <= 3 * f)
+        time = np.where(exact, m * f + (m + p - 2) * b, time)
     return np.where(p == 1, alone, time)
 
 
@@ -297,43 +296,50 @@ def _groups(layouts: Layouts) -> Iterator[tuple[Floats, int, int, int, Floats]]:
 
 
 def _walked(name: str, layouts: Layouts, blocking: bool) -> Floats:
-    """Seconds by the longest path: over fewer micro-batches where more of them add a known time each, else over all."""
+    """Seconds by the longest path: over the first micro-batches where a pipeline repeats itself after them, else over all."""
     time = np.full(layouts.send.shape, np.nan)
     p, m = layouts.ranks, layouts.micro_batches
-    few = LEAST * p + m % p
-    long = np.flatnonzero((m > few + p) & ((m % p == 0) | (name != "interleaved")) & FAMILIES[name].flushes)
+    few = FAMILIES[name].settles * p + m % p
+    long = np.flatnonzero((few >= p) & (m > few + p) & ((m % p == 0) | (layouts.virtual == 1)))
     if long.size:
-        some = layouts[long]
-        short, longer = (_whole(name, replace(some, micro_batches=few[long] + n * p[long]), blocking) for n in (0, 1))
-        each = (longer - short) / p[long]
-        busiest = _busiest(name, replace(some, micro_batches=np.ones(long.size)))
-        settled = np.abs(each - busiest) <= SETTLED * busiest
-        time[long] = np.where(settled, short + (m[long] - few[long]) * busiest, np.nan)
+        time[long] = _whole(name, replace(layouts[long], micro_batches=few[long]), blocking, m[long])
     left = np.flatnonzero(np.isnan(time))
     if left.size:
         time[left] = _whole(name, layouts[left], blocking)
     return time
 
 
-def _whole(name: str, layouts: Layouts, blocking: bool) -> Floats:
-    """Seconds by the longest path through every pass, layouts of one size at once; of several orders the fastest."""
+def _whole(name: str, layouts: Layouts, blocking: bool, until: Floats | None = None) -> Floats:
+    """Seconds by the longest path through every pass, layouts of one size at once; of several orders the fastest.
+
+    Args:
+        until: micro-batches to go on to where the pipeline repeats itself (NaN where it does not).
+    """
     time = np.full(layouts.send.shape, np.inf)
     for rows, p, m, v, classes in _groups(layouts):
         for which in range(1 + len(FAMILIES[name].others)):
             passes = passes_of(name, p, m, v, which)
             for part in np.array_split(rows, -(-rows.size * passes.size // MOST)):
-                time[part] = np.minimum(time[part], _walk(name, passes, layouts[part], classes, blocking))
+                end = _walk(passes, layouts[part], classes, blocking)
+                found = _length(name, passes, end, layouts[part], classes)
+                if until is not None:
+                    found = found + (until[part] - m) * repeats(passes, end)
+                time[part] = np.minimum(time[part], found)
     return time
 
 
-def _walk(name: str, passes: Passes, layouts: Layouts, classes: Floats, blocking: bool) -> Floats:
-    table = table_of(passes, layouts, classes)
-    end, _ = run(passes, table, layouts.send, blocking=blocking)
+def _walk(passes: Passes, layouts: Layouts, classes: Floats, blocking: bool) -> Floats:
+    end, _ = run(passes, table_of(passes, layouts, classes), layouts.send, blocking=blocking)
+    return end
+
+
+def _length(name: str, passes: Passes, end: Floats, layouts: Layouts, classes: Floats) -> Floats:
+    """Seconds of a step from the ends of its passes."""
     if FAMILIES[name].flushes:
         last: Floats = end[passes.last].max(axis=0)
         return last
     order = passes.order
-    first = table[order.kind[passes.first], order.stage[passes.first]]
+    first = table_of(passes, layouts, classes)[order.kind[passes.first], order.stage[passes.first]]
     spans: Floats = (end[passes.last] - end[passes.first] + first).max(axis=0)
     return spans
 

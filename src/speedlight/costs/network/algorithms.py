@@ -107,7 +107,7 @@ def _direct_amounts(rungs: Sequence[Level], n: Value, size: Value, collective: s
 
 
 def _direct_messages(rungs: Sequence[Level], n: Value, collective: str) -> Amounts:
-    """One message to each peer, all at once: the farthest level's latency for each pass."""
+    """One message to each peer, all at once: the farthest one's latency for each pass."""
     return _farthest(rungs, passes(collective))
 
 
@@ -116,7 +116,7 @@ def _farthest(rungs: Sequence[Level], times: float) -> Amounts:
     beyond: Value = 0.0
     for level in reversed(rungs):
         here = where(level.spread > 1.0, 1.0, 0.0) * (1.0 - beyond)
-        found.insert(0, times * here)
+        found.insert(0, times * here * level.across)
         beyond = maximum(beyond, here)
     return found
 
@@ -131,7 +131,12 @@ def _one_shot_messages(rungs: Sequence[Level], n: Value, collective: str) -> Amo
 
 def _pair_amounts(rungs: Sequence[Level], n: Value, size: Value, collective: str) -> Amounts:
     """A message to the next rank of the axis: on the farthest level the axis passes, which some pair of it has to cross."""
-    return [share * size for share in _farthest(rungs, 1.0)]
+    return [crossings / level.across * size for crossings, level in zip(_farthest(rungs, 1.0), rungs, strict=True)]
+
+
+def _pair_messages(rungs: Sequence[Level], n: Value, collective: str) -> Amounts:
+    """Neighbours of an axis are neighbours of a grid."""
+    return [crossings / level.across for crossings, level in zip(_farthest(rungs, 1.0), rungs, strict=True)]
 
 
 def _switch_amounts(rungs: Sequence[Level], n: Value, size: Value, collective: str) -> Amounts:
@@ -160,7 +165,7 @@ def _switch_applies(rungs: Sequence[Level]) -> Value:
 def _parallel_messages(rungs: Sequence[Level], n: Value, collective: str) -> Amounts:
     """A tree's depth, and a part that still grows with the ranks (2.8 µs each where a message takes 4: NCCL's tuner)."""
     deep = ceil(log2(maximum(n, 1.0))) + 0.7 * n
-    return [steps * deep for steps in _farthest(rungs, 1.0)]
+    return [steps / level.across * deep for steps, level in zip(_farthest(rungs, 1.0), rungs, strict=True)]
 
 
 def _parallel_applies(rungs: Sequence[Level]) -> Value:
@@ -185,6 +190,6 @@ SWITCH = Algorithm("switch", ("all_reduce",), _switch_amounts, _switch_messages,
 PARALLEL_TREES = Algorithm(
     "pat", ("all_gather", "reduce_scatter"), _ring_amounts, _parallel_messages, _parallel_applies
 )  # fmt: skip
-PAIR = Algorithm("pair", ("send_recv",), _pair_amounts, _direct_messages)
+PAIR = Algorithm("pair", ("send_recv",), _pair_amounts, _pair_messages)
 
 ALGORITHMS = (RING, TREE, HIERARCHICAL, DIRECT, ONE_SHOT, SWITCH, PAIR)

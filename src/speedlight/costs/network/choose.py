@@ -133,7 +133,8 @@ def least(collective: str, size: Value, payload: Value, rungs: Sequence[Level]) 
 def _must_send(collective: str, size: Value, payload: Value, level: Level) -> Value:
     share = (level.spread - 1.0) / level.spread
     if collective == "all_to_all":
-        return (level.share.inside - level.inner) / size * payload
+        sent = (level.share.inside - level.inner) / size * payload
+        return sent * where(level.whole > 0.0, level.detour, 1.0)  # the middle cut of a whole grid
     if collective in ("send_recv", "broadcast"):
         own = where(level.spread > 1.0, payload, 0.0)
         return own if collective == "send_recv" else own / level.inner

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..._foundation.arrays import Value, maximum, minimum, where
+from ..._foundation.arrays import Value, floor, maximum, minimum, where
 from ...hardware.machine import Domain
 from .footprint import Share, Spans, shares
 from .routing import pressure
@@ -41,6 +41,8 @@ class Level:
         spread: sets of the domain that the group stands in.
         chain: dependent messages once around them.
         detour: how many times its share of a link a byte to a rank drawn at random takes, over one to a neighbour.
+        across: links in a row to the farthest rank.
+        whole: 1 where the group has the whole of a grid, so that no way round its middle is left.
     """
 
     share: Share
@@ -50,6 +52,8 @@ class Level:
     spread: Value
     chain: Value
     detour: Value = 1.0
+    across: Value = 1.0
+    whole: Value = 0.0
 
     @property
     def name(self) -> str:
@@ -116,15 +120,21 @@ def _grid(share: Share, rate: Value, best: Value, latency: Value) -> Level:
     extents = share.extents or (spread,)
     used: Value = 0.0
     chain: Value = 0.0
+    across: Value = 0.0
+    whole: Value = 1.0
     worst: Value = 0.0
     for side, extent in zip(sides, extents, strict=True):
-        closes = where(extent >= side, 1.0, 0.0) if domain.topology in CLOSED else 0.0
+        closes = where(extent >= side, 1.0, 0.0) if domain.topology in CLOSED else 0.0 * extent
         links = where(extent > 1.0, 0.5 + 0.5 * closes, 0.0)
         used = used + links
         chain = chain + extent - 1.0
+        across = across + where(closes > 0.0, floor(extent / 2.0), extent - 1.0)
+        whole = whole * where(extent >= side, 1.0, 0.0)
         # Of n·S/n bytes that each rank sends to ranks drawn at random, extent/4 of S cross the busiest cut of a ring per rank.
         worst = maximum(worst, where(extent > 1.0, extent / 4.0, 0.0) / maximum(links, 0.5))
     share_of_links = maximum(used, 0.5) / len(sides)
     others = maximum((spread - 1.0) / spread, 1e-12)
     detour = where(spread > 1.0, maximum(worst * maximum(used, 0.5) / others, 1.0), 1.0)
-    return Level(share, rate * share_of_links, best * share_of_links, latency, spread, chain, detour)
+    return Level(
+        share, rate * share_of_links, best * share_of_links, latency, spread, chain, detour, maximum(across, 1.0), whole
+    )

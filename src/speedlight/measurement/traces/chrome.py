@@ -202,7 +202,7 @@ def _take(columns: Columns, event: Any, begun: dict[tuple[str, str], list[dict[s
     name = str(event.get("name", ""))[:500]
     columns.add(
         _KINDS.get(str(event.get("cat", "")).lower(), "other"), name, *where, start, start + length,
-        link=_link(args, "correlation"), outer=_link(args, "External id"), shape=_shape(args), moved=_bytes(args),
+        link=_link(args, "correlation" if "correlation" in args else "Sequence number"), outer=_link(args, "External id"), shape=_shape(args), moved=_bytes(args),
     )  # fmt: skip
 
 

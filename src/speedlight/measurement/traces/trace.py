@@ -42,7 +42,8 @@ class Trace:
         kind: index in :data:`KINDS`.
         name: index in ``names``.
         track: index in ``tracks``.
-        link: number that ties a device's event to the call that launched it; −1 without.
+        link: number that ties a device's event to the call that launched it, and a backward pass's operator to the forward
+            pass's; −1 without.
         outer: number that ties a device's event to the operator it belongs to; −1 without.
         shape: index in ``shapes``; −1 without.
         moved: bytes of a copy; NaN where not stated.
