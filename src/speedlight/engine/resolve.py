@@ -161,12 +161,12 @@ def _rewritten(graph: Graph, rewrites: tuple[Rewrite, ...]) -> Graph:
 def default_stack(graph: Graph, machine: Machine, phase: str) -> str:
     """The stack people would use unasked: DESIGN decision 5, as far as it is built.
 
-    Decoder LLMs: vllm on accelerators, llama.cpp on CPUs and Apple silicon; everything else torch-eager. A file that only
-    one engine runs (GGUF) says so in ``graph.attrs["stack"]``.
+    Decoder LLMs: vllm on accelerators, llama.cpp on CPUs and Apple silicon, megatron to train them; everything else
+    torch-eager. A file that only one engine runs (GGUF) says so in ``graph.attrs["stack"]``.
     """
     generates = graph.attrs.get("generates", False) and "prompt" not in graph.attrs
     if phase == "train":
-        return "torch-eager"
+        return "megatron" if generates and machine.kind not in ("cpu", "soc") else "torch-eager"
     if stated := graph.attrs.get("stack"):
         return str(stated)
     if not generates:
