@@ -222,6 +222,15 @@ def test_recomputation_by_operator_lies_between_none_and_full() -> None:
     )
 
 
+def test_a_loss_in_fp32_widens_the_logits_once() -> None:
+    graph = load_graph("llama-3.2-1b", (), "bf16")
+    wide = rewrite(graph, "loss_in_fp32")
+    loss = next(op for _, op in wide.ops() if op.fn == "cross_entropy")
+    assert wide.tensor(wide.blocks[-1], loss.reads[0].tensor).dtype == "fp32"
+    assert sum(op.fn == "cast" for _, op in wide.ops()) == 1
+    assert rewrite(wide, "loss_in_fp32") is wide
+
+
 # data ---------------------------------------------------------------------------------------------------------------------
 
 TABLE = DATA / "published" / "training.csv"
