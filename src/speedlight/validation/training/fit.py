@@ -13,6 +13,7 @@ size count less (Huber), so that one release's regression does not bend the rest
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -73,6 +74,7 @@ class Step:
         said: log of the predicted seconds.
         shares: (class, pass) → share of the seconds.
         slack: logs of how much shorter and longer what the row leaves open may make it: (≤ 0, ≥ 0).
+        floor: log of the limit, below which nothing is predicted.
         key: ``stack``, ``architecture``, ``device``, ``format`` of its kernels.
         group: what is left out together.
     """
@@ -83,6 +85,7 @@ class Step:
     key: Mapping[str, str]
     group: str
     slack: tuple[float, float] = (0.0, 0.0)
+    floor: float = -math.inf
 
 
 def parts() -> tuple[tuple[str, str], ...]:
@@ -212,7 +215,7 @@ def left_out(steps: Sequence[Step], labels: Sequence[str], fit: TrainingFit) -> 
             continue
         x = solve(matrix[rest], widths, wanted[rest], weights_of(groups[rest]), slack[rest])
         error[mine] = wanted[mine] - matrix[mine] @ x
-    return error
+    return np.minimum(error, [s.target - s.floor for s in steps])
 
 
 def ends_of(error: np.ndarray, groups: Sequence[str]) -> tuple[float, float]:
