@@ -161,8 +161,8 @@ def _rewritten(graph: Graph, rewrites: tuple[Rewrite, ...]) -> Graph:
 def default_stack(graph: Graph, machine: Machine, phase: str) -> str:
     """The stack people would use unasked: DESIGN decision 5, as far as it is built.
 
-    Decoder LLMs: vllm on accelerators, llama.cpp on CPUs and Apple silicon, megatron to train them; everything else torch-eager. A file that only
-    one engine runs (GGUF) says so in ``graph.attrs["stack"]``.
+    Decoder LLMs: vllm on accelerators, llama.cpp on CPUs and Apple silicon, megatron to train them; everything else
+    torch-eager. A file that only one engine runs (GGUF) says so in ``graph.attrs["stack"]``.
     """
     generates = graph.attrs.get("generates", False) and "prompt" not in graph.attrs
     if phase == "train":
@@ -178,10 +178,10 @@ def default_stack(graph: Graph, machine: Machine, phase: str) -> str:
 BARE = ("wafer", "dataflow", "in-memory", "fpga", "mcu")
 
 def _trainer(machine: Machine) -> str:
-    """What language models are trained with: MaxText on TPUs, Megatron on GPUs, plain PyTorch elsewhere."""
-    if machine.kind == "gpu":
-        return "megatron"
-    return "maxtext" if machine.vendor == "google" else "torch-eager"
+    """What language models are trained with: MaxText on TPUs, Megatron on other accelerators, plain PyTorch on hosts."""
+    if machine.kind in ("cpu", "soc"):
+        return "torch-eager"
+    return "maxtext" if machine.vendor == "google" else "megatron"
 
 
 # Functions that matrix units run: the ones TF32 is about.
