@@ -144,9 +144,14 @@ def _resolve_one(scenario: Scenario) -> Resolved:
 def model_graph(program: Program) -> Graph:
     """The forward graph of a program's model in its formats."""
     ref = program.model
+    train = program.workload.phase == "train"
     graph = load_graph(
-        ref.source, ref.inputs, ref.dtype, ref.weights, ref.activations, ref.kv, ref.models_dir, ref.mtp, ref.layout
-    )
+        ref.source, ref.inputs, ref.dtype, ref.weights, ref.activations, ref.kv, ref.models_dir, ref.mtp, ref.layout, train
+    )  # fmt: skip
+    if train:
+        from ..graph.backward import training_mode
+
+        graph = training_mode(graph)
     return _rewritten(graph, ref.rewrites) if ref.rewrites else graph
 
 
