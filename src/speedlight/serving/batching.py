@@ -37,7 +37,7 @@ class BatchServer:
     preferred: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        seconds = np.ascontiguousarray(self.seconds, float)
+        seconds = np.array(self.seconds, float)  # one of its own: compiled code takes no read-only array
         if seconds.ndim != 1 or not len(seconds) or not np.all(np.isfinite(seconds)) or np.any(seconds <= 0):
             raise BadInput("seconds of batches", expected="finite times above 0, one a size from 1 on")
         if not self.delay >= 0 or self.workers < 1:
@@ -81,7 +81,7 @@ def tabulated(seconds: Callable[[np.ndarray], Any], largest: int) -> np.ndarray:
 
 def serve_batches(arrival: np.ndarray, server: BatchServer) -> Batched:
     """Serve requests that arrive at rising times."""
-    times = np.ascontiguousarray(arrival, float)
+    times = np.array(arrival, float)
     if not len(times) or not np.all(np.isfinite(times)) or np.any(np.diff(times) < 0):
         raise BadInput("arrival times", expected="at least one, rising and finite")
     cut = np.zeros(len(server.seconds) + 1, float)  # what a batch becomes of so many waiting

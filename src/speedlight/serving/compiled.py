@@ -55,6 +55,11 @@ def is_compiled() -> bool:
     return _numba() is not None
 
 
+def to_compile() -> bool:
+    """Whether the first run will have to compile (half a minute), because nothing of this version lies on disk yet."""
+    return is_compiled() and not any(Path(_folder()).rglob("run.run-*.nbi"))
+
+
 @lru_cache(maxsize=1)
 def _numba() -> Any:
     if os.environ.get("SPEEDLIGHT_NO_NUMBA"):
