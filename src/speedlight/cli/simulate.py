@@ -39,6 +39,8 @@ engines = options.group(
     click.option("--token-budget", type=int, default=8192, show_default=True, help="New tokens of a step at most."),
     click.option("--block-size", type=int, default=16, show_default=True, help="Tokens of a KV block."),
     click.option("--kv-blocks", type=int, help="KV blocks, instead of those that fit."),
+    click.option("--attention-dp", type=int, default=1, help="Replicas of the attention within an engine; experts are shared."),
+    click.option("--memory-utilisation", type=float, default=0.9, help="Share of a device's memory that the engine takes."),
     click.option("--drafted", type=int, default=0, help="Drafted tokens a step (speculative decoding)."),
     click.option("--acceptance", type=float, default=0.0, help="Chance that a drafted token is kept."),
     click.option("--kv-link", "link", metavar="B/S", help="Bandwidth of a device's link for keys and values."),
