@@ -182,6 +182,7 @@ def default_stack(graph: Graph, machine: Machine, phase: str) -> str:
 # Kinds of machines that hold a compiled program and no context of a driver.
 BARE = ("wafer", "dataflow", "in-memory", "fpga", "mcu")
 
+
 def _trainer(machine: Machine) -> str:
     """What language models are trained with: MaxText on TPUs, Megatron on other accelerators, plain PyTorch on hosts."""
     if machine.kind in ("cpu", "soc"):
