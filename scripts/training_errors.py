@@ -15,7 +15,7 @@ import numpy as np
 
 from speedlight.costs.training import shipped
 from speedlight.evidence.tables import read_table
-from speedlight.validation.training.fit import ends_of, left_out, outside
+from speedlight.validation.training.fit import beyond, ends_of, left_out, outside
 from speedlight.validation.training.observed import Observed, observed
 
 
@@ -98,7 +98,8 @@ def coverage(rows: list[Observed], error: np.ndarray) -> None:
         others = (sorts == r.sort) & (groups != groups[i])
         if others.sum() < 12:
             others = np.array([o.experts == r.experts for o in rows]) & (groups != groups[i])
-        low, high = ends_of(error[others], list(groups[others]))
+        past = beyond(error[others], [rows[j].step for j in np.flatnonzero(others)])
+        low, high = ends_of(past, list(groups[others]))
         inside.setdefault(groups[i], []).append(float(low + r.step.slack[0] <= error[i] <= high + r.step.slack[1]))
     print(f"\n80 % intervals hold {np.mean([np.mean(v) for v in inside.values()]):.1%} of rows, groups counting alike; "
           f"{np.mean([x for v in inside.values() for x in v]):.1%} of all rows")  # fmt: skip

@@ -130,7 +130,9 @@ def make_scenario(
     extra = {"steps": steps, "height": height, "width": width, "frames": frames, "images": images, "seconds": seconds,
              "guidance": _switch(guidance)}  # fmt: skip
     extra = {k: v for k, v in extra.items() if v is not None}
-    graph = load_graph(model, ref.inputs, dtype, weights, activations, kv, models_dir, mtp, order)
+    graph = load_graph(
+        model, ref.inputs, dtype, weights, activations, kv, models_dir, mtp, order, train=phase == "train"
+    )
     if phase is None:
         phase = "generate" if graph.attrs.get("generates") else "forward"
     if isl is None:

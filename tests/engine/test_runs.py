@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -10,7 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speedlight._foundation.errors import BadInput
-from speedlight.engine.runs import DAY, HOUR, Domain, Run, devices, interval, run, waiting, wall_time
+from speedlight.api import make_scenario
+from speedlight.cli.main import main
+from speedlight.engine.predict import predict
+from speedlight.engine.runs import DAY, HOUR, Domain, Run, devices, interval, run, run_of, waiting, wall_time
+from speedlight.scenario.scenario import Scenario
 
 MINUTE = 60.0
 seconds = st.floats(1.0, 1e5)
@@ -157,3 +162,41 @@ def test_nonsense_is_refused(change: dict[str, object]) -> None:
 def test_impossible_waits_are_refused(n: int, spread: float, k: int | None) -> None:
     with pytest.raises(BadInput):
         waiting(n, spread, k)
+
+
+def step(**changes: object) -> Scenario:
+    options = {"phase": "train", "batch": 8, "isl": 2048, "dp": 8, "zero": 1, "stack": "megatron", **changes}
+    return make_scenario("llama-3.2-1b", "dgx-h100", **options)
+
+
+def test_a_predicted_step_becomes_a_run() -> None:
+    answer = predict(step(), details=False)
+    question = run_of(answer, 1e12)
+    assert question.step_tokens == pytest.approx(8 * 2048)
+    assert question.checkpoint_bytes == pytest.approx(
+        answer.model["params"] * 14, rel=0.01
+    )  # bf16 weights, fp32 master and states
+    assert run(question).steps == math.ceil(1e12 / (8 * 2048))
+    assert run(run_of(answer, 1e12, device_hours=0)).failures == 0
+    faster = run_of(answer, 1e12, store="1 TB/s")
+    assert faster.store_bytes_per_s == 1e12
+
+
+def test_what_is_no_training_step_is_no_run() -> None:
+    with pytest.raises(BadInput, match="training steps"):
+        run_of(predict(make_scenario("llama-3.2-1b", "h100-sxm-80gb", phase="decode"), details=False), 1e12)
+
+
+def test_shares_of_a_step_sum_to_one() -> None:
+    shares = predict(step(tp=2, dp=4)).attrs["shares"]
+    assert sum(shares.values()) == pytest.approx(1)
+    assert shares["compute"] > 0.3
+    assert shares["communication"] > 0
+
+
+def test_the_command_line_prints_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["explain", "llama-3.2-1b", "--on", "h100-sxm-80gb", "--phase", "train", "--batch", "2", "--isl", "1024"]
+    assert main([*asked, "--tokens", "1e9", "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["run"]["steps"] == math.ceil(1e9 / 2048)
+    assert main([*asked, "--restart", "5"]) == 2
+    assert "--tokens" in capsys.readouterr().err

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from speedlight._foundation.errors import BadInput
+from speedlight._foundation.errors import BadInput, Unsupported
 from speedlight.api import explain, timeline
 from speedlight.cli.main import main
 from speedlight.report.chrome import chrome_json
@@ -68,6 +68,12 @@ def test_a_kernel_says_what_binds_it() -> None:
 def test_a_sweep_has_no_picture() -> None:
     with pytest.raises(BadInput, match="sweep"):
         timeline("llama-3.1-8b", "h100-sxm-80gb", batch=np.array([1, 2]))
+
+
+@pytest.mark.parametrize("schedule", ["zb-v", "vocabulary"])
+def test_schedules_that_no_placement_deals_are_refused_by_name(schedule: str) -> None:
+    with pytest.raises(Unsupported, match=schedule):
+        explain("gpt2-xl", "dgx-a100-80gb", phase="train", batch=16, micro_batch=1, pp=4, schedule=schedule)
 
 
 def test_the_command_writes_the_file(tmp_path: Path) -> None:

@@ -169,5 +169,8 @@ def test_tensor_parallelism_over_boxes_pays_the_network() -> None:
     assert not {row.bound for row in first} & {"link:infiniband"}
     slow = explain("llama-3.1-70b", "aws-p4dx4", phase="prefill", isl=4096, tp=16)
     assert "link:efa" in {row.bound for row in slow.ops if row.kind == "collective"}
+    said = [str(a.value) for a in slow.assumptions if a.what == "messages"]
+    assert said
+    assert all("/Simple" in way for way in said)
     swept = explain("llama-3.1-70b", "dgx-h100x4", phase="prefill", isl=4096, tp=np.array([8, 16]))
     assert np.asarray(swept.time) == pytest.approx([float(inside.time), float(across.time)], rel=1e-9)

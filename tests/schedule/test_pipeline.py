@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from speedlight._foundation.errors import BadInput, UnknownName
 from speedlight.schedule.families import FAMILIES, in_flight, parse, passes_of
 from speedlight.schedule.passes import held
-from speedlight.schedule.pipeline import PipelineStep, StageClass, _whole, layouts_of, pipeline_step
+from speedlight.schedule.pipeline import PipelineStep, StageClass, layouts_of, pipeline_step
+from speedlight.schedule.solve import whole
 
 from .simulation import simulate
 
@@ -226,16 +227,16 @@ def test_long_pipelines_are_what_a_walk_over_all_their_passes_is(
     ]
     step = pipeline_step(classes, m, name, virtual=v, send_s=send, blocking=blocking)
     _, layouts, _ = layouts_of(classes, m, name, v, send)
-    assert step.time == pytest.approx(float(_whole(name, layouts, blocking)[0]), rel=1e-10)
+    assert step.time == pytest.approx(float(whole(name, layouts, blocking)[0]), rel=1e-10)
 
 
-def test_a_pipeline_whose_waiting_overtakes_late_is_walked_whole() -> None:
+def test_a_pipeline_whose_waiting_overtakes_late_is_walkedwhole() -> None:
     """At first the last stage sets the pace; the longer circle through all stages is slower by so little that it shows late."""
     p, m = 4, 400
     classes = [StageClass(p - 1, 1.0, 2.0), StageClass(1, 1.0, 2.0 + 0.149)]
     step = pipeline_step(classes, m, "1f1b", send_s=0.1)
     _, layouts, _ = layouts_of(classes, m, "1f1b", 1, 0.1)
-    assert step.time == pytest.approx(float(_whole("1f1b", layouts, False)[0]), rel=1e-12)
+    assert step.time == pytest.approx(float(whole("1f1b", layouts, False)[0]), rel=1e-12)
     assert step.time > m * 3.149 + 3.0
 
 
@@ -285,9 +286,9 @@ def test_compiled_and_plain_walks_are_the_same_numbers() -> None:
     for blocking in (False, True):
         for send in (0.0, 0.1, 5.0):
             _, layouts, _ = layouts_of(classes, 40, "1f1b", 1, send)
-            fast = _whole("1f1b", layouts, blocking)
+            fast = whole("1f1b", layouts, blocking)
             worth, room.WORTH = room.WORTH, 10**12
-            plain = _whole("1f1b", layouts, blocking)
+            plain = whole("1f1b", layouts, blocking)
             room.WORTH = worth
             assert fast.tolist() == plain.tolist()
 

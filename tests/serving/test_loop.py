@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -116,3 +121,16 @@ def test_steps_cost_what_the_tables_say(name: str) -> None:
     seconds = [float(tables.step_time(s)) + host for s in shapes]
     assert run.first[0] == pytest.approx(seconds[0], rel=1e-12)
     assert run.finished[0] == pytest.approx(sum(seconds), rel=1e-12)
+
+
+def digest(load: Requests, served_by: Deployment) -> str:
+    run = simulate(load, served_by)
+    return hashlib.sha256(b"".join(a.tobytes() for a in (run.first, run.finished, run.gap_counts))).hexdigest()
+
+
+def test_python_and_numba_agree_to_the_last_bit() -> None:
+    pytest.importorskip("numba")
+    code = "from tests.serving.test_loop import digest, heavy; print(digest(*heavy()))"
+    other = {**os.environ, "SPEEDLIGHT_NO_NUMBA": "" if os.environ.get("SPEEDLIGHT_NO_NUMBA") else "1"}
+    answer = subprocess.run([sys.executable, "-c", code], env=other, capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == digest(*heavy())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,13 +32,15 @@ load = options.group(
 
 engines = options.group(
     click.option("--policy", metavar="NAME[@VERSION]", help="Scheduler: vllm@0, vllm@1, sglang, tensorrt-llm …; the stack's if left out."),
-    click.option("--replicas", type=int, default=1, show_default=True, help="Engines behind the router."),
+    click.option("--replicas", default="1", show_default=True, help="Engines behind the router, or several numbers: 1,2,4."),
     click.option("--prefill-replicas", type=int, default=0, help="Engines that run prompts only (disaggregated serving)."),
     click.option("--router", default="least-loaded", help="least-loaded | round-robin"),
     click.option("--max-seqs", type=int, default=256, show_default=True, help="Sequences an engine runs at once."),
     click.option("--token-budget", type=int, default=8192, show_default=True, help="New tokens of a step at most."),
     click.option("--block-size", type=int, default=16, show_default=True, help="Tokens of a KV block."),
     click.option("--kv-blocks", type=int, help="KV blocks, instead of those that fit."),
+    click.option("--attention-dp", type=int, default=1, help="Replicas of the attention within an engine; experts are shared."),
+    click.option("--memory-utilisation", type=float, default=0.9, help="Share of a device's memory that the engine takes."),
     click.option("--drafted", type=int, default=0, help="Drafted tokens a step (speculative decoding)."),
     click.option("--acceptance", type=float, default=0.0, help="Chance that a drafted token is kept."),
     click.option("--kv-link", "link", metavar="B/S", help="Bandwidth of a device's link for keys and values."),
@@ -51,9 +54,10 @@ engines = options.group(
 
 def run(model: str, on: str | None, slo: str, curve: int, find_rate: bool, tp: str, json_to: str | None,
         html: Path | None, given: dict[str, Any]) -> int:  # fmt: skip
-    """Answer for one layout, or for each of several tensor-parallel degrees."""
+    """Answer for one layout, or for each of several tensor-parallel degrees and numbers of replicas."""
     from .._foundation.quantity import parse_quantity
     from ..engine.simulate import Answer, answer, asked, with_curve
+    from ..serving.compiled import to_compile
     from ..serving.metrics import parse_slo
     from .question import question
 
@@ -64,28 +68,29 @@ def run(model: str, on: str | None, slo: str, curve: int, find_rate: bool, tp: s
         given["shared"], given["groups"] = _prefix(given.pop("prefix"))
     if given.get("link"):
         given["link"] = parse_quantity(given["link"], "B/s")
+    layouts = [(t, r) for t in _numbers("--tp", tp) for r in _numbers("--replicas", str(given.pop("replicas", 1)))]
     asked_load, how, rest = asked(given)
+    if to_compile():
+        print("compiling the event loop, once: about half a minute", file=sys.stderr, flush=True)
     found: list[Answer] = []
-    degrees = _degrees(tp)
-    with _progress(len(degrees) * (curve + (25 if find_rate else 1))) as tick:
-        for degree in degrees:
+    with _progress(len(layouts) * (curve + (25 if find_rate else 1))) as tick:
+        for degree, replicas in layouts:
             asked_question = question(model, on, {**rest, "phase": "decode", "tp": degree})
-            one = answer(asked_question, asked_load, how, objectives)
+            one = answer(asked_question, asked_load, dataclasses.replace(how, replicas=replicas), objectives)
             tick()
             found.append(with_curve(one, points=curve, search=find_rate, tick=tick))
-    best = found[0]
     if html is not None:
         from .._foundation.files import write_atomically
         from ..report.serving_html import simulate_html
 
-        for one, name in zip(found, _names(html, degrees), strict=True):
+        for one, name in zip(found, _names(html, layouts), strict=True):
             write_atomically(name, simulate_html(one))
             print(f"wrote {name}", file=sys.stderr)
     if json_to is not None:
         from .._foundation.version import VERSION
 
-        layouts = [one.to_dict() for one in found]
-        data = layouts[0] if len(layouts) == 1 else {"layouts": layouts}
+        each = [one.to_dict() for one in found]
+        data = each[0] if len(each) == 1 else {"layouts": each}
         emit_json({"schema": 1, "speedlight": VERSION, **data}, json_to)
     if json_to != "-":
         from rich.console import Console
@@ -95,7 +100,7 @@ def run(model: str, on: str | None, slo: str, curve: int, find_rate: bool, tp: s
         console = Console(width=None if sys.stdout.isatty() else 110)
         for one in found:
             console.print(render_simulate(one))
-    return 0 if best.holds or any(one.holds for one in found) else 1
+    return 0 if any(one.holds for one in found) else 1
 
 
 def _prefix(text: str) -> tuple[int, int]:
@@ -105,17 +110,18 @@ def _prefix(text: str) -> tuple[int, int]:
     return int(tokens), int(groups or 1)
 
 
-def _degrees(text: str) -> list[int]:
+def _numbers(option: str, text: str) -> list[int]:
     parts = text.split(",")
     if not all(p.strip().isdigit() and int(p) > 0 for p in parts):
-        raise BadInput(f"--tp {text}", expected="a degree, or several joined by commas")
+        raise BadInput(f"{option} {text}", expected="a number, or several joined by commas")
     return [int(p) for p in parts]
 
 
-def _names(html: Path, degrees: list[int]) -> list[Path]:
-    if len(degrees) == 1:
+def _names(html: Path, layouts: list[tuple[int, int]]) -> list[Path]:
+    """One page a layout."""
+    if len(layouts) == 1:
         return [html]
-    return [html.with_name(f"{html.stem}-tp{d}{html.suffix}") for d in degrees]
+    return [html.with_name(f"{html.stem}-tp{t}-{r}x{html.suffix}") for t, r in layouts]
 
 
 @contextmanager

@@ -144,6 +144,8 @@ def _bent(cost: Cost, seen: Seen, said: Estimate, machine: Machine, fit_id: str)
 def _partly(here: Value, fitted: Cost, cost: Cost) -> Cost:
     """The fitted cost where it applies, the longer of it and the analytic one elsewhere."""
     longer = here | (fitted.time > cost.time)
+    if not np.any(longer):
+        return cost
 
     def pick(mine: Value, other: Value) -> Value:
         return where(longer, mine, other)

@@ -65,8 +65,9 @@ def price(
     least: dict[str, Value] = {}
     flops: Value = 0.0
     dense: Value = 0.0
+    way = ""
     if kernel.message is not None and values.message is not None:
-        latency = _message(kernel, values, machine, point, busy, least)
+        latency, way = _message(kernel, values, machine, point, busy, least)
         main: Value = 0.0
     else:
         ratio, split = _sized(kernel, values, machine, conditions, folded)
@@ -85,7 +86,7 @@ def price(
     low, high = _spread(kernel, machine)
     return Cost(
         busy=busy, least=least, latency=latency, time=time, limit=limit,
-        bound=bound_of(machine, busy, least, latency), flops=flops, dense=dense, bytes=main, low=low, high=high,
+        bound=bound_of(machine, busy, least, latency), flops=flops, dense=dense, bytes=main, low=low, high=high, way=way,
         error_key=(kernel.family, machine.device_id, ""),
     )  # fmt: skip
 
@@ -229,7 +230,8 @@ def _assumed(machine: Machine, path: str) -> bool:
 def _message(
     kernel: Kernel, values: KernelValues, machine: Machine, point: OperatingPoint, busy: dict[str, Value],
     least: dict[str, Value],
-) -> Value:  # fmt: skip
+) -> tuple[Value, str]:  # fmt: skip
+    """Books a message's seconds on its links; its latency, and the way it takes."""
     assert kernel.message is not None
     assert values.message is not None
     payload, size, spans = values.message
@@ -238,7 +240,7 @@ def _message(
     passage = choose(name, size, payload, rungs, library_of(machine, bool(kernel.library)))
     busy.update(passage.busy)
     least.update(least_seconds(name, size, payload, rungs))
-    return passage.latency
+    return passage.latency, passage.taken
 
 
 def _spread(kernel: Kernel, machine: Machine) -> tuple[float, float]:

@@ -56,7 +56,16 @@ def check_layout(program: Program, graph: Graph) -> None:
         if training.micro_batch is not None:
             refuse(_micro(workload))
         return
-    parse(training.schedule)
+    name, _ = parse(training.schedule)
+    if FAMILIES[name].shares or FAMILIES[name].chunks not in (
+        1,
+        None,
+    ):  # stages lie, or work is dealt, as no placement says yet
+        raise Unsupported(
+            f"the schedule {name} is not laid over a model by this version",
+            expected="gpipe, 1f1b, interleaved:v, zb-h1, zb-h2 or chimera",
+            hint="speedlight.schedule.pipeline runs it on stages of your own",
+        )
     refuse(complaints(program, graph))
 
 

@@ -52,7 +52,8 @@ def free_symbols(graph: Graph, workload: Workload) -> dict[str, Value]:
     """Values of a graph's own symbols: the question's, else the graph's defaults, else the middles of their ranges."""
     symbols: dict[str, Value] = {**workload.symbols}
     if "batch" in graph.symbols:
-        symbols["batch"] = workload.batch
+        micro = workload.training.micro_batch if workload.phase == "train" else None
+        symbols["batch"] = workload.batch if micro is None else micro  # of one forward and backward pass
     return complete(graph, {**{k: v for k, v in graph.symbols.items() if v is not None}, **symbols})
 
 

@@ -19,6 +19,7 @@ from .phase import Parts, total, weighted
 from .prediction import Prediction
 from .resolve import Resolved, planned, resolve
 from .sizes import check_repeats, check_sizes
+from .stages import period, said, stages_of
 from .sweep import in_chunks
 from .unstated import open_statistics, spanning
 from .why import crossovers, sensitivities
@@ -79,6 +80,8 @@ def _predict(resolved: Resolved, *, details: bool) -> Prediction:
     pieces = summary.pieces(parts, machine) if details else ()
     rows = tuple(piece.row for piece in pieces)
     main = machine.main.resource
+    stages = stages_of(parts, machine) if resolved.stages else ()
+    apart = period(stages) if stages else time  # seconds from one call of a stream to the next
     prediction = Prediction(
         scenario=scenario,
         model=model_facts(resolved),
@@ -96,7 +99,7 @@ def _predict(resolved: Resolved, *, details: bool) -> Prediction:
         hfu=None if peak is None or workload.phase != "train" else (flops + again) / devices / (time * peak.flops),
         mbu=least.get(main, 0.0) / time,
         throughput=summary.throughput(
-            workload, graph, time, 1 if workload.phase == "train" else program.parallel.dp, devices
+            workload, graph, apart, 1 if workload.phase == "train" else program.parallel.dp, devices
         ),
         memory=ledger,
         tiers=summary.tiers(ledger, machine),
@@ -112,7 +115,8 @@ def _predict(resolved: Resolved, *, details: bool) -> Prediction:
             "shares": training_shares.shares(rows) if workload.phase == "train" else {},
             "batchless": graph.attrs.get("kind") == "op list" and "batch" not in graph.symbols,
         } if details else {},
-        notes=machine.notes,
+        notes=(*machine.notes, said(stages)) if stages and details else machine.notes,
+        stages=stages if details else (),
     )  # fmt: skip
     return _explained(prediction, resolved, links, parts) if details else prediction
 

@@ -16,6 +16,7 @@ from .._foundation.registry import Registry
 from .._foundation.version import VERSION
 from ..lowering.ledger import Ledger
 from ..scenario.scenario import Scenario
+from .stages import Stage, pace
 
 # Views of a prediction live above the engine and are found by entry point, as third parties' are.
 RENDERERS: Registry[Callable[[Any], Any]] = Registry("renderer", "speedlight.renderers")
@@ -143,6 +144,7 @@ class Prediction:
         energy, power, cost: joules, watts, dollars of the call; None while nothing predicts them.
         ttft, tpot: of ``generate``.
         least: seconds each resource needs at its peak, over the call: ``limit`` is the largest.
+        stages: the programs of a call, where there are several.
         layers: the module tree over ``ops``, every node before its children.
     """
 
@@ -180,6 +182,7 @@ class Prediction:
     power: Value | None = None
     cost: Value | None = None
     notes: tuple[str, ...] = ()
+    stages: tuple[Stage, ...] = ()
     attrs: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -228,6 +231,12 @@ class Prediction:
             **({"shares": self.attrs["shares"]} if self.attrs.get("shares") else {}),
             "scenario": self.attrs.get("hash"),
         }  # fmt: skip
+        if self.stages:
+            slowest = pace(self.stages)
+            result["stages"] = [
+                {"name": s.name, "time": s.time, "copying": s.copying, "sets_throughput": f"stage:{s.name}" == slowest}
+                for s in self.stages
+            ]
         if ops:
             result["ops"] = [row.to_dict() for row in self.ops]
             result["layers"] = [layer.to_dict() for layer in self.layers]

@@ -144,9 +144,14 @@ def _resolve_one(scenario: Scenario) -> Resolved:
 def model_graph(program: Program) -> Graph:
     """The forward graph of a program's model in its formats."""
     ref = program.model
+    train = program.workload.phase == "train"
     graph = load_graph(
-        ref.source, ref.inputs, ref.dtype, ref.weights, ref.activations, ref.kv, ref.models_dir, ref.mtp, ref.layout
-    )
+        ref.source, ref.inputs, ref.dtype, ref.weights, ref.activations, ref.kv, ref.models_dir, ref.mtp, ref.layout, train
+    )  # fmt: skip
+    if train:
+        from ..graph.backward import training_mode
+
+        graph = training_mode(graph)
     return _rewritten(graph, ref.rewrites) if ref.rewrites else graph
 
 
@@ -161,12 +166,12 @@ def _rewritten(graph: Graph, rewrites: tuple[Rewrite, ...]) -> Graph:
 def default_stack(graph: Graph, machine: Machine, phase: str) -> str:
     """The stack people would use unasked: DESIGN decision 5, as far as it is built.
 
-    Decoder LLMs: vllm on accelerators, llama.cpp on CPUs and Apple silicon; everything else torch-eager. A file that only
-    one engine runs (GGUF) says so in ``graph.attrs["stack"]``.
+    Decoder LLMs: vllm on accelerators, llama.cpp on CPUs and Apple silicon, megatron to train them; everything else
+    torch-eager. A file that only one engine runs (GGUF) says so in ``graph.attrs["stack"]``.
     """
     generates = graph.attrs.get("generates", False) and "prompt" not in graph.attrs
     if phase == "train":
-        return "torch-eager"
+        return _trainer(machine) if generates else "torch-eager"
     if stated := graph.attrs.get("stack"):
         return str(stated)
     if not generates:
@@ -176,6 +181,14 @@ def default_stack(graph: Graph, machine: Machine, phase: str) -> str:
 
 # Kinds of machines that hold a compiled program and no context of a driver.
 BARE = ("wafer", "dataflow", "in-memory", "fpga", "mcu")
+
+
+def _trainer(machine: Machine) -> str:
+    """What language models are trained with: MaxText on TPUs, Megatron on other accelerators, plain PyTorch on hosts."""
+    if machine.kind in ("cpu", "soc"):
+        return "torch-eager"
+    return "maxtext" if machine.vendor == "google" else "megatron"
+
 
 # Functions that matrix units run: the ones TF32 is about.
 _PRODUCTS = (

@@ -3,7 +3,8 @@
 A part of a step (seconds by sort of kernel, counts of host work) is multiplied by exp(Σ θ) over the levels below: what all
 engines share, then what a number format, an engine, an architecture and their combinations do differently. Every level is
 drawn towards nothing, the particular ones more, so that an engine or device never seen takes what is common. No level knows a
-model. ``campaign`` is what rows measured together share and no column says (speculative decoding on or off, warm-up).
+model. ``campaign`` is what rows measured together share and no column says (speculative decoding on or off, polling); ``burst``
+tells starts whose prompts fill the largest steps, where whatever is compiled on first use is waited for.
 
 The values ship as ``fits/serving.json`` with procedure, date and cross-validated error (``python -m
 speedlight.validation.deployments TABLE`` refits).
@@ -25,7 +26,15 @@ from ..hardware.machine import Machine
 
 # Host work in seconds before fitting: a step's scheduling, a step with prompts (no captured graph), each of its kernels, a
 # sequence's share, the way of a request in and out.
-BASE = {"steps": 3e-4, "mixed": 2e-3, "launches": 2e-6, "sequences": 5e-6, "constant": 2e-2, "wait": 1.0}
+BASE = {
+    "steps": 3e-4,
+    "mixed": 2e-3,
+    "launches": 2e-6,
+    "sequences": 5e-6,
+    "constant": 2e-2,
+    "clients": 2e-4,
+    "wait": 1.0,
+}
 
 # Column → levels: the labels each distinguishes and how far from nothing it may be (standard deviation of its log).
 _PRODUCT = (((), 0.09), (("format",), 0.04), (("engine",), 0.06), (("engine", "format"), 0.04), (("architecture",), 0.04),
@@ -37,9 +46,10 @@ _REST = (((), 0.12), (("engine",), 0.06), (("architecture",), 0.05), (("engine",
 _HOST = (((), 1.0), (("engine",), 0.7), (("engine", "architecture"), 0.3))
 LEVELS: Mapping[str, tuple[tuple[tuple[str, ...], float], ...]] = {
     "gemm": _PRODUCT, "moe": _EXPERTS, "comm": _REST, "stream": _REST, "head": _REST, "decode": _ATTENTION,
-    "prefill": _ATTENTION, "steps": _HOST, "mixed": _HOST, "launches": _HOST, "sequences": _HOST,
-    "constant": (((), 1.0), (("engine",), 0.7), (("engine", "client"), 0.7), (("campaign",), 1.5)),
-    "wait": (((), 1.0), (("engine", "client"), 1.5)),
+    "prefill": _ATTENTION, "gemm+": _PRODUCT, "moe+": _EXPERTS, "comm+": _REST, "stream+": _REST, "steps": _HOST, "mixed": _HOST, "launches": _HOST, "sequences": _HOST, "clients": _HOST,
+    "constant": (((), 1.0), (("engine",), 0.7), (("engine", "client"), 0.7), (("campaign",), 1.0),
+                 (("campaign", "burst"), 1.0)),
+    "wait": (((), 1.0), (("engine", "client"), 1.5), (("engine", "architecture", "client"), 0.7), (("campaign",), 0.7)),
     "alike": ((("engine", "client"), 1.5),),
     "speed": ((("campaign",), 0.25),),
 }  # fmt: skip
@@ -82,7 +92,7 @@ def shipped_bends() -> Bends:
 
 def labels_of(graph: Graph, machine: Machine, engine: str) -> dict[str, str]:
     """What a scenario's parts are told apart by."""
-    found = {"engine": engine, "architecture": architecture_of(machine), "client": "", "campaign": ""}
+    found = {"engine": engine, "architecture": architecture_of(machine), "client": "", "campaign": "", "burst": ""}
     for _, op in graph.ops():
         if op.fn == "grouped_linear" and op.work:
             found.setdefault("experts", f"{op.work[0].format}:{op.attrs.get('weights', '')}")

@@ -120,6 +120,8 @@ class Engines:
         link: bytes a second over which one device hands keys and values on.
         scale_up, scale_down, cold_start: see :class:`speedlight.serving.deployment.Scaling`; 0 for a fixed number.
         adapter_slots, adapter_seconds: see :class:`speedlight.serving.deployment.Pool`.
+        attention_dp: replicas of the attention within an engine; they step together and share the experts.
+        memory_utilisation: share of a device's memory that the engine takes.
     """
 
     policy: str | None = None
@@ -138,6 +140,8 @@ class Engines:
     cold_start: float = 0.0
     adapter_slots: int = 0
     adapter_seconds: float = 0.0
+    attention_dp: int = 1
+    memory_utilisation: float = 0.9
 
 
 @dataclass(frozen=True)
@@ -210,9 +214,9 @@ def answer(scenario: Scenario, load: Load, engines: Engines, objectives: tuple[O
     pool = deployment.engine
     facts = {
         "model": priced.facts.model, "machine": priced.facts.machine, "stack": priced.facts.stack,
-        "policy": pool.policy.id, "parallel": {k: int(getattr(scenario.program.parallel, k)) for k in ("tp", "pp", "ep")},
+        "policy": pool.policy.id, "parallel": {"tp": priced.layout.tp, "pp": priced.layout.pp, "ep": priced.layout.moe_ep, "attention_dp": priced.layout.adp},
         "replicas": pool.replicas, "prefill_replicas": engines.prefill_replicas, "devices": deployment.devices,
-        "kv": {"blocks": pool.capacity.kv_blocks, "block_size": pool.capacity.block_size, "bytes": priced.free,
+        "kv": {"blocks": pool.capacity.kv_blocks, "block_size": pool.capacity.block_size, "bytes": priced.memory.cache,
                "tokens": pool.capacity.kv_blocks * pool.capacity.block_size // max(pool.capacity.full_groups, 1)},
         "max_seqs": pool.capacity.max_seqs, "token_budget": pool.policy.budget or pool.capacity.token_budget,
     }  # fmt: skip
@@ -224,16 +228,15 @@ def answer(scenario: Scenario, load: Load, engines: Engines, objectives: tuple[O
 
 def deployed(scenario: Scenario, engines: Engines) -> tuple[Deployment, Served, tuple[Assumption, ...]]:
     """The deployment with step times and room from the engine."""
-    priced = served(scenario, engines.token_budget)
+    priced = served(scenario, engines.attention_dp, engines.memory_utilisation)
     stack = priced.facts.stack
     policy = policy_named(engines.policy or (stack if stack.split("@")[0] in _SERVERS else "vllm"))
     room = capacity_of(
         priced, block_size=engines.block_size, max_seqs=engines.max_seqs, token_budget=engines.token_budget,
         kv_blocks=engines.kv_blocks,
     )  # fmt: skip
-    parallel = scenario.program.parallel
     pool = Pool(
-        priced.tables, policy, room, engines.replicas, devices=int(parallel.tp) * int(parallel.pp),
+        priced.tables, policy, room, engines.replicas, ranks=engines.attention_dp, devices=int(priced.layout.world),
         speculation=Speculation(engines.drafted, engines.acceptance), adapter_slots=engines.adapter_slots,
         adapter_seconds=engines.adapter_seconds,
     )  # fmt: skip

@@ -45,6 +45,7 @@ class Asked:
     models_dir: str | None = None
     mtp: int = 0
     layout: str | None = None
+    train: bool = False
 
     def only(self, what: str, *allowed: str, hint: str = "") -> None:
         """Refuse options that a sort of source does not take."""
@@ -65,6 +66,7 @@ def load_graph(
     models_dir: str | None = None,
     mtp: int = 0,
     layout: str | None = None,
+    train: bool = False,
 ) -> Graph:
     """The graph of a model source.
 
@@ -75,6 +77,7 @@ def load_graph(
         models_dir: folder of configuration files (``name.json``), searched after the bundled names.
         mtp: draft passes of multi-token prediction that a step runs.
         layout: ``channels_last`` for a captured module whose images lie so.
+        train: the model will be trained: a module of the user's code is captured in training mode; other sources are as they are.
 
     Raises:
         UnknownName: suggesting the nearest bundled names.
@@ -85,7 +88,7 @@ def load_graph(
         raise BadInput(f"the model source {source[:40]!r} is no name", expected="a path, a model id or file.py:factory")
     if layout not in (None, "channels_last"):
         raise BadInput(f"the layout {layout!r} is not known", expected="channels_last, or none")
-    asked = Asked(source, inputs, dtype, weights, activations, kv, models_dir, mtp, layout)
+    asked = Asked(source, inputs, dtype, weights, activations, kv, models_dir, mtp, layout, train)
     if not source.lstrip().startswith("{"):
         for reader in READERS:
             found = reader(asked)
@@ -102,7 +105,8 @@ def _module(asked: Asked) -> Graph | None:
 
     hint = "a captured module keeps its own formats: use --dtype, or build it quantised"
     asked.only("a PyTorch module", "inputs", "dtype", "layout", hint=hint)
-    return capture(asked.source, asked.inputs, dtype=asked.dtype, channels_last=asked.layout == "channels_last")
+    last = asked.layout == "channels_last"
+    return capture(asked.source, asked.inputs, dtype=asked.dtype, channels_last=last, train=asked.train)
 
 
 def _onnx(asked: Asked) -> Graph | None:

@@ -32,10 +32,11 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """Consecutive ops of one module call, counted over all forward blocks."""
+    """Consecutive ops of one module call, counted over all forward blocks; ``depth`` modules are around it."""
 
     first: int
     last: int
+    depth: int
 
 
 def held(graph: Graph) -> Mapping[str, Held]:
@@ -53,16 +54,20 @@ def held(graph: Graph) -> Mapping[str, Held]:
             for write in op.writes:
                 made.setdefault(write.tensor, index)
         for index, op in enumerate(block.ops):
+            steps = op.path.split(".")
+            instance = steps.index("*") if "*" in steps and block.count.constant != 1 else len(steps)
             for read in op.reads:
                 tensor = block.tensors.get(read.tensor)
                 if tensor is None or tensor.persistent is not None or read.tensor not in made:
                     continue
                 birth = begin + made[read.tensor]
-                end = max((s.last for s in scopes[begin + index] if s.first > birth), default=begin + index)
+                calls = [s for s in scopes[begin + index] if s.first > birth]
+                end = max((s.last for s in calls), default=begin + index)
                 here = found[block.name].until
                 here[read.tensor] = max(here.get(read.tensor, 0), min(end - begin, len(block.ops) - 1))
                 if made[read.tensor] < 0:
-                    arrived[read.tensor] = max(arrived.get(read.tensor, 0), end)
+                    outer = max((s.last for s in calls if s.depth < instance), default=-1)  # of the instance's own call
+                    arrived[read.tensor] = max(arrived.get(read.tensor, -1), outer)
         for name, end in arrived.items():
             if end < begin + len(block.ops) - 1:
                 continue  # gone before the block is
@@ -90,7 +95,7 @@ def _scopes(blocks: list[Block]) -> tuple[list[int], list[list[_Scope]]]:
         while common < min(len(before), len(path)) and before[common] == path[common]:
             common += 1
         for depth in range(len(before) - 1, common - 1, -1):
-            scope = _Scope(open_at[depth], index - 1)
+            scope = _Scope(open_at[depth], index - 1, depth)
             for i in range(scope.first, index):
                 around[i].append(scope)
             del open_at[depth]

@@ -161,7 +161,7 @@ def _in_main(persistent: Persistent) -> float:
 
 
 def _transient(tensor: Tensor) -> bool:
-    """A shared tensor that no record keeps: inputs, an encoder's states."""
+    """An activation or input that no record keeps."""
     return tensor.persistent is None and tensor.cls in ("activation", "input")
 
 
@@ -181,13 +181,14 @@ def live_sets(graph: Graph, block: Block, holding: Held | None = None) -> list[l
         return []
     mirrored = graph.attrs.get("mirrors", {}).get(block.name, block.name)
     saved = set(graph.attrs.get("saved", {}).get(mirrored, ()))
-    first: dict[str, int] = dict.fromkeys(block.inputs, 0)
-    last: dict[str, int] = dict.fromkeys(block.inputs, 0)
+    taken = [name for name in block.inputs if name not in saved and _transient(block.tensors[name])]
+    first: dict[str, int] = dict.fromkeys(taken, 0)
+    last: dict[str, int] = dict.fromkeys(taken, 0)
     for index, op in enumerate(block.ops):
         for operand in (*op.reads, *op.writes):
             tensor = block.tensors.get(operand.tensor)
-            if tensor is None or tensor.persistent is not None or operand.tensor in saved:
-                continue
+            if tensor is None or not _transient(tensor) or operand.tensor in saved:
+                continue  # a weight that the backward pass or the optimizer names again is kept where it is declared
             first.setdefault(operand.tensor, index)
             last[operand.tensor] = index
     for name in block.outputs:

@@ -20,9 +20,10 @@ STATISTICS = ("mean", "p50", "p90", "p95", "p99")
 
 
 def title(answer: Answer) -> str:
-    """``llama-3.1-8b on 4 × h100-sxm-80gb, vllm@1``."""
-    facts = answer.facts
-    return f"{facts['model']['id']} on {facts['devices']} × {facts['machine']['id']}, {facts['policy']}"
+    """``llama-3.1-8b on 4 devices of dgx-h100, vllm@1``."""
+    facts, machine = answer.facts, answer.facts["machine"]
+    of = " devices of " if machine.get("device") not in (None, machine["id"]) else " × "
+    return f"{facts['model']['id']} on {facts['devices']}{of}{machine['id']}, {facts['policy']}"
 
 
 def load_words(answer: Answer) -> str:

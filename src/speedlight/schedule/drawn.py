@@ -10,7 +10,8 @@ from .families import FAMILIES, passes_of
 from .orders import KINDS, Ints
 from .passes import Floats, Passes
 from .passes import run as walk
-from .pipeline import PipelineRun, layouts_of, table_of
+from .pipeline import PipelineRun, layouts_of
+from .solve import table_of
 from .trace import Flow, Span, Trace, Track
 
 MOST = 200_000  # spans drawn; beyond it ranks alike are drawn once

@@ -13,27 +13,51 @@ import tempfile
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
+
+import numpy as np
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def compiled(function: F) -> F:
-    """The function, compiled when first called; unchanged without numba or with ``SPEEDLIGHT_NO_NUMBA`` set."""
+    """The function, compiled when it is defined (from disk where it was before); unchanged without numba or with ``SPEEDLIGHT_NO_NUMBA`` set."""
     numba = _numba()
     if numba is None:
         return function
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = _folder()
     try:
-        return numba.njit(cache=True, error_model="numpy")(function)  # type: ignore[no-any-return]
+        made: F = numba.njit(_signature(function), cache=True, error_model="numpy")(function)
+        return made
     finally:
         numba.config.CACHE_DIR = before
+
+
+def _signature(function: Callable[..., Any]) -> tuple[Any, ...]:
+    """Types of the arguments from their annotations; left to itself numba compiles anew for every constant that is handed in."""
+    numba = _numba()
+    plain = {int: numba.int64, float: numba.float64, bool: numba.boolean, np.ndarray: numba.float64[::1]}
+    hints = get_type_hints(function)
+    hints.pop("return", None)
+    return tuple(plain[kind] if kind in plain else _record(kind) for kind in hints.values())
+
+
+def _record(kind: Any) -> Any:
+    """A named tuple of arrays, whose ``kinds`` say number and axes of each."""
+    numba = _numba()
+    arrays = [numba.types.Array(getattr(numba, number), axes, "C") for number, axes in kind.kinds().values()]
+    return numba.types.NamedTuple(arrays, kind)
 
 
 def is_compiled() -> bool:
     """Whether the loop runs as machine code."""
     return _numba() is not None
+
+
+def to_compile() -> bool:
+    """Whether the first run will have to compile (half a minute), because nothing of this version lies on disk yet."""
+    return is_compiled() and not any(Path(_folder()).rglob("run.run-*.nbi"))
 
 
 @lru_cache(maxsize=1)

@@ -201,7 +201,7 @@ def _run(
     many = n[c.GROUPS_END] - n[c.GROUPS] > 1
     n[[c.CLOSED, c.ROUTER, c.FIRST_FROM_DECODE]] = closed, deployment.router == "least-loaded", link.first_from_decode
     n[c.COUPLED] = many and (closed or len(pools) > 1 or requests.child is not None)
-    n[c.ONE_BY_ONE] = one_by_one
+    n[c.ONE_BY_ONE], n[c.ARRIVALS] = one_by_one, np.isfinite(requests.arrival).sum()
     # what a client of a closed loop waits: its own pause, and the way to and from the scheduler's queue
     x[c.THINK] = requests.think + pools[0].tables.host.request + pools[-1].tables.host.stream
     x[[c.TRANSFER_LATENCY, c.TRANSFER_SECONDS]] = link.latency, link.seconds_per_token

@@ -99,23 +99,45 @@ def closed_loop(
     decoded = np.maximum(osl - 1.0, 1.0)
     lag = 1.0 if policy.overlap else 0.0  # a request that comes during a step is seen a step later
     if policy.mixed:
-        piece = np.minimum(new, budget)
-        left = np.maximum(budget - running, 1.0) if policy.chunked else np.maximum(budget - running, piece)
-        at_once = np.minimum(left / new if policy.chunked else np.floor(left / new), running)
-        prompts = np.maximum(at_once, 1.0)
-        length = np.minimum(new, left)
-        cached = hit + np.maximum(new - length, 0.0) / 2
-        waves = running / at_once  # steps with prompts that one wave needs
-        first = seconds(np.where(waves > 1, running / 2, 0.0), isl, prompts, length * at_once / prompts, cached)
-        steady = seconds(np.maximum(running - prompts, 0.0), context, prompts, length * at_once / prompts, cached)
-        burst = first * (np.ceil(waves) + 1) / 2
-        busy = waves >= osl  # the budget is the bottleneck: every step has prompts
-        share = np.minimum(waves / osl, 1.0)
-        tpot = share * steady + (1 - share) * decode
-        rate = np.where(busy, at_once / steady, running / (steady + decoded * tpot))
-        later = np.where(busy, running / rate - decoded * tpot, steady + lag * tpot)
-        later = np.maximum(later, np.maximum(np.ceil(1 / at_once), 1.0) * steady)
-        prompt_step = steady
+        # Steps with prompts that a wave takes: each completes (budget − those decoding already) / prompt of them.
+        if policy.chunked:
+            share = np.minimum(running / budget, 1 - 1e-9)
+            steps_of_wave = np.log1p(-share) / np.log1p(-1.0 / np.maximum(new, 1.0 + 1e-9))
+        else:
+            whole = np.maximum(np.floor(budget / new), 1.0)
+            steps_of_wave = running / np.where(
+                running > whole, np.maximum(np.floor((budget - running) / new), 1.0), running
+            )
+        cohorts = np.ceil(steps_of_wave - 1e-9)  # requests that started together
+        at_once = running / np.where(steps_of_wave > 1, steps_of_wave, 1.0)  # prompts a step completes
+
+        def mixed(decodes: Value, prompts: Value) -> Value:
+            """Seconds of a step with so many prompts, or with the budget's piece of a long one."""
+            done = np.minimum(prompts, at_once)  # tokens of the step over those of a prompt
+            pieces = np.maximum(done, 1.0)
+            cached = hit + np.maximum(1.0 - done, 0.0) * new / 2
+            return seconds(decodes, context, pieces, done * new / pieces, cached)
+
+        full = mixed(np.where(cohorts > 1, running - at_once, 0.0), at_once)
+        burst = mixed(np.where(cohorts > 1, running / 2, 0.0), at_once) * (cohorts + 1) / 2
+        alone = 1.0 + (running - 1.0) / np.maximum(
+            osl, 1.0
+        )  # a prompt meets those that come at the same step by chance
+        pieces = np.maximum(1.0 / at_once, 1.0)  # steps of one prompt
+        single = mixed(np.maximum(running - 1.0, 0.0), alone)
+        busy = steps_of_wave >= osl  # the budget is the bottleneck: every step has prompts
+        if alike:
+            tpot = decode + np.minimum((cohorts - 1) / decoded, 1.0) * (full - decode)
+            later = full + np.where(cohorts > 1, lag * (decode + (cohorts - 1) * full) / cohorts, 0.0)
+        else:
+            others = np.minimum((running - 1.0) / alone * pieces / decoded, 1.0)
+            tpot = decode + others * (single - decode)
+            rest = np.maximum(np.ceil(pieces - 1e-9) - pieces, 0.0)  # of the last piece's step
+            later = single * pieces + rest * decode + np.where(running > 1, lag * tpot, 0.0)
+        tpot = np.where(busy, full, tpot)
+        rate = np.where(busy, at_once / full, running / (later + decoded * tpot))
+        later = np.where(busy, np.maximum(running / rate - decoded * full, full), later)
+        prompt_step = full
     else:
         group = np.minimum(np.maximum(np.floor(budget / new), 1.0), running)
         pieces = np.ceil(new / budget) if policy.chunked else np.ones_like(c)
@@ -130,7 +152,7 @@ def closed_loop(
             later = burst
             tpot = decode + (rounds - 1) / 2 * at_once / decoded
         else:
-            later = each + lag * decode
+            later = each + np.where(running > 1, lag * decode, 0.0)
             tpot = decode + (running / together - 1) * each / decoded
         rate = running / (later + decoded * tpot)
         prompt_step = np.where(alike, at_once, each)

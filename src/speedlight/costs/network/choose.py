@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..._foundation.arrays import Value, maximum, minimum, where
 from .levels import Level
 from .libraries import Library, sort_of
@@ -28,6 +30,12 @@ class Passage:
     latency: Value
     way: Value
     ways: tuple[str, ...]
+
+    @property
+    def taken(self) -> str:
+        """The ways that some point takes, by name."""
+        numbers = np.unique(self.way).tolist() if isinstance(self.way, np.ndarray) else [self.way]
+        return " or ".join(self.ways[int(number)] for number in numbers) if self.ways else ""
 
     @property
     def time(self) -> Value:

@@ -23,6 +23,19 @@ class World(NamedTuple):
     list: np.ndarray
     real: np.ndarray
 
+    @staticmethod
+    def kinds() -> dict[str, tuple[str, int]]:
+        """Number and axes of each, for the compiler."""
+        whole, real = "int64", "float64"
+        return {
+            "req": (whole, 2),
+            "when": (real, 2),
+            "n": (whole, 2),
+            "x": (real, 2),
+            "list": (whole, 1),
+            "real": (real, 1),
+        }
+
 
 # Requests, whole numbers. A decoding request has generated BASE + (its rank's STEP) tokens: nothing is written per token.
 PROMPT, OUTPUT = 0, 1  # tokens that come, tokens that are asked for
@@ -67,6 +80,7 @@ EDGES, GAPS, BINS = 28, 29, 30  # histogram of gaps between tokens: edges in ``r
 SAMPLE, SAMPLES_MOST = 31, 32  # the timeline in ``real``
 DELAYS = 33  # of the first child in ``real``
 CHILDREN = 34  # and in ``list``
+ARRIVALS = 35  # requests that come at a time of their own; the others wait for somebody
 
 # The run, seconds.
 THINK, TRANSFER_LATENCY, TRANSFER_SECONDS, SCALE_UP, SCALE_DOWN, COLD_START, NEXT_SAMPLE, SAMPLE_EVERY = range(8)

@@ -69,22 +69,6 @@ def length_now(w: World, e: int, r: int) -> int:
 
 
 @compiled
-def start_decoding(w: World, p: int, e: int, r: int) -> None:
-    """It joins the decoding ones; its blocks for the tokens cached so far are taken already."""
-    n = w.n[e, c.DECODES]
-    w.list[w.n[e, c.DEC] + n] = r
-    w.n[e, c.DECODES] = n + 1
-    w.list[w.n[e, c.NEWCOMERS] + w.n[e, c.FRESH]] = r
-    w.n[e, c.FRESH] += 1
-    w.req[r, c.STATE] = c.DECODING
-    w.req[r, c.BASE] = w.req[r, c.DONE] - w.n[e, c.STEP]
-    w.req[r, c.END] = w.req[r, c.OUTPUT] - w.req[r, c.BASE]
-    w.n[e, c.NEXT_END] = min(w.n[e, c.NEXT_END], w.req[r, c.END])
-    w.n[e, c.CONTEXT] += length_now(w, e, r)
-    count_pages(w, p, e, r, 1)
-
-
-@compiled
 def count_pages(w: World, p: int, e: int, r: int, sign: int) -> None:
     """Enter a decoding request at the steps (modulo the block size) at which it needs a page, or take it out.
 
@@ -105,6 +89,22 @@ def count_pages(w: World, p: int, e: int, r: int, sign: int) -> None:
 
 
 @compiled
+def start_decoding(w: World, p: int, e: int, r: int) -> None:
+    """It joins the decoding ones; its blocks for the tokens cached so far are taken already."""
+    n = w.n[e, c.DECODES]
+    w.list[w.n[e, c.DEC] + n] = r
+    w.n[e, c.DECODES] = n + 1
+    w.list[w.n[e, c.NEWCOMERS] + w.n[e, c.FRESH]] = r
+    w.n[e, c.FRESH] += 1
+    w.req[r, c.STATE] = c.DECODING
+    w.req[r, c.BASE] = w.req[r, c.DONE] - w.n[e, c.STEP]
+    w.req[r, c.END] = w.req[r, c.OUTPUT] - w.req[r, c.BASE]
+    w.n[e, c.NEXT_END] = min(w.n[e, c.NEXT_END], w.req[r, c.END])
+    w.n[e, c.CONTEXT] += length_now(w, e, r)
+    count_pages(w, p, e, r, 1)
+
+
+@compiled
 def give_back(w: World, p: int, e: int, r: int, cached: int) -> None:
     """Its blocks for so many cached tokens are free, its links of the prefix cache and its adapter let go."""
     own = w.req[r, c.SHARED] * w.n[p, c.LINK_BLOCKS]
@@ -120,17 +120,6 @@ def give_back(w: World, p: int, e: int, r: int, cached: int) -> None:
 
 
 @compiled
-def finish(w: World, r: int, time: float) -> None:
-    """It is done; whoever waited for that (the client of a closed loop, a later call of its graph) sends."""
-    w.req[r, c.STATE] = c.ENDED
-    w.req[r, c.DONE] = w.req[r, c.OUTPUT]
-    w.when[r, c.FINISHED] = time
-    w.n[c.RUN, c.ENDED_COUNT] += 1
-    w.n[c.RUN, c.IN_FLIGHT] -= 1
-    after(w, r, time)
-
-
-@compiled
 def after(w: World, r: int, time: float) -> None:
     """Send what waited for a request to end (or to be refused)."""
     if w.n[c.RUN, c.CLOSED] == 1 and w.n[c.RUN, c.NEXT_ARRIVAL] < len(w.req):
@@ -141,6 +130,17 @@ def after(w: World, r: int, time: float) -> None:
         w.req[child, c.PARENTS] -= 1
         if w.req[child, c.PARENTS] == 0 and w.req[child, c.STATE] == c.UNSENT:
             push(w, time + w.real[w.n[c.RUN, c.DELAYS] + i - w.n[c.RUN, c.CHILDREN]], c.ARRIVES, child)
+
+
+@compiled
+def finish(w: World, r: int, time: float) -> None:
+    """It is done; whoever waited for that (the client of a closed loop, a later call of its graph) sends."""
+    w.req[r, c.STATE] = c.ENDED
+    w.req[r, c.DONE] = w.req[r, c.OUTPUT]
+    w.when[r, c.FINISHED] = time
+    w.n[c.RUN, c.ENDED_COUNT] += 1
+    w.n[c.RUN, c.IN_FLIGHT] -= 1
+    after(w, r, time)
 
 
 @compiled
@@ -178,6 +178,36 @@ def pass_windows(w: World, p: int, e: int) -> None:
         elif outgrown > step:
             least = min(least, outgrown)
     w.n[e, c.WINDOW_END] = least
+
+
+@compiled
+def count_preemption(w: World, e: int, r: int) -> None:
+    w.req[r, c.PREEMPTED] += 1
+    w.n[c.RUN, c.PREEMPTIONS] += 1
+    w.n[e, c.RESET] = w.n[e, c.STEP]
+
+
+@compiled
+def out_of_memory(w: World, p: int, e: int, r: int, cached: int) -> float:
+    """To host memory where the policy swaps and there is room; else to the head of the queue, to be computed again."""
+    count_preemption(w, e, r)
+    blocks = blocks_of(w, p, cached)
+    if w.n[p, c.SWAPPING] == 1 and w.n[e, c.SWAP_USED] + blocks <= w.n[p, c.SWAP_BLOCKS]:
+        w.n[e, c.SWAP_USED] += blocks
+        w.n[c.RUN, c.SWAPS] += 1
+        w.req[r, c.STATE] = c.SWAPPED
+        w.req[r, c.CACHED] = cached
+        w.req[r, c.NEXT] = -1
+        if w.n[e, c.SWAP] < 0:
+            w.n[e, c.SWAP] = r
+        else:
+            w.req[w.n[e, c.SWAP_END], c.NEXT] = r
+        w.n[e, c.SWAP_END] = r
+        return blocks * w.x[p, c.SWAP_SECONDS]
+    w.req[r, c.NEED] = w.req[r, c.PROMPT] + w.req[r, c.DONE]
+    w.req[r, c.CACHED] = 0
+    queue_first(w, e, r)
+    return 0.0
 
 
 @compiled
@@ -221,35 +251,5 @@ def preempt_part(w: World, p: int, e: int) -> float:
     w.req[r, c.NEED] = w.req[r, c.PROMPT] + w.req[r, c.DONE]
     w.req[r, c.CACHED] = 0
     count_preemption(w, e, r)
-    queue_first(w, e, r)
-    return 0.0
-
-
-@compiled
-def count_preemption(w: World, e: int, r: int) -> None:
-    w.req[r, c.PREEMPTED] += 1
-    w.n[c.RUN, c.PREEMPTIONS] += 1
-    w.n[e, c.RESET] = w.n[e, c.STEP]
-
-
-@compiled
-def out_of_memory(w: World, p: int, e: int, r: int, cached: int) -> float:
-    """To host memory where the policy swaps and there is room; else to the head of the queue, to be computed again."""
-    count_preemption(w, e, r)
-    blocks = blocks_of(w, p, cached)
-    if w.n[p, c.SWAPPING] == 1 and w.n[e, c.SWAP_USED] + blocks <= w.n[p, c.SWAP_BLOCKS]:
-        w.n[e, c.SWAP_USED] += blocks
-        w.n[c.RUN, c.SWAPS] += 1
-        w.req[r, c.STATE] = c.SWAPPED
-        w.req[r, c.CACHED] = cached
-        w.req[r, c.NEXT] = -1
-        if w.n[e, c.SWAP] < 0:
-            w.n[e, c.SWAP] = r
-        else:
-            w.req[w.n[e, c.SWAP_END], c.NEXT] = r
-        w.n[e, c.SWAP_END] = r
-        return blocks * w.x[p, c.SWAP_SECONDS]
-    w.req[r, c.NEED] = w.req[r, c.PROMPT] + w.req[r, c.DONE]
-    w.req[r, c.CACHED] = 0
     queue_first(w, e, r)
     return 0.0

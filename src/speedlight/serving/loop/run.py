@@ -133,13 +133,24 @@ def sample(w: World, time: float) -> None:
 
 
 @compiled
+def unblock(w: World, time: float) -> bool:
+    """Nothing runs and nothing comes, yet somebody waits: what stands first can never start, and is refused."""
+    for e in range(w.n[c.RUN, c.GROUPS_END], w.n[c.RUN, c.RANKS_END]):
+        if w.n[e, c.QUEUE] >= 0:
+            refuse(w, e, time)
+            wake(w, w.n[e, c.GROUP], time)
+            return True
+    return False
+
+
+@compiled
 def run(w: World, until: float) -> float:
     """Simulate until everything is served, or no step would start before ``until``; returns the time reached.
 
     A group takes its step when no event and no other group's step comes before: so that whatever a step causes lies ahead
     of every state it may change.
     """
-    total = len(w.req)
+    total = w.n[c.RUN, c.ARRIVALS]
     reached = 0.0
     while True:
         g, now, others = -1, np.inf, np.inf
@@ -197,14 +208,3 @@ def run(w: World, until: float) -> float:
         if w.n[g, c.ACTIVE] == 1:
             w.x[g, c.ACTIVE_SECONDS] += reached - w.x[g, c.ACTIVE_SINCE]
     return reached
-
-
-@compiled
-def unblock(w: World, time: float) -> bool:
-    """Nothing runs and nothing comes, yet somebody waits: what stands first can never start, and is refused."""
-    for e in range(w.n[c.RUN, c.GROUPS_END], w.n[c.RUN, c.RANKS_END]):
-        if w.n[e, c.QUEUE] >= 0:
-            refuse(w, e, time)
-            wake(w, w.n[e, c.GROUP], time)
-            return True
-    return False

@@ -18,85 +18,6 @@ from .times import count_gap, decode_line, look_up
 
 
 @compiled
-def step(w: World, p: int, g: int, horizon: float) -> bool:
-    """Take the next step of a group, or a run of decode steps up to ``horizon``; False when it has nothing to do."""
-    first, ranks = w.n[g, c.FIRST_RANK], w.n[g, c.RANKS]
-    now = w.x[g, c.NOW]
-    seen = w.x[g, c.SEEN] if w.n[p, c.OVERLAP] == 1 else now
-    extra, prompts, decodes, again = 0.0, False, False, False
-    for e in range(first, first + ranks):
-        w.n[e, c.PREFILL_TOKENS] = 0
-        w.n[e, c.PIECES] = 0
-        w.x[e, c.PAIRS] = 0.0
-        if w.n[e, c.SWAP] >= 0:
-            extra += resume(w, p, e, now)
-        if w.n[e, c.QUEUE] >= 0 and w.req[w.n[e, c.QUEUE], c.NEED] == 0:
-            extra += welcome(w, p, e, seen, now)
-    if w.n[p, c.MIXED] == 0:
-        for e in range(first, first + ranks):
-            if w.n[e, c.PARTS] > 0 or w.n[e, c.QUEUE] >= 0:
-                extra += plan_prompts(w, p, e, w.n[p, c.BUDGET], seen, now, True)
-                prompts = prompts or w.n[e, c.PREFILL_TOKENS] > 0
-    if w.n[p, c.MIXED] == 1 or not prompts:
-        for e in range(first, first + ranks):
-            admitting = w.n[p, c.MIXED] == 1
-            if w.n[e, c.DECODES] > 0:
-                preempted, seconds = make_room(w, p, e)
-                take(w, p, e, growth(w, p, e))
-                extra += seconds
-                admitting = admitting and not preempted
-                again = again or preempted
-            if w.n[p, c.MIXED] == 1 and (w.n[e, c.PARTS] > 0 or w.n[e, c.QUEUE] >= 0):
-                left = w.n[p, c.BUDGET] - w.n[e, c.DECODES] * (1 + w.n[p, c.DRAFTED])
-                extra += plan_prompts(w, p, e, max(left, 1), seen, now, admitting)
-                prompts = prompts or w.n[e, c.PREFILL_TOKENS] > 0
-            decodes = decodes or w.n[e, c.DECODES] > 0
-    if not prompts and not decodes:
-        return False
-    if prompts or w.n[p, c.DRAFTED] > 0 or extra > 0.0:
-        take_step(w, p, g, now, decodes, extra)
-    else:
-        decode_run(w, p, g, now, horizon, 1 if again else run_length(w, p, g))
-    return True
-
-
-@compiled
-def take_step(w: World, p: int, g: int, now: float, decodes: bool, extra: float) -> None:
-    """A step as planned: prompt pieces, and the decoding requests where ``decodes``."""
-    first, ranks = w.n[g, c.FIRST_RANK], w.n[g, c.RANKS]
-    tokens, rows, decode, prefill, adapters = 0, 0, 0.0, 0.0, 0
-    for e in range(first, first + ranks):
-        n = w.n[e, c.DECODES] if decodes else 0
-        new = w.n[e, c.PREFILL_TOKENS]
-        tokens = max(tokens, n * (1 + w.n[p, c.DRAFTED]) + new)
-        rows = max(rows, n + w.n[e, c.PIECES])
-        adapters = max(adapters, w.n[e, c.ADAPTERS])
-        if n > 0:
-            start, slope, _ = decode_line(w, p, n, w.n[e, c.CONTEXT])
-            decode = max(decode, start + slope * w.n[e, c.CONTEXT])
-        if new > 0:
-            prefill = max(prefill, look_up(w, p, c.PREFILL_TABLE, float(new), w.x[e, c.PAIRS] / new))
-        w.n[c.RUN, c.RANK_STEPS] += 1 if n + new > 0 else 0
-    device = token_seconds(w, p, tokens, rows, adapters) + decode + prefill
-    seconds = with_host(w, p, device, rows) + extra
-    end = now + seconds
-    for e in range(first, first + ranks):
-        if decodes and w.n[e, c.DECODES] > 0:
-            if w.n[p, c.DRAFTED] > 0:
-                settle_drafts(w, p, e)
-            note_tokens(w, e, end)
-            advance(w, e)
-            if w.n[e, c.STEP] == w.n[e, c.WINDOW_END]:
-                pass_windows(w, p, e)
-            if w.n[e, c.STEP] >= w.n[e, c.NEXT_END]:
-                end_decodes(w, p, e, end)
-        if w.n[e, c.PIECES] > 0:
-            end_pieces(w, p, e, end)
-    w.n[c.RUN, c.STEPS] += 1
-    clock_on(w, g, now, now, end)
-
-
-@compiled
 def clock_on(w: World, g: int, began: float, last_start: float, end: float) -> None:
     w.x[g, c.BUSY_SECONDS] += end - began
     w.x[g, c.SEEN] = last_start
@@ -152,6 +73,15 @@ def note_tokens(w: World, e: int, end: float) -> None:
 
 
 @compiled
+def hand_over(w: World, e: int, r: int, end: float) -> None:
+    """Send its keys and values over the rank's link, behind what is under way; its blocks are free when they are there."""
+    w.req[r, c.STATE] = c.TRANSFERRING
+    begin = max(w.x[e, c.LINK_FREE], end)
+    w.x[e, c.LINK_FREE] = begin + w.req[r, c.CACHED] * w.x[c.RUN, c.TRANSFER_SECONDS]
+    push(w, w.x[e, c.LINK_FREE] + w.x[c.RUN, c.TRANSFER_LATENCY], c.ARRIVES_AT_DECODE, r)
+
+
+@compiled
 def end_pieces(w: World, p: int, e: int, end: float) -> None:
     """Prompt pieces are computed; prompts that are complete give a token and decode, hand over, or end."""
     kept = 0
@@ -188,12 +118,39 @@ def end_pieces(w: World, p: int, e: int, end: float) -> None:
 
 
 @compiled
-def hand_over(w: World, e: int, r: int, end: float) -> None:
-    """Send its keys and values over the rank's link, behind what is under way; its blocks are free when they are there."""
-    w.req[r, c.STATE] = c.TRANSFERRING
-    begin = max(w.x[e, c.LINK_FREE], end)
-    w.x[e, c.LINK_FREE] = begin + w.req[r, c.CACHED] * w.x[c.RUN, c.TRANSFER_SECONDS]
-    push(w, w.x[e, c.LINK_FREE] + w.x[c.RUN, c.TRANSFER_LATENCY], c.ARRIVES_AT_DECODE, r)
+def take_step(w: World, p: int, g: int, now: float, decodes: bool, extra: float) -> None:
+    """A step as planned: prompt pieces, and the decoding requests where ``decodes``."""
+    first, ranks = w.n[g, c.FIRST_RANK], w.n[g, c.RANKS]
+    tokens, rows, decode, prefill, adapters = 0, 0, 0.0, 0.0, 0
+    for e in range(first, first + ranks):
+        n = w.n[e, c.DECODES] if decodes else 0
+        new = w.n[e, c.PREFILL_TOKENS]
+        tokens = max(tokens, n * (1 + w.n[p, c.DRAFTED]) + new)
+        rows = max(rows, n + w.n[e, c.PIECES])
+        adapters = max(adapters, w.n[e, c.ADAPTERS])
+        if n > 0:
+            start, slope, _ = decode_line(w, p, n, w.n[e, c.CONTEXT])
+            decode = max(decode, start + slope * w.n[e, c.CONTEXT])
+        if new > 0:
+            prefill = max(prefill, look_up(w, p, c.PREFILL_TABLE, float(new), w.x[e, c.PAIRS] / new))
+        w.n[c.RUN, c.RANK_STEPS] += 1 if n + new > 0 else 0
+    device = token_seconds(w, p, tokens, rows, adapters) + decode + prefill
+    seconds = with_host(w, p, device, rows) + extra
+    end = now + seconds
+    for e in range(first, first + ranks):
+        if decodes and w.n[e, c.DECODES] > 0:
+            if w.n[p, c.DRAFTED] > 0:
+                settle_drafts(w, p, e)
+            note_tokens(w, e, end)
+            advance(w, e)
+            if w.n[e, c.STEP] == w.n[e, c.WINDOW_END]:
+                pass_windows(w, p, e)
+            if w.n[e, c.STEP] >= w.n[e, c.NEXT_END]:
+                end_decodes(w, p, e, end)
+        if w.n[e, c.PIECES] > 0:
+            end_pieces(w, p, e, end)
+    w.n[c.RUN, c.STEPS] += 1
+    clock_on(w, g, now, now, end)
 
 
 @compiled
@@ -272,3 +229,46 @@ def decode_run(w: World, p: int, g: int, began: float, horizon: float, most: int
     w.n[c.RUN, c.STEPS] += taken
     w.n[c.RUN, c.RANK_STEPS] += taken * active
     clock_on(w, g, began, start_of_last, now)
+
+
+@compiled
+def step(w: World, p: int, g: int, horizon: float) -> bool:
+    """Take the next step of a group, or a run of decode steps up to ``horizon``; False when it has nothing to do."""
+    first, ranks = w.n[g, c.FIRST_RANK], w.n[g, c.RANKS]
+    now = w.x[g, c.NOW]
+    seen = w.x[g, c.SEEN] if w.n[p, c.OVERLAP] == 1 else now
+    extra, prompts, decodes, again = 0.0, False, False, False
+    for e in range(first, first + ranks):
+        w.n[e, c.PREFILL_TOKENS] = 0
+        w.n[e, c.PIECES] = 0
+        w.x[e, c.PAIRS] = 0.0
+        if w.n[e, c.SWAP] >= 0:
+            extra += resume(w, p, e, now)
+        if w.n[e, c.QUEUE] >= 0 and w.req[w.n[e, c.QUEUE], c.NEED] == 0:
+            extra += welcome(w, p, e, seen, now)
+    if w.n[p, c.MIXED] == 0:
+        for e in range(first, first + ranks):
+            if w.n[e, c.PARTS] > 0 or w.n[e, c.QUEUE] >= 0:
+                extra += plan_prompts(w, p, e, w.n[p, c.BUDGET], seen, now, True)
+                prompts = prompts or w.n[e, c.PREFILL_TOKENS] > 0
+    if w.n[p, c.MIXED] == 1 or not prompts:
+        for e in range(first, first + ranks):
+            admitting = w.n[p, c.MIXED] == 1
+            if w.n[e, c.DECODES] > 0:
+                preempted, seconds = make_room(w, p, e)
+                take(w, p, e, growth(w, p, e))
+                extra += seconds
+                admitting = admitting and not preempted
+                again = again or preempted
+            if w.n[p, c.MIXED] == 1 and (w.n[e, c.PARTS] > 0 or w.n[e, c.QUEUE] >= 0):
+                left = w.n[p, c.BUDGET] - w.n[e, c.DECODES] * (1 + w.n[p, c.DRAFTED])
+                extra += plan_prompts(w, p, e, max(left, 1), seen, now, admitting)
+                prompts = prompts or w.n[e, c.PREFILL_TOKENS] > 0
+            decodes = decodes or w.n[e, c.DECODES] > 0
+    if not prompts and not decodes:
+        return False
+    if prompts or w.n[p, c.DRAFTED] > 0 or extra > 0.0:
+        take_step(w, p, g, now, decodes, extra)
+    else:
+        decode_run(w, p, g, now, horizon, 1 if again else run_length(w, p, g))
+    return True

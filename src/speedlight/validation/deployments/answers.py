@@ -14,7 +14,17 @@ from .rows import Deployment
 
 # Workers a row without counts may have had, as (prefill, decode): an interval spans them.
 HYPOTHESES = ((1, 1), (1, 2), (2, 1), (1, 4), (4, 1), (2, 4))
-NOTHING = {"engine": "", "architecture": "", "client": "", "campaign": "", "experts": "", "format": "", "attention": ""}
+FILLED = 32768  # prompt tokens of the first wave that fill several of the largest steps
+NOTHING = {
+    "engine": "",
+    "architecture": "",
+    "client": "",
+    "campaign": "",
+    "burst": "",
+    "experts": "",
+    "format": "",
+    "attention": "",
+}
 
 
 @dataclass(frozen=True)
@@ -66,7 +76,11 @@ def labels(question: Deployment) -> dict[str, str]:
         return NOTHING
     resolved = resolved_for(question.model, question.machine, question.engine)
     told = labels_of(resolved.graph, resolved.machine, question.engine)
-    return {**told, "client": question.client, "campaign": "/".join(question.campaign)}
+    campaign = "/".join(question.campaign) if len(question.pools) == 1 else ""  # too few rows each
+    filled = question.clients * question.isl >= FILLED
+    return {
+        **told, "client": question.client, "campaign": campaign, "burst": "filled" if filled else "short",
+    }  # fmt: skip
 
 
 def points(said: Said, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

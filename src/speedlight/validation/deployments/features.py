@@ -12,7 +12,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from ...engine.part_grid import CONTEXTS, LENGTHS, PartGrid, grid, line
+from ...engine.engine_memory import LEAST, REPORTED, TUNED, divided
+from ...engine.part_grid import BY_TOKENS, CONTEXTS, LENGTHS, PartGrid, grid, line
 from ...engine.resolve import Resolved, resolve
 from ...engine.step_parts import SORTS
 from ...placement.serving import Layout, fits
@@ -21,17 +22,15 @@ from ...serving.composition import ROUNDS, Composition, Loop, compose
 from ...workload.workload import Workload
 from .rows import STACKS, Deployment
 
-HOST = ("steps", "mixed", "launches", "sequences")
-"""Per step; per step with prompts; per kernel of such a step (not captured in a graph); per sequence of a step."""
-COLUMNS = (*SORTS, *HOST)
+HOST = ("steps", "mixed", "launches", "sequences", "clients")
+"""Per step; per step with prompts; per kernel of such a step (not captured in a graph); per sequence of a step; per client a request shares the engine with."""
+COLUMNS = (*SORTS, *(f"{sort}+" for sort in BY_TOKENS), *HOST)
+"""Sorts of steps that only decode, then (``+``) of what sees tokens in steps with prompts: few tokens and many are told apart."""
 METRICS = ("ttft", "tpot")
 WAYS = ("alike", "spread")
 SPREAD = 0.2  # lengths of the usual random workload: 0.8 to 1 times the nominal ones
 MOST = 256  # clients followed one by one; more are followed in equal groups
 CHUNKED = {"vllm": True, "sglang": True, "trtllm": False}
-REPORTED = 1.068  # bytes a driver reports over the decimal figure of an HBM card
-UTILISATION = 0.95
-WORKSPACE = 3e9  # activations, captured graphs, communication buffers
 POLICY = {"vllm": "mixed", "sglang": "prefill_first", "trtllm": "mixed"}
 
 
@@ -104,14 +103,30 @@ def mixed_weights(grid_: PartGrid, layout: int, made: Composition, group: int, l
     )  # fmt: skip
     with_prompts = (prompts > 0).astype(float)
     host = np.stack(
-        [np.ones_like(tokens), with_prompts, with_prompts * grid_.launches[layout], decoding + made.finished], -1
+        [
+            np.ones_like(tokens),
+            with_prompts,
+            with_prompts * grid_.launches[layout],
+            decoding + made.finished,
+            0.0 * tokens,
+        ],
+        -1,
     )
-    total = np.cumsum(np.concatenate([seconds, host], -1) * made.steps[:, None], 0)
+    total = np.cumsum(np.concatenate([by_prompts(seconds, prompts > 0), host], -1) * made.steps[:, None], 0)
     total = np.concatenate([np.zeros((1, total.shape[1])), total])
     ttft = (total[made.first] - total[made.arrived]).mean(0)
     gaps = np.maximum(made.outputs - 1, 1)[:, None]
     tpot = ((total[made.last] - total[made.first]) / gaps).mean(0)
     return np.stack([ttft, tpot])
+
+
+def by_prompts(seconds: np.ndarray, prompts: np.ndarray) -> np.ndarray:
+    """Seconds by sort (last axis) with what sees tokens moved to columns of its own where a step has prompts."""
+    places = [SORTS.index(sort) for sort in BY_TOKENS]
+    moved = seconds[..., places] * prompts[..., None]
+    kept = seconds.copy()
+    kept[..., places] -= moved
+    return np.concatenate([kept, moved], -1)
 
 
 def features(questions: Sequence[Deployment], workers: Sequence[tuple[int, int]] | None = None) -> Features:
@@ -144,6 +159,7 @@ def features(questions: Sequence[Deployment], workers: Sequence[tuple[int, int]]
             assumed = workers[i] if workers is not None else (1, 1)
             weights[i] = split_weights(question, at, places, resolved, assumed)[:, None]
             least[i] = _least(at, places[question.pools[0].layout], places[question.pools[1].layout], question.isl)
+    weights[:, 0, :, COLUMNS.index("clients")] = np.array([q.clients for q in questions])[:, None]
     return Features(weights, least, np.isfinite(weights).all((1, 2, 3)))
 
 
@@ -156,11 +172,8 @@ def _least(at: PartGrid, prefill: int, decode: int, length: int) -> tuple[float,
 def tokens_held(at: PartGrid, layout: int, engine: str) -> float:
     """Tokens the KV cache of one attention rank holds."""
     total = at.capacity * REPORTED
-    if engine == "trtllm":
-        free = UTILISATION * (total - at.weights[layout] - WORKSPACE)
-    else:
-        free = UTILISATION * total - at.weights[layout] - WORKSPACE
-    return max(float(free), 0.05 * total) / max(float(at.cached[layout]), 1.0)
+    memory = divided(total, float(at.weights[layout]), float(at.cached[layout]), STACKS[engine], TUNED)
+    return max(memory.tokens, LEAST * total / max(memory.token, 1.0))
 
 
 def split_weights(
@@ -177,13 +190,13 @@ def split_weights(
     ranks = (after.workers or assumed[1]) * float(behind.adp)
     length = float(question.isl)
     first = _step(at, places[before.layout], length, 1.0, 0.0, 0.0, length**2, length)
-    service = first[: len(SORTS)].sum()
+    service = first[: -len(HOST)].sum()
     clients, outputs = float(question.clients), max(question.osl - 1, 1)
     batch = max(clients / ranks, 1.0)
     context = length + question.osl / 2
     for _ in range(30):
         each = _step(at, places[after.layout], batch, batch, batch, context, 0.0, length)
-        decode = outputs * each[: len(SORTS)].sum()
+        decode = outputs * each[: -len(HOST)].sum()
         rate = min(servers / service, clients / (service + decode))
         batch = 0.5 * batch + 0.5 * max(rate * decode / ranks, 1.0)
     queue = max(clients / rate - decode - service, 0.0) + _burst(service, servers, clients)
@@ -203,4 +216,5 @@ def _step(
         place, np.asarray(tokens), np.asarray(rows), np.asarray(decoding), np.asarray(context), np.asarray(squares), length
     )  # fmt: skip
     prompts = 1.0 if squares else 0.0
-    return np.concatenate([seconds, [1.0, prompts, prompts * at.launches[place], rows]])
+    told = by_prompts(seconds[None], np.array([squares > 0]))[0]
+    return np.concatenate([told, [1.0, prompts, prompts * at.launches[place], rows, 0.0]])

@@ -63,7 +63,7 @@ class Deployment:
 
     Attributes:
         status: ``ok``, ``inferred:…`` or why there is no answer.
-        campaign: (engine, version, date): rows measured together share what is recorded nowhere.
+        campaign: (engine, machine, version, date): rows measured together share what is recorded nowhere.
         client: ``sweep`` (vendor's sweeps: requests of one length) or ``bench`` (lengths vary, ten requests a client).
         pools: one (aggregated), or prefill and decode workers.
         clients: requests in flight for one engine (aggregated), or for the deployment.
@@ -73,7 +73,7 @@ class Deployment:
     model: ModelRef = ModelRef("")
     machine: str = ""
     engine: str = ""
-    campaign: tuple[str, str, str] = ("", "", "")
+    campaign: tuple[str, ...] = ()
     client: str = "bench"
     pools: tuple[Pool, ...] = ()
     clients: int = 0
@@ -129,7 +129,7 @@ def deployment(row: Mapping[str, Any]) -> Deployment:
     status = "ok" if not notes else "inferred:" + ",".join(dict.fromkeys(notes))
     source = _text(row.get("silicon_data_source"))
     bench = bool(re.match(r"db-dump|source_file=(\d{4}-\d{2}-\d{2}|kimi)", source))
-    campaign = (engine, _text(row.get("backend_version")), _text(row.get("measured_on")))
+    campaign = (engine, machine, _text(row.get("backend_version")), _text(row.get("measured_on")))
     return Deployment(
         status, model, machine, engine, campaign, "bench" if bench else "sweep", pools, int(max(clients, 1)), **sizes
     )

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...costs.training import EMPTY, FILE, NAME, TrainingFit, shipped, written
 from ...evidence.tables import fingerprint, read_table
-from .fit import ends_of, left_out, outside, solved
+from .fit import beyond, ends_of, left_out, outside, solved
 from .observed import Observed, observed
 
 FEWEST = 12  # rows of a sort that has errors of its own
@@ -48,11 +48,15 @@ def fitted(rows: list[Observed], fit: TrainingFit, path: str) -> TrainingFit:
     for kind in ("dense", "experts"):
         mine = np.array([s.endswith(kind) for s in sorts])
         if mine.any():
-            spread[f"|{kind}"] = ends_of(by_source[mine], [g for g, m in zip(groups, mine, strict=True) if m])
+            spread[f"|{kind}"] = ends_of(
+                beyond(by_source, steps)[mine], [g for g, m in zip(groups, mine, strict=True) if m]
+            )
     for sort in np.unique(sorts):
         mine = sorts == sort
         if mine.sum() >= FEWEST:
-            spread[str(sort)] = ends_of(by_group[mine], [g for g, m in zip(groups, mine, strict=True) if m])
+            spread[str(sort)] = ends_of(
+                beyond(by_group, steps)[mine], [g for g, m in zip(groups, mine, strict=True) if m]
+            )
     header = {
         "id": f"{NAME} {date.today().isoformat()}", "family": NAME, "date": date.today().isoformat(),
         "tables": [{"name": Path(path).name, "rows": len(rows), "fingerprint": fingerprint(path)}],

@@ -19,7 +19,7 @@ from ...evidence.tables import Table
 from ...hardware.catalogue import load_machine
 from ..suite import Leave, Outcome, Predicted, Progress
 from .figures import COLUMNS, figures
-from .fit import ends_of, left_out
+from .fit import beyond, ends_of, left_out
 from .observed import Observed, observed
 from .rule import Told
 
@@ -83,5 +83,6 @@ def _ends(rows: list[Observed], error: np.ndarray, labels: list[str], i: int) ->
     ):
         known = [j for j in same if np.isfinite(error[j])]
         if len(known) >= FEWEST:
-            return ends_of(error[known], [rows[j].step.group for j in known])
+            past = beyond(error[known], [rows[j].step for j in known])
+            return ends_of(past, [rows[j].step.group for j in known])
     return math.log(0.7), math.log(1.4)

@@ -13,6 +13,7 @@ size count less (Huber), so that one release's regression does not bend the rest
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -73,6 +74,7 @@ class Step:
         said: log of the predicted seconds.
         shares: (class, pass) → share of the seconds.
         slack: logs of how much shorter and longer what the row leaves open may make it: (≤ 0, ≥ 0).
+        floor: log of the limit, below which nothing is predicted.
         key: ``stack``, ``architecture``, ``device``, ``format`` of its kernels.
         group: what is left out together.
     """
@@ -83,6 +85,7 @@ class Step:
     key: Mapping[str, str]
     group: str
     slack: tuple[float, float] = (0.0, 0.0)
+    floor: float = -math.inf
 
 
 def parts() -> tuple[tuple[str, str], ...]:
@@ -212,24 +215,32 @@ def left_out(steps: Sequence[Step], labels: Sequence[str], fit: TrainingFit) -> 
             continue
         x = solve(matrix[rest], widths, wanted[rest], weights_of(groups[rest]), slack[rest])
         error[mine] = wanted[mine] - matrix[mine] @ x
-    return error
+    return np.minimum(error, [s.target - s.floor for s in steps])
 
 
 def ends_of(error: np.ndarray, groups: Sequence[str]) -> tuple[float, float]:
-    """10 % and 90 % quantiles of errors where every group counts alike."""
+    """Ends between which 80 % of a further group's errors fall: quantiles where every group counts alike, taken a little further out
+    the fewer groups there are (split conformal prediction: 90 % of n + 1 groups, of the n there are)."""
     _, inverse, counts = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
     weight = 1.0 / counts[inverse]
     order = np.argsort(error)
     passed = (np.cumsum(weight[order]) - 0.5 * weight[order]) / weight.sum()
-    low, high = np.interp([0.1, 0.9], passed, error[order])
+    level = min(0.9 * (counts.size + 1) / counts.size, 1.0)
+    low, high = np.interp([1.0 - level, level], passed, error[order])
     return min(float(low), 0.0), max(float(high), 0.0)
+
+
+def beyond(error: np.ndarray, steps: Sequence[Step]) -> np.ndarray:
+    """The part of errors that open choices do not explain: what an interval around all choices has to reach further."""
+    slack = np.array([s.slack for s in steps])
+    return np.asarray(error - np.clip(error, slack[:, 0], slack[:, 1]))
 
 
 def outside(error: np.ndarray, steps: Sequence[Step]) -> np.ndarray:
     """Errors as rows are scored: of one whose open choices spread its time by more than a fifth, the part outside that range."""
     slack = np.array([s.slack for s in steps])
     wide = np.expm1(slack[:, 1] - slack[:, 0]) > WIDE
-    return np.where(wide, error - np.clip(error, slack[:, 0], slack[:, 1]), error)
+    return np.where(wide, beyond(error, steps), error)
 
 
 WIDE = 0.2

@@ -70,5 +70,13 @@ def observed(
             "device": machine.device_id, "format": FORMATS.get(row.precision, row.precision),
         }  # fmt: skip
         slack = float(np.log(found.least / found.seconds)), float(np.log(found.most / found.seconds))
-        step = Step(float(np.log(target)), said, shares, key, f"{cells['model']}|{cells['gpu']}", slack)
+        step = Step(
+            float(np.log(target)),
+            said,
+            shares,
+            key,
+            f"{cells['model']}|{cells['gpu']}",
+            slack,
+            float(np.log(found.limit)),
+        )
         yield Observed(number, row, found, step, experts_in(row.model))
