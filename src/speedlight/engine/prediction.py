@@ -140,6 +140,7 @@ class Prediction:
         flops, flops_dense: required matrix FLOPs over all devices in use; under the unmasked convention.
         bytes: main-memory bytes moved, over all devices.
         mfu, mbu: useful share of the dense matrix peak, of main-memory bandwidth (required bytes).
+        hfu: of a training step, ``mfu`` with the FLOPs of recomputation counted too.
         energy, power, cost: joules, watts, dollars of the call; None while nothing predicts them.
         ttft, tpot: of ``generate``.
         least: seconds each resource needs at its peak, over the call: ``limit`` is the largest.
@@ -174,6 +175,7 @@ class Prediction:
     crossovers: tuple[Crossover, ...] = ()
     coverage: Coverage = Coverage()
     assumptions: tuple[Assumption, ...] = ()
+    hfu: Value | None = None
     ttft: Value | None = None
     tpot: Value | None = None
     energy: Value | None = None
@@ -209,7 +211,7 @@ class Prediction:
             "layer": self.layer,
             "time": self.time, "low": self.low, "high": self.high, "limit": self.limit, "bound": self.bound,
             "flops": self.flops, "flops_dense": self.flops_dense, "bytes": self.bytes, "mfu": self.mfu,
-            "mbu": self.mbu, "throughput": dict(self.throughput),
+            "hfu": self.hfu, "mbu": self.mbu, "throughput": dict(self.throughput),
             "energy": self.energy, "power": self.power, "cost": self.cost, "ttft": self.ttft, "tpot": self.tpot,
             "memory": {
                 "total": ledger.total, "capacity": ledger.capacity, "headroom": ledger.headroom, "fits": ledger.fits,
@@ -226,6 +228,7 @@ class Prediction:
             },
             "assumptions": [a.to_dict() for a in self.assumptions],
             "notes": list(self.notes),
+            **({"shares": self.attrs["shares"]} if self.attrs.get("shares") else {}),
             "scenario": self.attrs.get("hash"),
         }  # fmt: skip
         if self.stages:

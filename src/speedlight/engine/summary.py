@@ -14,6 +14,7 @@ from ..costs.price import peak_for
 from ..graph.ir import Graph
 from ..hardware.machine import Machine
 from ..lowering.kernels import Kernel
+from ..lowering.ledger import Ledger
 from ..scenario.scenario import Scenario
 from ..stacks.stack import Stack
 from ..workload.workload import Workload
@@ -57,15 +58,24 @@ def pieces(parts: Parts, machine: Machine) -> tuple[Piece, ...]:
                     continue
                 bound = cost.bound
                 most = int(np.ravel(bound)[np.size(bound) // 2])
+                time = over(cost.time) if priced.exposed is None else weighted(priced.exposed, weight, nodes)
                 row = OpRow(
-                    kernel.name, within + kernel.path, kernel.kind, count, over(cost.time), over(largest(cost.busy)),
-                    over(cost.limit), names[most], over(cost.flops), over(cost.bytes), phase, label,
+                    kernel.name, within + kernel.path, kernel.kind, count, time, over(largest(cost.busy)), over(cost.limit),
+                    names[most], over(cost.flops), over(cost.bytes), phase, label,
                 )  # fmt: skip
                 found.append(Piece(row, kernel, cost, over))
             gap = weighted(passage.gap, weight, nodes)
             if gap > 0:
                 home = within + (_home([priced.kernel.path for priced in kernels]) or block)
                 row = OpRow(f"{block}.gap", home, "gap", 1.0, gap, gap, 0.0, "launch", 0.0, 0.0, phase, label)
+                found.append(Piece(row))
+        for wait in step.waits:
+            seconds = weighted(wait.seconds, weight, nodes)
+            if seconds > 0:
+                row = OpRow(
+                    f"{wait.name}.{wait.bound}", within + wait.name, "gap", 1.0, seconds, seconds, 0.0, wait.bound, 0.0, 0.0,
+                    "backward", label,
+                )  # fmt: skip
                 found.append(Piece(row))
     return tuple(found)
 
@@ -97,6 +107,9 @@ def bound(parts: Parts, machine: Machine, rows: tuple[OpRow, ...] | None) -> Any
         launch = names.index("launch")
         for passage in step.timeline.passages:
             spent[launch] = spent[launch] + weighted(passage.gap, weight, nodes)
+        for wait in step.waits:
+            at = names.index(wait.bound)
+            spent[at] = spent[at] + weighted(wait.seconds, weight, nodes)
     best: Value = spent[0]
     which: Value = np.zeros(np.shape(best), dtype=int)
     for index, seconds in enumerate(spent[1:], start=1):
@@ -137,6 +150,16 @@ def layer(parts: Parts, stack: Stack) -> str:
     ran = [p for step, _, _ in parts.results for _, _, kernels in step.blocks for p in kernels if np.any(p.count)]
     found = {p.cost.layer for p in ran}
     return "mixed" if len(found) > 1 else next(iter(found), "analytic")
+
+
+def tiers(ledger: Ledger, machine: Machine) -> dict[str, dict[str, Any]]:
+    """CONTRACT's ``memory.tiers``: the device's memory, and what is kept outside it."""
+    total, capacity = ledger.total, ledger.capacity
+    found = {machine.main.name: {"total": total, "capacity": capacity, "fits": total <= capacity}}
+    names = {t.role: t.name for t in machine.tiers}
+    for role, size in ledger.elsewhere.items():
+        found[names[role]] = {"total": size, "capacity": ledger.room[role], "fits": size <= ledger.room[role]}
+    return found
 
 
 def roofs(machine: Machine, peak: PeakFact | None) -> dict[str, dict[str, Value]]:

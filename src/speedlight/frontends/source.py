@@ -2,8 +2,8 @@
 
 Readers are asked in order; the first that takes the source reads it: ``file.py:factory`` or ``package.module:factory`` (a
 PyTorch module), a file by its ending (``.onnx``, ``.pt2``, ``.gguf`` also by URL or hub id, ``.safetensors``), a file of ops,
-one of timm's image models by timm's name, and else a configuration: another file or folder, a bundled name (or the hub id
-or alias of one), a folder of further configurations, a hub id.
+one of timm's image models by timm's name, and else a configuration: itself as JSON (``{"model_type": …}``), another file or
+folder, a bundled name (or the hub id or alias of one), a folder of further configurations, a hub id.
 """
 
 from __future__ import annotations
@@ -89,10 +89,11 @@ def load_graph(
     if layout not in (None, "channels_last"):
         raise BadInput(f"the layout {layout!r} is not known", expected="channels_last, or none")
     asked = Asked(source, inputs, dtype, weights, activations, kv, models_dir, mtp, layout, train)
-    for reader in READERS:
-        found = reader(asked)
-        if found is not None:
-            return found
+    if not source.lstrip().startswith("{"):
+        for reader in READERS:
+            found = reader(asked)
+            if found is not None:
+                return found
     return _configured(asked)
 
 
@@ -188,7 +189,7 @@ READERS: tuple[Callable[[Asked], Graph | None], ...] = (
 def _configured(asked: Asked) -> Graph:
     from .hf.load import load_hf
 
-    found = _configuration(asked.source, asked.models_dir)
+    found = _written_out(asked.source) or _configuration(asked.source, asked.models_dir)
     if asked.inputs or asked.layout:
         option = "--input" if asked.inputs else "--layout"
         raise BadInput(
@@ -197,6 +198,17 @@ def _configured(asked: Asked) -> Graph:
         )
     graph = load_hf(found, asked.dtype, asked.weights, asked.activations, asked.kv, asked.mtp)[2]
     return graph.replace(name=_label(str(found if isinstance(found, Path) else found.where)))
+
+
+def _written_out(source: str) -> Config | None:
+    """A configuration given itself, as JSON; its ``_name_or_path`` is the model's name."""
+    if not source.lstrip().startswith("{"):
+        return None
+    from .._foundation.files import parse_json
+    from .hf.config import Config
+
+    data = parse_json(source, "the model configuration")
+    return Config(data, str(data.get("_name_or_path") or data.get("model_type") or "configuration"))
 
 
 def _label(where: str) -> str:

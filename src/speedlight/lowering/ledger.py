@@ -9,7 +9,7 @@ simultaneous sum. In training, tensors the backward pass needs live from the for
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .._foundation.arrays import Value, maximum
@@ -34,10 +34,14 @@ class Ledger:
     Attributes:
         by_class: bytes by class of :data:`CLASSES`.
         capacity: bytes of main memory.
+        elsewhere: by tier role, bytes kept outside the device.
+        room: by tier role, bytes it may take there.
     """
 
     by_class: Mapping[str, Value]
     capacity: Value
+    elsewhere: Mapping[str, Value] = field(default_factory=dict)
+    room: Mapping[str, Value] = field(default_factory=dict)
 
     @property
     def total(self) -> Value:
@@ -52,7 +56,10 @@ class Ledger:
 
     @property
     def fits(self) -> Any:
-        return self.total <= self.capacity
+        fits = self.total <= self.capacity
+        for role, size in self.elsewhere.items():
+            fits = fits & (size <= self.room[role])
+        return fits
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +117,7 @@ class LedgerPlan:
         for block in graph.blocks:
             parts = waiting(graph, block)
             came, went = ([row(sizes) for sizes in each] for each in (parts.came, parts.went))
-            live = [row(sizes) for sizes in _live_sets(graph, block, holding.get(block.name))]
+            live = [row(sizes) for sizes in live_sets(graph, block, holding.get(block.name))]
             self._blocks.append(_BlockPlan(numbers.get(parts.mirrored), row(parts.start), came, went, live))
         self._tape: Tape = compile_tape(exprs)
 
@@ -164,7 +171,7 @@ def _sum(cells: Sequence[Value], places: Iterable[int], start: Value) -> Value:
     return start
 
 
-def _live_sets(graph: Graph, block: Block, holding: Held | None = None) -> list[list[Expr]]:
+def live_sets(graph: Graph, block: Block, holding: Held | None = None) -> list[list[Expr]]:
     """Sizes of the activations alive while each op runs.
 
     Tensors saved for the backward pass are counted apart, in the block that makes them and in the one that mirrors it.
