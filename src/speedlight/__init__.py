@@ -15,6 +15,7 @@ _HOMES = {
     "explain": "api",
     "fit": "api",
     "compare": "api",
+    "diagnose": "api",
     "make_scenario": "api",
     "simulate": "api",
     "Scenario": "scenario.scenario",
@@ -31,7 +32,7 @@ _RENAMED = {"machine": ("hardware.catalogue", "load_machine"), "machines": ("har
 
 __all__ = [
     "BadFile", "BadInput", "MissingDependency", "Prediction", "Scenario", "SpeedlightError", "UnknownName",
-    "Unsupported", "__version__", "compare", "explain", "fit", "machine", "machines", "make_scenario", "simulate",
+    "Unsupported", "__version__", "compare", "diagnose", "explain", "fit", "machine", "machines", "make_scenario", "simulate",
     "validate",
 ]  # fmt: skip
 
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
         UnknownName,
         Unsupported,
     )
-    from .api import compare, explain, fit, make_scenario, simulate
+    from .api import compare, diagnose, explain, fit, make_scenario, simulate
     from .engine.prediction import Prediction
     from .hardware.catalogue import load_machine as machine
     from .hardware.catalogue import machine_ids as machines

@@ -10,8 +10,11 @@ from ._foundation.errors import BadInput
 from ._foundation.formats import number_format
 from .engine.prediction import Prediction
 from .graph.ir import Graph
+from .hardware.cluster import with_nodes
 from .hardware.machine import OperatingPoint
-from .scenario.scenario import ModelRef, Parallel, Scenario
+from .scenario.scenario import ModelRef, Parallel, Rewrite, Scenario
+from .schedule.trace import Trace
+from .workload.words import offload_of, recompute_of, schedule_of
 from .workload.workload import Training, Workload
 
 if TYPE_CHECKING:
@@ -43,13 +46,27 @@ def make_scenario(
     ep: Any = 1,
     cp: Any = 1,
     zero: Any = 0,
+    sp: Any = 0,
+    etp: Any = None,
+    shard: Any = None,
+    context_kind: str = "ring",
+    first: Any = None,
+    last: Any = None,
+    stages: Sequence[int] = (),
     stack: str | None = None,
     power: Any = None,
     inputs: Sequence[str] = (),
     symbols: Mapping[str, Any] | None = None,
     optimizer: str = "adamw",
-    recompute: str = "none",
+    recompute: Any = "none",
     micro_batch: Any = None,
+    schedule: str | None = None,
+    virtual: Any = None,
+    master: str | None = None,
+    gradients: str | None = None,
+    states: str | None = None,
+    offload: Sequence[str] = (),
+    lora: int | None = None,
     moe_load: str = "balanced",
     overrides: Mapping[str, Any] | None = None,
     models_dir: str | None = None,
@@ -61,12 +78,14 @@ def make_scenario(
     frames: Any = None,
     images: Any = None,
     seconds: Any = None,
+    nodes: int = 1,
 ) -> Scenario:
     """The question as a frozen record.
 
     Args:
         model: a bundled or hub id, a path to a configuration or to an ops file, or ``file.py:factory``.
-        machine: an id (``h100-sxm-80gb``), a file of your own, or ``here``.
+        machine: an id (``h100-sxm-80gb``), a file of your own, or ``here``; ``dgx-h100x16`` is sixteen of them.
+        nodes: so many boxes of it, joined by their network ports.
         phase: ``forward``, ``prefill``, ``decode``, ``generate`` or ``train``; by default ``generate`` for models that
             generate tokens, else ``forward``. A diffusion model's ``forward`` is one denoising step, its ``generate`` the
             whole pipeline.
@@ -82,7 +101,13 @@ def make_scenario(
         layout: how a captured module's images lie: ``nchw`` or ``nhwc`` (``channels_last``).
         tf32: ``on`` or ``off``: whether fp32 products and convolutions are multiplied in TF32; by default as the stack
             has it (PyTorch: convolutions yes, products no).
-        tp, pp, dp, ep, cp, zero: degrees of the mesh axes.
+        tp, pp, dp, ep, cp, zero, sp, etp, shard, first, last, stages: degrees of the mesh axes and what they divide
+            (:class:`.Parallel`); ``context_kind`` is its ``context``.
+        optimizer, micro_batch, master, gradients, states: how a training step runs (:class:`.Training`).
+        recompute: ``none``, ``selective``, ``full`` or how many layers of each stage are computed again.
+        schedule: ``gpipe``, ``1f1b``, ``interleaved:v``, ``zero-bubble`` …; ``virtual`` is its v where it is an array.
+        lora: rank of low-rank adapters that train beside frozen weights.
+        offload: ``optimizer:host``, ``weights:disk`` …
         symbols: values of an ops file's symbols and of a captured module's free dimensions.
         power: power limit in watts per device.
         overrides: machine figures by dotted path, e.g. ``{"tiers.hbm.bandwidth": 4e12}``.
@@ -97,7 +122,7 @@ def make_scenario(
         raise BadInput(f"TF32 {tf32!r}", expected="on or off")
     ref = ModelRef(
         model, tuple(inputs), dtype, weights, activations, kv, models_dir, mtp=mtp, autocast=autocast, layout=order,
-        tf32=tf32,
+        tf32=tf32, rewrites=() if lora is None else (Rewrite("lora", (("rank", lora),)),),
     )  # fmt: skip
     from .engine.asked import DENOISER, programs_of
     from .frontends.source import load_graph
@@ -105,7 +130,9 @@ def make_scenario(
     extra = {"steps": steps, "height": height, "width": width, "frames": frames, "images": images, "seconds": seconds,
              "guidance": _switch(guidance)}  # fmt: skip
     extra = {k: v for k, v in extra.items() if v is not None}
-    graph = load_graph(model, ref.inputs, dtype, weights, activations, kv, models_dir, mtp, order)
+    graph = load_graph(
+        model, ref.inputs, dtype, weights, activations, kv, models_dir, mtp, order, train=phase == "train"
+    )
     if phase is None:
         phase = "generate" if graph.attrs.get("generates") else "forward"
     if isl is None:
@@ -119,9 +146,14 @@ def make_scenario(
     given = {k: v for k, v in sizes.items() if v is not None}
     if phase == "decode" and context is None and isl is not None and "prompt" not in graph.attrs:
         given["context"] = isl
-    training = Training(optimizer, recompute, micro_batch)
+    policy, stages_a_rank = schedule_of(schedule)
+    kind, layers = recompute_of(recompute)
+    training = Training(
+        optimizer, kind, micro_batch, layers, policy, stages_a_rank if virtual is None else virtual, master or "fp32",
+        gradients, states or "fp32", offload_of(offload),
+    )  # fmt: skip
     workload = Workload(phase=phase, **given, symbols=named, training=training, moe_load=moe_load)
-    parallel = Parallel(tp=tp, ep=ep, dp=dp, pp=pp, cp=cp, zero=zero)
+    parallel = Parallel(tp, ep, dp, pp, cp, zero, shard, sp, etp, context_kind, first, last, tuple(stages))
 
     def another(name: str) -> Graph:
         return load_graph(name, dtype=dtype, models_dir=models_dir)
@@ -129,7 +161,7 @@ def make_scenario(
     programs = programs_of(graph, ref, workload, parallel, stack, extra, given, another)
     return Scenario(
         programs,
-        machine,
+        with_nodes(machine, nodes),
         overrides or {},
         OperatingPoint(power_w=power),
         machines_dir=machines_dir,
@@ -201,6 +233,17 @@ def explain(model: str | Scenario, machine: str | None = None, **options: Any) -
     return predict(_question(model, machine, options))
 
 
+def timeline(model: str | Scenario, machine: str | None = None, **options: Any) -> Trace:
+    """What runs when in one call, span by span; ``report.chrome.chrome_json`` makes the file that Perfetto loads of it.
+
+    Raises:
+        BadInput: for a sweep: a timeline draws one question.
+    """
+    from .engine.timeline import timeline as draw
+
+    return draw(_question(model, machine, options))
+
+
 def fit(model: str | Scenario, machine: str | None = None, **options: Any) -> dict[str, Any]:
     """Whether it fits, by how much, and the largest batch, context and number of users (CONTRACT's fit object)."""
     from .engine.fit import fit as answer
@@ -254,3 +297,28 @@ def _question(model: str | Scenario, machine: str | None, options: Mapping[str, 
     if machine is None:
         raise BadInput("no machine is given", expected="a machine id", hint="`speedlight devices` lists them")
     return make_scenario(model, machine, **options)
+
+
+def diagnose(
+    files: str | Path | Sequence[str | Path], machine: str, *, model: str | Scenario | None = None,
+    against: str | Path | None = None, stack: str = "torch-eager", **options: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """Why a recorded run is as slow as it is: a trace of ``torch.profiler``, ranks of one job, an export of Nsight Systems, or
+    a result of ``vllm bench serve`` (docs/diagnose.md).
+
+    Args:
+        files: a file, several (one of each rank), or a folder of them.
+        machine: what it ran on.
+        model: what ran, to set the whole step beside its prediction; needed for a server's benchmark. ``options`` say how, as
+            in :func:`make_scenario`.
+        against: an earlier trace to compare with.
+        stack: whose kernels are expected of the machine.
+
+    Raises:
+        BadFile: for files that are no such traces. Nothing in them is executed.
+    """
+    from .engine.trace import diagnose_files
+
+    question = None if model is None else _question(model, None if isinstance(model, Scenario) else machine, options)
+    paths = [Path(f) for f in ([files] if isinstance(files, (str, Path)) else files)]
+    return diagnose_files(paths, machine, question, None if against is None else Path(against), stack)

@@ -124,10 +124,15 @@ def _other(name: str, value: Any) -> Any:
         return ("1x2",)
     if name == "parameters":
         return (("k", 1),)
+    if name == "offload":
+        return (("optimizer", "host"),)
+    if name == "stages":
+        return (1, 2)
     if isinstance(value, tuple):
         return value * 2
     if isinstance(value, str) or value is None:
-        return 3.5 if name in ("power_w", "micro_batch") else "changed"
+        numbers = ("power_w", "micro_batch", "recompute_layers", "shard", "etp", "first", "last")
+        return 3.5 if name in numbers else "changed"
     return value + 1
 
 
@@ -156,3 +161,20 @@ def test_a_saved_scenario_replays(tmp_path: Path) -> None:
 def test_nonsense_is_named(text: str, message: str) -> None:
     with pytest.raises(BadFile, match=message):
         loads(text)
+
+
+def test_degrees_and_training_replay_as_asked() -> None:
+    parallel = Parallel(
+        tp=np.array([1.0, 8.0]), pp=4, cp=2, zero=3, shard=8, sp=1, etp=2, context="ulysses", stages=(7, 8)
+    )
+    training = Training(
+        micro_batch=2, recompute="full", recompute_layers=3, schedule="interleaved", virtual=4, master="none",
+        gradients="fp32", states="bf16", offload=(("optimizer", "host"),),
+    )  # fmt: skip
+    workload = Workload("train", batch=64, training=training)
+    scenario = Scenario((Program(ModelRef("llama-3.1-8b"), workload, parallel),), "h100-sxm-80gb")
+    again = loads(dumps(scenario))
+    assert scenario_hash(again) == scenario_hash(scenario)
+    assert again.program.workload.training == training
+    assert again.program.parallel.stages == (7, 8)
+    np.testing.assert_array_equal(again.program.parallel.tp, parallel.tp)

@@ -18,6 +18,7 @@ import math
 import operator
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Union
 
 import numpy as np
@@ -54,6 +55,8 @@ _OPERATIONS: dict[str, Callable[..., Value]] = {
     "where": where_of,
     "log2": log2_of,
 }
+_NONE: frozenset[str] = frozenset()
+_LEAVES = frozenset({"const", "sym", "gsum"})  # whose arguments are no nodes of the same tape
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "floordiv": "//", "mod": "%", "pow": "**"}
 
 
@@ -135,10 +138,12 @@ class Expr:
         return self.args[0] if self.op == "const" else None
 
 
+@lru_cache(maxsize=4096, typed=True)
 def const(value: Number) -> Expr:
     return Expr("const", (value,))
 
 
+@lru_cache(maxsize=1024)
 def sym(name: str) -> Expr:
     """A named symbol, bound when the tape runs."""
     return Expr("sym", (name,))
@@ -154,8 +159,10 @@ def as_expr(value: ExprLike) -> Expr:
 
 
 def _binary(op: str, left: ExprLike, right: ExprLike) -> Expr:
-    a, b = as_expr(left), as_expr(right)
-    x, y = a.constant, b.constant
+    a = left if isinstance(left, Expr) else as_expr(left)
+    b = right if isinstance(right, Expr) else as_expr(right)
+    x = a.args[0] if a.op == "const" else None
+    y = b.args[0] if b.op == "const" else None
     if x is not None and y is not None and not (y == 0 and op in ("div", "floordiv", "ceildiv", "mod")):
         return const(_OPERATIONS[op](x, y))
     if op in ("add", "sub") and y == 0:
@@ -245,39 +252,58 @@ def walk(expr: Expr) -> Iterator[Expr]:
 
 def symbols(*exprs: Expr) -> frozenset[str]:
     """The names of all symbols, those of group sums' bodies included."""
-    return frozenset().union(*(_symbols(e) for e in exprs))
+    if len(exprs) == 1:
+        return _symbols(exprs[0])
+    return _NONE.union(*[_symbols(e) for e in exprs])
 
 
 def _symbols(expr: Expr) -> frozenset[str]:
     """Remembered at every node, since expressions of one graph share most of theirs."""
+    if expr._symbols is not None:
+        return expr._symbols
     stack = [expr]
     while stack:
         node = stack[-1]
         if node._symbols is None:
             if node.op in ("const", "sym"):
-                node._symbols = frozenset(node.args if node.op == "sym" else ())
+                node._symbols = frozenset(node.args) if node.op == "sym" else _NONE
             else:
                 waiting = [a for a in node.args if a._symbols is None]
                 if waiting:
                     stack += waiting
                     continue
-                node._symbols = frozenset().union(*(a._symbols for a in node.args))
+                found = _NONE
+                for a in node.args:
+                    if a._symbols and a._symbols is not found:
+                        found = a._symbols if not found else found | a._symbols
+                node._symbols = found
         stack.pop()
     assert expr._symbols is not None
     return expr._symbols
 
 
 def substitute(expr: Expr, values: Mapping[str, ExprLike]) -> Expr:
-    """Replace symbols; constants fold on the way."""
+    """Replace symbols; constants fold on the way. What names none of them stays as it is."""
+    names = frozenset(values)
     done: dict[int, Expr] = {}
-    for node in walk(expr):
-        if node.op == "const":
-            done[id(node)] = node
+    stack = [expr]
+    while stack:
+        node = stack[-1]
+        here = id(node)
+        if here in done:
+            stack.pop()
+            continue
+        if names.isdisjoint(_symbols(node)):
+            done[here] = node
         elif node.op == "sym":
-            done[id(node)] = as_expr(values[node.args[0]]) if node.args[0] in values else node
+            done[here] = as_expr(values[node.args[0]])
         else:
-            args = tuple(done[id(a)] for a in node.args)
-            done[id(node)] = _rebuild(node.op, args)
+            waiting = [a for a in node.args if id(a) not in done]
+            if waiting:
+                stack += waiting
+                continue
+            done[here] = _rebuild(node.op, tuple([done[id(a)] for a in node.args]))
+        stack.pop()
     return done[id(expr)]
 
 
@@ -307,34 +333,54 @@ class Tape:
 
     def __init__(self, exprs: Sequence[Expr]) -> None:
         bodies: dict[Expr, int] = {}
-        for e in exprs:
-            for node in walk(e):
-                if node.op == "gsum":
-                    bodies.setdefault(node.args[0], len(bodies))
-        slots: dict[Expr, int] = {}
+        inner_slots: list[int] = []
+        of_node: dict[int, int] = {}  # by identity: most subexpressions are shared objects
+        known: dict[tuple[Any, ...], int] = {}  # by operation and slots of its arguments: equal ones are one
         self._loads: list[tuple[int, str]] = []
         self._instructions: list[tuple[int, Callable[..., Value], tuple[int, ...]]] = []
         constants: list[tuple[int, Value]] = []
-        self._inner: Tape | None = Tape(list(bodies)) if bodies else None
-        inner_slots: list[int] = [0] * len(bodies)
         for e in exprs:
-            for node in _walk_outside(e):
-                if node in slots:
+            stack = [e]
+            while stack:
+                node = stack[-1]
+                here = id(node)
+                if here in of_node:
+                    stack.pop()
                     continue
-                slot = slots[node] = len(slots)
-                if node.op == "const":
-                    constants.append((slot, node.args[0]))
-                elif node.op == "sym":
-                    self._loads.append((slot, node.args[0]))
-                elif node.op == "gsum":
-                    inner_slots[bodies[node.args[0]]] = slot
+                op = node.op
+                key: tuple[Any, ...]
+                if op in _LEAVES:
+                    key = (op, node.args[0])
                 else:
-                    args = tuple(slots[a] for a in node.args)
-                    self._instructions.append((slot, _OPERATIONS[node.op], args))
-        self._outputs = [slots[e] for e in exprs]
-        self._size = (len(slots), constants, inner_slots)
+                    waiting = [a for a in node.args if id(a) not in of_node]
+                    if waiting:
+                        stack += waiting
+                        continue
+                    key = (op, *[of_node[id(a)] for a in node.args])
+                stack.pop()
+                slot = known.get(key)
+                if slot is None:
+                    slot = known[key] = len(known)
+                    if op == "const":
+                        constants.append((slot, node.args[0]))
+                    elif op == "sym":
+                        self._loads.append((slot, node.args[0]))
+                    elif op == "gsum":
+                        bodies[node.args[0]] = len(bodies)
+                        inner_slots.append(slot)
+                    else:
+                        self._instructions.append((slot, _OPERATIONS[op], key[1:]))
+                of_node[here] = slot
+        self._inner: Tape | None = Tape(list(bodies)) if bodies else None
+        self._outputs = [of_node[id(e)] for e in exprs]
+        self._size = (len(known), constants, inner_slots)
         inner_symbols = (self._inner.symbols - GROUP_SYMBOLS) if self._inner else frozenset()
         self.symbols: frozenset[str] = frozenset(name for _, name in self._loads) | inner_symbols
+
+    @property
+    def outputs(self) -> Sequence[int]:
+        """Where each expression's value stands among :meth:`run_all`'s; equal expressions stand at one place."""
+        return self._outputs
 
     def run(self, env: Mapping[str, Value], groups: Sequence[Mapping[str, Value]] = ()) -> list[Value]:
         """Evaluate every expression.
@@ -346,6 +392,11 @@ class Tape:
         Returns:
             one value per expression, in order.
         """
+        cells = self.run_all(env, groups)
+        return [cells[s] for s in self._outputs]
+
+    def run_all(self, env: Mapping[str, Value], groups: Sequence[Mapping[str, Value]] = ()) -> list[Value]:
+        """Every value on the tape; those of the expressions stand at :attr:`outputs`."""
         size, constants, inner_slots = self._size
         cells: list[Value] = [None] * size
         for slot, value in constants:
@@ -367,22 +418,7 @@ class Tape:
                 cells[slot] = function(cells[args[0]], cells[args[1]])
             else:
                 cells[slot] = function(*[cells[a] for a in args])
-        return [cells[s] for s in self._outputs]
-
-
-def _walk_outside(expr: Expr) -> Iterator[Expr]:
-    """Like :func:`walk`, not descending into group sums."""
-    seen: set[int] = set()
-    stack: list[tuple[Expr, bool]] = [(expr, False)]
-    while stack:
-        node, expanded = stack.pop()
-        if expanded:
-            yield node
-        elif id(node) not in seen:
-            seen.add(id(node))
-            stack.append((node, True))
-            if node.op not in ("const", "sym", "gsum"):
-                stack.extend((arg, False) for arg in node.args)
+        return cells
 
 
 def compile_tape(exprs: Iterable[ExprLike]) -> Tape:
@@ -424,7 +460,7 @@ def parse_expr(text: str | Number) -> Expr:
 
 def _from_ast(node: ast.expr) -> Expr:
     if isinstance(node, ast.Constant) and type(node.value) in (int, float):
-        return _usable(const(node.value))  # type: ignore[arg-type]
+        return _usable(const(node.value))
     if isinstance(node, ast.Name):
         return sym(node.id)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):

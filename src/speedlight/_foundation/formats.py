@@ -12,6 +12,7 @@ llama.cpp's block formats (``q4_k`` and the like) store a whole number of bytes 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .errors import UnknownName
 
@@ -102,6 +103,7 @@ def number_format(name: str) -> NumberFormat:
         raise UnknownName("number format", str(name), [*FORMATS, *_ALIASES]) from None
 
 
+@lru_cache(maxsize=256)
 def bytes_per_element(name: str) -> float:
     """Bytes an element of the format occupies, scales included."""
     return number_format(name).bits / 8

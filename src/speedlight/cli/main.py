@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Sequence
 
+from .._foundation.collecting import seldom
 from .._foundation.errors import BadInput, SpeedlightError
 
 
@@ -26,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from .app import app
 
     try:
-        result = app(args=words, standalone_mode=False, prog_name="speedlight")
+        with seldom():
+            result = app(args=words, standalone_mode=False, prog_name="speedlight")
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except (click.exceptions.Abort, KeyboardInterrupt):

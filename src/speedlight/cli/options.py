@@ -63,13 +63,21 @@ formats = _group(
 
 layout = _group(
     click.option("--tp", type=int, default=1, show_default=True, help="Tensor-parallel degree."),
-    click.option("--ep", type=int, default=1, help="Expert-parallel degree, within the tensor-parallel ranks."),
+    click.option("--ep", type=int, default=1, help="Expert-parallel degree."),
+    click.option("--etp", type=int, help="Ranks that divide an expert's width; by default tp / ep, at least 1."),
     click.option("--dp", type=int, default=1, help="Replicas of the model."),
-    click.option("--pp", type=int, default=1, help="Pipeline degree."),
+    click.option("--pp", type=int, default=1, help="Pipeline stages."),
+    click.option("--first", type=int, help="Layers of the first pipeline stage."),
+    click.option("--last", type=int, help="Layers of the last pipeline stage."),
     click.option("--cp", type=int, default=1, help="Context-parallel degree."),
-    click.option("--zero", type=int, default=0, help="ZeRO stage."),
+    click.option("--cp-kind", "context_kind", default="ring", help="ring | ulysses | gather"),
+    click.option("--sp", type=int, default=0, help="1: sequence parallelism beside tensor parallelism."),
+    click.option("--zero", type=int, default=0, help="ZeRO stage: 1 optimizer, 2 gradients too, 3 weights too (FSDP)."),
+    click.option("--shard", type=int, help="Ranks a ZeRO shard spreads over (hybrid sharding); by default dp · cp."),
     click.option("--moe-load", default="balanced", help="balanced | power:a"),
 )
+
+scale = click.option("--nodes", type=int, default=1, help="So many boxes of MACHINE, joined by their network ports.")
 
 software = _group(
     click.option("--stack", metavar="NAME", help="ideal, torch-eager, vllm, llama.cpp, name@version or a .yaml."),
@@ -78,12 +86,25 @@ software = _group(
 
 training = _group(
     click.option("--optimizer", default="adamw", help="adamw | adam | sgd | sgd_momentum | lion"),
-    click.option("--recompute", default="none", help="none | selective | full"),
+    click.option("--recompute", default="none", help="none | selective | full | N layers of each stage"),
     click.option("--micro-batch", type=int, help="Sequences per forward and backward pass."),
+    click.option("--schedule", help="gpipe | 1f1b | interleaved:v | zero-bubble (zb-h1) | zb-h2 | chimera"),
+    click.option("--master", help="Format of the optimizer's copy of the weights: fp32 | none."),
+    click.option("--gradients", help="Format gradients are kept and reduced in."),
+    click.option("--states", help="Format of the optimizer's states."),
+    click.option("--lora", type=int, metavar="RANK", help="Train low-rank adapters beside frozen weights."),
+    click.option("--offload", multiple=True, metavar="CLASS:TIER", help="optimizer:host, weights:disk …; repeatable."),
 )
 
+run = _group(
+    click.option("--tokens", type=float, metavar="N", help="A whole run of so many tokens: days, device-hours, dollars, goodput."),
+    click.option("--device-hours", type=float, metavar="H", help="Hours between failures of one device; 0 for never."),
+    click.option("--restart", type=float, metavar="S", help="Seconds from a failure noticed to computing again."),
+    click.option("--store", metavar="RATE", help="At which the job writes its checkpoints (200 GB/s)."),
+)  # fmt: skip
+
 # Everything that says what runs, except the machine.
-question = _group(sizes, formats, layout, software, training)
+question = _group(scale, sizes, formats, layout, software, training)
 
 folders = _group(
     click.option("--models", "models_dir", metavar="DIR", help="Folder of further model configurations."),
@@ -91,13 +112,11 @@ folders = _group(
 )
 
 later = _group(
-    click.option("--schedule", help="Pipeline schedule."),
-    click.option("--offload", multiple=True, metavar="CLASS:TIER", help="Repeatable."),
     click.option("--technique", multiple=True, metavar="NAME[:k=v,…]", help="Repeatable."),
 )
 
 # What an option has when nobody gave it; a saved scenario refuses anything else beside it.
 NEUTRAL = {
-    "tp": 1, "pp": 1, "dp": 1, "ep": 1, "cp": 1, "zero": 0, "optimizer": "adamw", "recompute": "none",
-    "moe_load": "balanced", "mtp": 0, "inputs": (), "symbols": (), "offload": (), "technique": (),
+    "nodes": 1, "tp": 1, "pp": 1, "dp": 1, "ep": 1, "cp": 1, "zero": 0, "sp": 0, "context_kind": "ring", "optimizer": "adamw",
+    "recompute": "none", "moe_load": "balanced", "mtp": 0, "inputs": (), "symbols": (), "offload": (), "technique": (),
 }  # fmt: skip

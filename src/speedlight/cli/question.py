@@ -38,14 +38,10 @@ def question(model: str, on: str | None, options: Mapping[str, Any]) -> Scenario
         raise BadInput(
             "no machine is given", expected="--on MACHINE", hint="`speedlight devices` lists them; 'here' is this one"
         )
-    schedule, offload, techniques = (given.pop(k, None) for k in ("schedule", "offload", "technique"))
-    if offload:
-        raise BadInput(f"--offload {offload[0]} is not executed by this version", expected="everything in main memory")
+    techniques = given.pop("technique", ())
     given["symbols"] = dict(_symbol(text) for text in given.pop("symbols", ()))
     asked = make_scenario(model, on, **given)
-    if schedule:
-        asked = asked.replace(schedule=schedule)
-    return asked.replace(techniques=tuple(_technique(t) for t in techniques or ()))
+    return asked.replace(techniques=tuple(_technique(t) for t in techniques))
 
 
 def _symbol(text: str) -> tuple[str, float]:

@@ -2,33 +2,61 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from .._foundation.arrays import Value, shape_of
+from .._foundation.arrays import Value, minimum, shape_of
 from .._foundation.folding import Folded, at_points
 from ..costs.calibrated import calibrate
 from ..costs.cost import Conditions, Cost, largest
 from ..costs.price import least_of, price
+from ..costs.training import issued, trained
 from ..hardware.machine import Machine, OperatingPoint
-from ..lowering.kernels import Kernel, KernelValues
+from ..lowering.kernels import Kernel, KernelValues, Numbers, Program, Slots
 from ..lowering.ledger import Ledger
+from ..schedule.pipeline import PipelineRun
+from ..schedule.regions import region
 from ..schedule.serial import Timeline, serial
 from ..stacks.stack import Stack
 from ..workload.workload import Step
 from .folding import Folding
 from .resolve import Plan
+from .together import priced
 
 
 @dataclass(frozen=True, slots=True)
 class PricedKernel:
-    """A kernel with its cost; ``count`` instances over the whole step."""
+    """A kernel with its cost; ``count`` instances over the whole step.
+
+    Attributes:
+        starts: instances in one instance of its block.
+        issue_s: seconds of the host for those.
+        exposed: seconds of all instances that lengthen the step, where they run beside others; None for all of them.
+    """
 
     kernel: Kernel
     cost: Cost
     count: Value
+    starts: Value = 1.0
+    issue_s: Value = 0.0
+    exposed: Value | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Seconds a rank waits for others: a row of the answer.
+
+    Attributes:
+        name: what it waits in (``pipeline``).
+        bound: in CONTRACT's words (``bubble``).
+    """
+
+    name: str
+    bound: str
+    seconds: Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +71,9 @@ class StepResult:
         blocks: per block its priced kernels that run, in order.
         costs: every cost once, with how many kernels of the step have it.
         gap: seconds the device waits for the host, per block.
+        again: matrix FLOPs of recomputation, which count for HFU and not for MFU.
+        waits: what the rank waits for others; part of ``time``.
+        run: passes of a step that is laid over several devices.
     """
 
     step: Step
@@ -56,6 +87,9 @@ class StepResult:
     costs: tuple[tuple[Cost, Value], ...]
     timeline: Timeline
     ledger: Ledger
+    again: Value = 0.0
+    waits: tuple[Wait, ...] = ()
+    run: PipelineRun | None = None
 
 
 def bindings(step: Step, dims: Mapping[str, Value], symbols: Mapping[str, Value]) -> dict[str, Value]:
@@ -77,52 +111,89 @@ def evaluate_step(
     """Price every kernel of the step and lay them on the serial timeline."""
     env, groups, ledger = sizes_of(plan, step, machine, stack, dims, symbols)
     conditions = Conditions("in-model", ledger.by_class["weights"], stack.device_latency, throttle, step.name)
-    issue = 0.0 if step.name in stack.host.graphs else stack.host.launch_s
-    laid: list[tuple[Value, list[tuple[Value, Value]]]] = []
-    rows: list[tuple[str, str, tuple[PricedKernel, ...]]] = []
+    issue = 0.0 if step.name in stack.host.graphs or machine.execution == "spatial" else stack.host.launch_s
+    if step.name == "train":
+        issue = issued(issue, stack.library, machine)
     folding = Folding(env, groups)
     rigid = folding.possible and not shape_of((machine, point, conditions))  # a walk through the machine: only if used
     sized = folding.possible and not shape_of(_sizes(machine))  # what depends on sizes is the same at equal points
-    evaluated = plan.program.evaluate(env, groups)
-    found: dict[int, tuple[Kernel, Cost]] = {}  # by sort: layers hold several kernels that cost the same
-    often: dict[int, Value] = {}
     program = plan.program
-    for block, needs, sorts, (count, values) in zip(
-        program.blocks, program.needs, program.sorts, evaluated, strict=True
-    ):
-        instances = count if block.phase == "optimizer" else count * step.repeats
-        line: list[tuple[Value, Value]] = []
-        priced: list[PricedKernel] = []
-        for kernel, names, sort, numbers in zip(block.kernels, needs, sorts, values, strict=True):
-            if _absent(numbers):
+    numbers = program.run(env, groups)
+    cells = numbers.cells
+    chosen: dict[int, tuple[Kernel, Slots]] = {}  # by sort: layers hold several kernels that cost the same
+    often: dict[int, Value] = {}
+    present: list[tuple[Value, list[tuple[Kernel, Slots, int, Value]]]] = []
+    for block, place, slots, sorts in zip(program.blocks, program.counts, program.slots, program.sorts, strict=True):
+        instances = cells[place] if block.phase == "optimizer" else cells[place] * step.repeats
+        here = []
+        for kernel, at, sort in zip(block.kernels, slots, sorts, strict=True):
+            count = cells[at.instances]
+            if _absent(count):
                 continue
-            if sort not in found:
-                folded = folding.of(names | dims.keys()) if sized else None
-                found[sort] = kernel, _cost(kernel, numbers, machine, point, conditions, rigid, folded)
-            cost = found[sort][1]
-            times = instances * numbers.count
+            times = instances * count
             often[sort] = often[sort] + times if sort in often else times
-            each = issue if kernel.host_s is None or not issue else kernel.host_s
-            line.append((cost.time * numbers.count, each * numbers.launches * numbers.count))
-            priced.append(PricedKernel(kernel, cost, times))
+            chosen.setdefault(sort, (kernel, at))
+            here.append((kernel, at, sort, times))
+        present.append((instances, here))
+    together = priced(program, numbers, chosen, machine, point, conditions)
+    found: dict[int, tuple[Kernel, Cost]] = {}
+    for sort, (kernel, at) in chosen.items():
+        if sort in together:
+            cost = together[sort]
+            found[sort] = kernel, trained(kernel, machine, cost) if conditions.step == "train" else cost
+        else:
+            folded = folding.of(program.needs(kernel) | dims.keys()) if sized else None
+            found[sort] = kernel, _cost(kernel, numbers.of(at), machine, point, conditions, rigid, folded)
+    laid: list[tuple[Value, list[tuple[Value, Value]]]] = []
+    rows: list[tuple[str, str, tuple[PricedKernel, ...]]] = []
+    for block, (instances, here) in zip(program.blocks, present, strict=True):
+        line: list[tuple[Value, Value]] = []
+        laid_out: list[PricedKernel] = []
+        for kernel, at, sort, times in here:
+            count, each = cells[at.instances], issue if kernel.host_s is None or not issue else kernel.host_s
+            issuing = each * cells[at.launches] * count
+            line.append((found[sort][1].time * count, issuing))
+            laid_out.append(PricedKernel(kernel, found[sort][1], times, count, issuing))
+        if machine.execution == "spatial":
+            laid_out = _as_region(laid_out, machine, instances)
+            line = [(p.cost.time * p.starts, 0.0) for p in laid_out]
         laid.append((instances, line))
-        rows.append((block.name, block.phase, tuple(priced)))
+        rows.append((block.name, block.phase, tuple(laid_out)))
     least: dict[str, Value] = {}
     flops: Value = 0.0
     dense: Value = 0.0
     moved: Value = 0.0
+    again: Value = 0.0
     for sort, (kernel, cost) in found.items():
         times = often[sort]
         for resource, seconds in cost.least.items():
             least[resource] = least.get(resource, 0.0) + seconds * times
         moved = moved + cost.bytes * times
-        if not kernel.attrs.get("recompute"):  # such FLOPs count for HFU, not for MFU
+        if kernel.attrs.get("recompute"):
+            again = again + cost.flops * times
+        else:
             flops, dense = flops + cost.flops * times, dense + cost.dense * times
     timeline = serial(laid, stack.host.step_s, inline=stack.host.inline)
-    costs = tuple((cost, often[sort]) for sort, (_, cost) in found.items())
+    if machine.execution == "spatial":  # one sort of kernel takes its part of regions that differ
+        costs = tuple((k.cost, k.count) for _, _, kernels in rows for k in kernels)
+    else:
+        costs = tuple((cost, often[sort]) for sort, (_, cost) in found.items())
     return StepResult(
-        step, timeline.time, largest(least), least, flops, dense, moved, tuple(rows), costs, timeline, ledger
+        step, timeline.time, largest(least), least, flops, dense, moved, tuple(rows), costs, timeline, ledger, again
     )
+
+
+def _as_region(kernels: Sequence[PricedKernel], machine: Machine, instances: Value) -> list[PricedKernel]:
+    """A block's kernels side by side on the chip, each with its part of the region's time.
+
+    What others do meanwhile shortens an op's part below its own limit; the region's limit is that of its slowest resource.
+    """
+    ops = [(p.cost.busy, p.cost.latency, p.starts) for p in kernels]
+    times = region(ops, machine.engine.launch_latency_s, instances)
+    return [
+        dataclasses.replace(p, cost=dataclasses.replace(p.cost, time=time, limit=minimum(p.cost.limit, time)))
+        for p, time in zip(kernels, times, strict=True)
+    ]
 
 
 def least_of_kernels(
@@ -142,23 +213,30 @@ def kernels_by_sort(
 ) -> Iterator[tuple[Kernel, KernelValues, Value]]:
     """One kernel of each sort that runs (those that always cost the same are of one), its numbers, and how often it does."""
     program = plan.program
-    found: dict[int, tuple[Kernel, KernelValues]] = {}
+    numbers = program.run(env, groups)
+    for kernel, at, times in present_sorts(program, numbers, step).values():
+        yield kernel, numbers.of(at), times
+
+
+def present_sorts(program: Program, numbers: Numbers, step: Step) -> dict[int, tuple[Kernel, Slots, Value]]:
+    """By sort that runs: a kernel of it, where its numbers stand, and how often it does."""
+    cells = numbers.cells
+    found: dict[int, tuple[Kernel, Slots]] = {}
     often: dict[int, Value] = {}
-    for block, sorts, (count, values) in zip(program.blocks, program.sorts, program.evaluate(env, groups), strict=True):
-        instances = count if block.phase == "optimizer" else count * step.repeats
-        for kernel, sort, numbers in zip(block.kernels, sorts, values, strict=True):
-            if not _absent(numbers):
-                times = instances * numbers.count
+    for block, place, slots, sorts in zip(program.blocks, program.counts, program.slots, program.sorts, strict=True):
+        instances = cells[place] if block.phase == "optimizer" else cells[place] * step.repeats
+        for kernel, at, sort in zip(block.kernels, slots, sorts, strict=True):
+            count = cells[at.instances]
+            if not _absent(count):
+                times = instances * count
                 often[sort] = often[sort] + times if sort in often else times
-                found.setdefault(sort, (kernel, numbers))
-    for sort, (kernel, numbers) in found.items():
-        yield kernel, numbers, often[sort]
+                found.setdefault(sort, (kernel, at))
+    return {sort: (kernel, at, often[sort]) for sort, (kernel, at) in found.items()}
 
 
-def _absent(numbers: KernelValues) -> bool:
+def _absent(count: Value) -> bool:
     """Whether it is no kernel of this question (a loss in decoding, a tower without pictures): it costs nothing, and may
     have no sizes either."""
-    count = numbers.count
     return not count.any() if isinstance(count, np.ndarray) else not count
 
 
@@ -188,4 +266,5 @@ def _cost(
         whole: Cost = at_points(_cost(kernel, few, machine, point, conditions, rigid, None), sorts, points.size)
         return whole
     cost = price(kernel, numbers, machine, point, conditions, folded)
-    return calibrate(kernel, numbers, machine, point, conditions, cost, folded)
+    cost = calibrate(kernel, numbers, machine, point, conditions, cost, folded)
+    return trained(kernel, machine, cost) if conditions.step == "train" else cost

@@ -32,11 +32,13 @@ def check_sizes(workload: Workload, graph: Graph) -> None:
             _whole(f"groups {name}", getattr(group, name), smallest)
     if workload.training.micro_batch is not None:
         _whole("micro_batch", workload.training.micro_batch, 1)
-        if np.any(np.asarray(workload.batch) % np.asarray(workload.training.micro_batch)):
-            raise BadInput(
-                f"micro-batch {workload.training.micro_batch} does not divide the batch {workload.batch}",
-                expected="a divisor of the batch",
-            )
+    _whole("virtual", workload.training.virtual, 1)
+    training = workload.training
+    if training.offload and workload.phase != "train":
+        cls, tier = training.offload[0]
+        raise Unsupported(f"--offload {cls}:{tier} is executed in training steps only", expected="--phase train")
+    if workload.phase != "train" and training.schedule != "1f1b":
+        raise BadInput(f"a schedule {training.schedule!r} in {workload.phase}", expected="--phase train")
     if workload.moe_load != "balanced":
         raise Unsupported(
             f"expert load {workload.moe_load!r} is part of the file format but not executed by this version",

@@ -139,7 +139,9 @@ def exchange(machine: Machine, stack: Stack, ranks: Value, moved: Value) -> Valu
             name=name, path="", kind="collective", fn=name, family="collective", members=(), work=(), accesses=(), dims={},
             count=const(1), workspace=const(0), message=Message(name, ("tp",), const(1), const(1)), library=stack.library,
         )  # fmt: skip
-        values = KernelValues(1.0, 1.0, 1.0, (), (), (), (), (), {}, (moved, maximum(ranks, 1) * 1.0))
+        values = KernelValues(
+            1.0, 1.0, 1.0, (), (), (), (), (), {}, (moved, maximum(ranks, 1) * 1.0, ((maximum(ranks, 1) * 1.0, 1.0),))
+        )
         conditions = Conditions("in-model", step="decode")
         cost = price(kernel, values, machine, conditions=conditions)
         total = total + calibrate(kernel, values, machine, OperatingPoint(), conditions, cost).time

@@ -71,6 +71,9 @@ def _amounts(graph: Graph) -> Iterator[tuple[str, Expr]]:
         if op.message is not None:
             yield f"{place}: bytes", op.message.bytes
             yield f"{place}: ranks", op.message.size
+            for size, stride in op.message.spans:
+                yield f"{place}: ranks of an axis", size
+                yield f"{place}: stride of an axis", stride
         for operand in (*op.reads, *op.writes):
             yield f"{place}: reuse of {operand.tensor}", operand.reuse
             if operand.elements is not None:

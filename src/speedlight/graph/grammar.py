@@ -6,14 +6,14 @@ Each rule is one small function that yields complaints. A graph that breaks one 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from .._foundation.expr import GROUP_SYMBOLS, symbols
+from .._foundation.expr import GROUP_SYMBOLS, Expr, symbols
 from .._foundation.formats import FORMATS
-from .ir import KINDS, TENSOR_CLASSES, Graph
+from .ir import KINDS, TENSOR_CLASSES, Graph, Op
 
 STEP_SYMBOLS = frozenset({"tokens", "seqs", "logits", "groups", "caching", "training"})
-MESH_AXES = frozenset({"tp", "pp", "dp", "ep", "cp"})
+MESH_AXES = frozenset({"tp", "pp", "dp", "ep", "cp", "etp", "split", "routed", "again", "updated", "updated_experts"})
 ACCESSES = ("streamed", "strided", "random")
 PHASES = ("forward", "backward", "optimizer")
 
@@ -107,24 +107,44 @@ def blocks_join(graph: Graph) -> Iterator[str]:
 def symbols_are_bound(graph: Graph) -> Iterator[str]:
     allowed = STEP_SYMBOLS | MESH_AXES | set(graph.dims) | set(graph.symbols) | GROUP_SYMBOLS
     for block, op in graph.ops():
-        used: set[str] = set()
-        for work in op.work:
-            used |= symbols(work.flops)
-        used |= symbols(op.count, op.span, *op.dims.values())
-        if op.message:
-            used |= symbols(op.message.bytes, op.message.size)
-        for operand in (*op.reads, *op.writes):
-            if operand.elements is not None:
-                used |= symbols(operand.elements)
-        if used - allowed:
-            yield f"{block.name}.{op.name}: unbound symbols {sorted(used - allowed)}"
+        loose = _loose(_amounts(op), allowed)
+        if loose:
+            yield f"{block.name}.{op.name}: unbound symbols {loose}"
     for block in graph.blocks:
         for tensor in block.tensors.values():
-            used = set(symbols(tensor.elements))
-            if tensor.persistent:
-                used |= symbols(tensor.persistent.kept)
-            if used - allowed:
-                yield f"{block.name}.{tensor.name}: unbound symbols {sorted(used - allowed)}"
+            kept = () if tensor.persistent is None else (tensor.persistent.kept,)
+            loose = _loose((tensor.elements, *kept), allowed)
+            if loose:
+                yield f"{block.name}.{tensor.name}: unbound symbols {loose}"
+
+
+def _amounts(op: Op) -> Iterator[Expr]:
+    for work in op.work:
+        yield work.flops
+    yield op.count
+    yield op.span
+    yield from op.dims.values()
+    if op.message:
+        yield op.message.bytes
+        yield op.message.size
+        for span in op.message.spans:
+            yield from span
+    for operand in op.reads:
+        if operand.elements is not None:
+            yield operand.elements
+    for operand in op.writes:
+        if operand.elements is not None:
+            yield operand.elements
+
+
+def _loose(exprs: Iterable[Expr], allowed: set[str] | frozenset[str]) -> list[str]:
+    """Symbols that are not allowed, sorted."""
+    found: set[str] = set()
+    for expr in exprs:
+        used = symbols(expr)
+        if not used <= allowed:
+            found |= used - allowed
+    return sorted(found)
 
 
 def persistents_are_whole(graph: Graph) -> Iterator[str]:

@@ -193,16 +193,19 @@ class Message:
     """A collective or point-to-point transfer as an op of its own.
 
     Attributes:
-        collective: ``all_reduce``, ``all_gather``, ``reduce_scatter``, ``all_to_all``, ``send_recv``.
+        collective: ``all_reduce``, ``all_gather``, ``reduce_scatter``, ``all_to_all``, ``broadcast``, ``send_recv``.
         axis: the mesh axes it runs over.
         size: number of ranks.
         bytes: payload per rank (the full tensor for all_reduce, the gathered result for all_gather).
+        spans: (size, stride) of each of its axes, innermost first: the ranks of an axis stand ``stride`` devices apart (the
+            product of the sizes of the axes inside it); their sizes multiply to ``size``. Empty: neighbours, stride 1.
     """
 
     collective: str
     axis: tuple[str, ...]
     size: Expr
     bytes: Expr
+    spans: tuple[tuple[Expr, Expr], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .._foundation.errors import BadFile
-from .._foundation.expr import Expr
+from .._foundation.expr import Expr, const, sym
 from .grammar import GrammarError, check
 from .ir import Block, Dim, Exchange, Graph, Message, Op, Operand, Persistent, Selection, Tensor, Work
 
@@ -99,12 +99,12 @@ def _write_expr(e: Expr) -> Any:
 def _read_expr(data: Any, depth: int = 0) -> Expr:
     """Nodes are made as they were, without folding, so that forms stay equal."""
     if isinstance(data, str):
-        return Expr("sym", (_text(data),))
+        return sym(_text(data))
     if isinstance(data, list):
         if depth > DEEPEST or _ARITY.get(data[0]) != len(data) - 1:
             raise ValueError("an expression that is none of ours")
         return Expr(data[0], tuple(_read_expr(a, depth + 1) for a in data[1:]))
-    return Expr("const", (_number(data),))
+    return const(_number(data))
 
 
 def _number(value: Any) -> int | float:
@@ -177,6 +177,14 @@ def _tuple(one: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda values: tuple(one(v) for v in values)
 
 
+def _pair(one: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def read(values: Any) -> Any:
+        first, second = values
+        return one(first), one(second)
+
+    return read
+
+
 def _or_none(one: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda value: None if value is None else one(value)
 
@@ -220,7 +228,10 @@ _CODECS: dict[type, dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]]
         "layers": (list, _tuple(lambda v: float(_number(v)))),
     },
     Exchange: {"kind": _TEXT, "dims": _TEXTS, "tensor": _TEXT},
-    Message: {"collective": _TEXT, "axis": _TEXTS, "size": _EXPR, "bytes": _EXPR},
+    Message: {
+        "collective": _TEXT, "axis": _TEXTS, "size": _EXPR, "bytes": _EXPR,
+        "spans": (_many(_many(_write_expr)), _tuple(_pair(_read_expr))),
+    },
     Op: {
         "name": _TEXT, "kind": _TEXT, "fn": _TEXT, "path": _TEXT, "reads": _records(Operand), "writes": _records(Operand),
         "work": _records(Work), "count": _EXPR, "span": _EXPR, "exchanges": _records(Exchange),

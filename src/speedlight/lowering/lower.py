@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 
 from .._foundation.expr import Expr, substitute, symbols, total
 from .._foundation.formats import bytes_per_element
-from ..graph.ir import Block, Graph, Op, Operand, Work
+from ..graph.ir import ONE, Block, Graph, Op, Operand, Work
 from ..stacks.stack import KernelVariant, Stack, load_stack
 from .kernels import Access, Kernel, KernelBlock, KernelWork, Program
 from .loops import grouped
@@ -34,7 +34,7 @@ def lower(graph: Graph, stack: Stack) -> Program:
     blocks = tuple(
         KernelBlock(block.name, block.count, _kernels(graph, block, stack), block.phase) for block in graph.blocks
     )
-    return Program(blocks, {"stack": stack.id, "graph": graph.name})
+    return Program(blocks, {"stack": stack.name, "graph": graph.name})
 
 
 def alone(graph: Graph) -> Program:
@@ -258,7 +258,10 @@ def _touch(
 ) -> None:
     tensor = graph.tensor(block, operand.tensor)
     per_element = bytes_per_element(tensor.dtype)
-    moved = (tensor.elements if operand.elements is None else operand.elements) * per_element * operand.reuse
+    whole = tensor.elements * per_element
+    moved = whole if operand.elements is None else operand.elements * per_element
+    if operand.reuse is not ONE:
+        moved = moved * operand.reuse
     granule = None if operand.granule is None else operand.granule * per_element
     key: tuple[object, ...] = (operand.tensor, write)
     if sum(o.tensor == operand.tensor for o in (op.writes if write else op.reads)) > 1:
@@ -269,7 +272,7 @@ def _touch(
             return
         moved = accesses[key].bytes + moved
     # KV caches and states are read per step through their operands; weights by their own size.
-    size = tensor.kept_bytes if tensor.persistent else tensor.bytes
+    size = tensor.kept_bytes if tensor.persistent and tensor.persistent.kept is not tensor.elements else whole
     home = tensor.persistent.homes if tensor.persistent else (("main", 1.0),)
     accesses[key] = Access(
         operand.tensor, tensor.cls, moved, size, write, granule, home, operand.path, format=tensor.dtype

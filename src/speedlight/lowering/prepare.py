@@ -9,13 +9,12 @@ from __future__ import annotations
 from functools import lru_cache
 
 from .._foundation.errors import Unsupported
-from ..graph.grammar import check
 from ..graph.ir import Graph
 from ..graph.rewrite import rewrite
 from ..stacks.stack import RuleUse, Stack
+from .alike import Like, by_rules, frozen, functions_of, only
 
 
-@lru_cache(maxsize=64)
 def as_written(graph: Graph, stack: Stack, autocast: str | None = None) -> Graph:
     """The forward graph as the framework's code runs it: functions it did not have written out, casts of autocast put in.
 
@@ -25,28 +24,50 @@ def as_written(graph: Graph, stack: Stack, autocast: str | None = None) -> Graph
     Raises:
         Unsupported: autocast under a stack that states no lists for it.
     """
-    if graph.attrs.get("kind") == "module":
-        graph = _applied(graph, stack.rewrites)
+    if graph.attrs.get("kind") == "module" and stack.rewrites:
+        graph = _written(graph, by_rules(stack, stack.rewrites))
+    if stack.attrs.get("loss") == "fp32" and graph.attrs.get("kind") == "transformer":
+        graph = _widened(graph)
     if autocast is None:
         return graph
     if not stack.autocast:
         raise Unsupported(
             f"the stack {stack.id} has no autocast", expected="a stack of PyTorch, or --dtype for the whole model"
         )
-    return rewrite(graph, "autocast", {"to": autocast, **stack.autocast})
+    return _cast(graph, autocast, frozen(only(stack.autocast, functions_of(graph))))
 
 
 @lru_cache(maxsize=64)
+def _widened(graph: Graph) -> Graph:
+    return rewrite(graph, "loss_in_fp32", checked=False)
+
+
+@lru_cache(maxsize=64)
+def _written(graph: Graph, like: Like) -> Graph:
+    return _applied(graph, like.stack.rewrites)
+
+
+@lru_cache(maxsize=64)
+def _cast(graph: Graph, autocast: str, lists: tuple[tuple[str, tuple[str, ...]], ...]) -> Graph:
+    return rewrite(graph, "autocast", {"to": autocast, **dict(lists)}, checked=False)
+
+
 def expanded(graph: Graph, stack: Stack) -> Graph:
     """The graph with every call taken apart as the stack's libraries do; once, however often it is asked."""
     if not stack.expand or graph.attrs.get("expanded"):
         return graph
-    made = _applied(graph, stack.expand)
-    return graph if made is graph else made.replace(attrs={**made.attrs, "expanded": stack.id})
+    return _taken_apart(graph, by_rules(stack, stack.expand))
+
+
+@lru_cache(maxsize=64)
+def _taken_apart(graph: Graph, like: Like) -> Graph:
+    made = _applied(graph, like.stack.expand)
+    return graph if made is graph else made.replace(attrs={**made.attrs, "expanded": like.stack.name})
 
 
 def _applied(graph: Graph, rules: tuple[RuleUse, ...]) -> Graph:
+    """Rules of stacks are held to the grammar by tests on every stack; checking each use would take a tenth of the time."""
     made = graph
     for use in rules:
         made = rewrite(made, use.rule, use.parameters, checked=False)
-    return graph if made is graph else check(made)
+    return made

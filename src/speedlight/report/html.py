@@ -8,6 +8,7 @@ from typing import Any
 from .._foundation.quantity import format_bytes, format_percent, format_time
 from ..engine.prediction import Prediction
 from .bars import bound_stack, gain_bars, kind_bars, memory_stack, ruler
+from .bottlenecks import bottleneck_card
 from .facts import Figure, Memory, bound_share, figures, memory_figure, memory_of, reached, roofs
 from .icicle import icicle
 from .opstable import ops_section
@@ -31,8 +32,8 @@ def explain_html(prediction: Prediction, *, levers: Any = None) -> str:
     memory = memory_of(prediction, levers)
     sections = [
         _header(prediction), _hero(prediction, rows, memory), _tiles([*figures(prediction), memory_figure(memory)]),
-        _levers(memory), _roofline(prediction, rows), _pair(_kinds(rows), _memory(memory)), _modules(rows),
-        ops_section(rows), _basis(prediction), _footer(prediction),
+        _levers(memory), _roofline(prediction, rows), _pair(_kinds(rows), _memory(memory)),
+        _modules(prediction, rows), bottleneck_card(prediction, rows), ops_section(rows), _basis(prediction), _footer(prediction),
     ]  # fmt: skip
     return page(title(prediction), sections)
 
@@ -160,8 +161,8 @@ def _memory(memory: Memory) -> Markup:
     )  # fmt: skip
 
 
-def _modules(rows: Sequence[Row]) -> Markup:
-    chart = icicle(rows)
+def _modules(prediction: Prediction, rows: Sequence[Row]) -> Markup:
+    chart = icicle(prediction, rows)
     if not chart:
         return Markup("")
     return _card("By module", "Width is time; each level is one module deeper.", element("div", chart, class_="scroll"))

@@ -22,13 +22,22 @@ Value = Any
 
 @dataclass(frozen=True, slots=True)
 class Parallel:
-    """Degrees of the mesh axes; every field broadcasts.
+    """Degrees of the mesh axes; every number broadcasts. Axes from the inside out: tp, cp, dp, pp; experts lie over tp · cp · dp.
 
     Attributes:
         tp: tensor parallel: heads, feed-forward widths and the vocabulary are divided.
-        ep: expert parallel, within the tp ranks: experts are divided by ep, their widths by tp/ep.
-        dp: replicas of the whole model (inference: independent; their requests add up).
-        pp, cp, zero: pipeline, context and ZeRO degrees: fields of the format that this version does not execute.
+        ep: expert parallel: experts are divided by ep. The ep · etp ranks that hold one copy of all experts lie within the
+            tensor-parallel ranks where they fit, else they reach over cp and dp (replicas of everything but experts).
+        dp: replicas (inference: independent, their requests add up; training: the global batch is divided among them).
+        pp: pipeline stages.
+        cp: context parallel: tokens of a sequence are divided.
+        zero: what is sharded over ``shard`` ranks: 1 optimizer states, 2 and gradients, 3 and weights (FSDP); 0 nothing.
+        shard: ranks a ZeRO shard spreads over (hybrid sharding); None for all dp · cp.
+        sp: 1 where what tensor parallelism leaves whole is divided by tokens (Megatron's sequence parallelism), else 0.
+        etp: ranks that divide an expert's width; None for tp / ep where experts lie within tp, else 1.
+        context: how cp ranks see each other's keys and values: ``ring``, ``ulysses`` or ``gather``.
+        first, last: layers of the first and the last stage, where they differ from an even deal.
+        stages: layers of every stage, where they are dealt by hand; of ``pp`` entries (with virtual stages pp · virtual).
     """
 
     tp: Value = 1
@@ -37,6 +46,13 @@ class Parallel:
     pp: Value = 1
     cp: Value = 1
     zero: Value = 0
+    shard: Value | None = None
+    sp: Value = 0
+    etp: Value | None = None
+    context: str = "ring"
+    first: Value | None = None
+    last: Value | None = None
+    stages: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from .._foundation.errors import BadInput
 
 Value = Any  # float or numpy array
@@ -35,14 +37,30 @@ class Training:
     """How a training step is run.
 
     Attributes:
-        optimizer: ``adamw``, ``adam``, ``sgd``, ``sgd_momentum``, ``lion``.
-        recompute: ``none``, ``selective`` (attention only) or ``full``.
-        micro_batch: sequences per forward and backward pass; None for the whole batch at once.
+        optimizer: ``adamw``, ``adam``, ``sgd``, ``sgd_momentum``, ``lion``; ``none`` for a forward and backward pass alone.
+        recompute: ``none``, ``selective`` (attention only), ``operators`` (all but attention and every other product) or
+            ``full``.
+        micro_batch: sequences per forward and backward pass of one replica; None for its whole share of the batch, in a
+            pipeline for one.
+        recompute_layers: layers of each stage that are computed again; None for all of them.
+        schedule: ``gpipe``, ``1f1b``, ``interleaved``, ``zero-bubble`` … (:mod:`speedlight.schedule`).
+        virtual: stages that each pipeline rank holds (``interleaved:v``).
+        master: format of the copy of 16-bit weights that the optimizer updates; ``none`` to update them in place.
+        gradients: format gradients are kept and reduced in; None for the weights' own.
+        states: format of the optimizer's states.
+        offload: (class, tier) pairs: ``optimizer``, ``gradients``, ``weights``, ``activations`` kept in ``host`` or ``disk``.
     """
 
     optimizer: str = "adamw"
     recompute: str = "none"
     micro_batch: Value | None = None
+    recompute_layers: Value | None = None
+    schedule: str = "1f1b"
+    virtual: Value = 1
+    master: str = "fp32"
+    gradients: str | None = None
+    states: str = "fp32"
+    offload: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +103,7 @@ class Step:
     Attributes:
         name: ``prefill``, ``decode``, ``forward`` or ``train``.
         repeats: how often it runs (gradient accumulation).
+        divided: ranks that divide each sequence's tokens (context parallelism); groups are of whole sequences.
     """
 
     name: str
@@ -93,10 +112,12 @@ class Step:
     training: int
     all_logits: bool
     repeats: Value = 1
+    divided: Value = 1
 
     def env(self) -> dict[str, Value]:
         """Values of the step symbols of :mod:`speedlight.graph.ir`."""
         tokens = sum(g.count * g.new for g in self.groups)
+        tokens = tokens / self.divided if np.ndim(self.divided) or self.divided != 1 else tokens
         seqs = sum(g.count for g in self.groups)
         return {
             "tokens": tokens, "seqs": seqs, "logits": tokens if self.all_logits else seqs,

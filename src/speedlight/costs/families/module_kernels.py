@@ -129,14 +129,13 @@ def functions_of(part: Part) -> frozenset[str]:
     return frozenset(found)
 
 
-@SEERS.register(NAME)
-def see(
-    kernel: Kernel, values: KernelValues, machine: Machine, point: OperatingPoint, conditions: Conditions, cost: Cost
-) -> Seen | None:
-    """Kernels of functions that the models measured run; products and attention only on devices or kinds of them measured.
+def sees(kernel: Kernel, machine: Machine) -> bool:
+    """Whether :func:`see` has a view of the kernel, whatever its numbers."""
+    return NAME in kernel.library and _known(kernel, machine) is not None
 
-    (Tables of single products and attention kernels know more devices than whole models were measured on.)
-    """
+
+def _known(kernel: Kernel, machine: Machine) -> dict[str, str] | None:
+    """The key of a kernel that the fit has a part for."""
     key = key_of(kernel, machine, kernel.library.get(NAME, ""))
     fit = shipped(NAME)
     part = fit.part(key) if fit is not None and key["sort"] else None
@@ -145,6 +144,20 @@ def see(
         or key["op"] not in functions_of(part)
         or (key["sort"] in ("product", "attention") and depth_of(part, key) == "stranger")
     ):
+        return None
+    return key
+
+
+@SEERS.register(NAME)
+def see(
+    kernel: Kernel, values: KernelValues, machine: Machine, point: OperatingPoint, conditions: Conditions, cost: Cost
+) -> Seen | None:
+    """Kernels of functions that the models measured run; products and attention only on devices or kinds of them measured.
+
+    (Tables of single products and attention kernels know more devices than whole models were measured on.)
+    """
+    key = _known(kernel, machine)
+    if key is None:
         return None
 
     def coords(at: KernelValues, under: Conditions) -> Mapping[str, Value]:

@@ -15,11 +15,11 @@ from ..grammar import check
 from ..ir import Block, Graph, Op, Operand, Tensor
 from .accumulate import Gradients
 from .needs import layers, mirror, needs
-from .recompute import again, attention_core
+from .recompute import again, attention_core, operators
 from .rules import backward, loss
 from .samples import Samples
 
-RECOMPUTE = ("none", "selective", "full")
+RECOMPUTE = ("none", "selective", "operators", "full")
 LOSSES = frozenset({"cross_entropy", "nll_loss_forward", "mse_loss", "nll_loss2d_forward", "binary_cross_entropy"})
 
 
@@ -29,14 +29,15 @@ def differentiate(graph: Graph, *, recompute: str = "none") -> Graph:
     Args:
         graph: a forward graph of any frontend, checked. The pass starts at its loss if it has one (an op whose result
             nobody reads, or a returned scalar), else at every output of its last block, whose gradients are taken as given.
-        recompute: ``none``; ``selective``: written-out attention cores again; ``full``: of each layer only its input is
-            kept (which blocks are layers: :func:`.needs.layers`).
+        recompute: ``none``; ``selective``: written-out attention cores again; ``operators``: all but attention and every other
+            matrix product; ``full``: of each layer only its input is kept (which blocks are layers: :func:`.needs.layers`).
 
     Returns:
         a checked graph with blocks of phase ``backward``, gradients of weights (``grad.<weight>``, class ``gradient``) and
 
         * ``attrs["saved"]``: forward block → activations that live from its forward to its backward pass. A tensor that
           crosses blocks is listed once: where it is taken in, or where it was made if later blocks only pass it through.
+        * ``attrs["saved_whole"]``: the same where nothing is made again;
         * ``attrs["mirrors"]``: backward block → its forward block.
 
     Raises:
@@ -52,22 +53,27 @@ def differentiate(graph: Graph, *, recompute: str = "none") -> Graph:
         raise BadInput(f"{graph.name} has no weight that trains", expected="at least one floating-point weight")
     walk = _Walk(graph, needed, recompute)
     made = walk.blocks()
-    saved = _saved(graph, made, walk)
+    saved = _saved(graph, made, walk.again)
     attrs = {
-        **graph.attrs, "saved": saved, "mirrors": {b.name: f.name for f, b in made}, "recompute": recompute,
+        **graph.attrs, "saved": saved, "saved_whole": _saved(graph, made, {}), "mirrors": {b.name: f.name for f, b in made}, "recompute": recompute,
     }  # fmt: skip
     blocks = (*graph.blocks, *[b for _, b in made])
     return check(graph.replace(blocks=blocks, shared=walk.shared, attrs=attrs))
 
 
 def _with_statistics(block: Block) -> Block:
-    """Fused attention hands each row's log-sum-exp to its backward pass."""
+    """What only a training step writes: each row's log-sum-exp of fused attention, the cell states of an LSTM."""
     tensors: dict[str, Tensor] = dict(block.tensors)
     ops: list[Op] = []
     for op in block.ops:
         if op.kind == "attention" and {"rows", "heads"} <= set(op.dims):
             name = f"{op.name}.lse"
             tensors[name] = Tensor(name, op.dims["rows"] * op.dims["heads"], "fp32", "activation", None, False)
+            op = dataclasses.replace(op, writes=(*op.writes, Operand(name)))
+        elif op.kind == "scan" and op.fn == "lstm":
+            name, states = f"{op.name}.cell", op.writes[0]
+            size = states.elements if states.elements is not None else tensors[states.tensor].elements
+            tensors[name] = Tensor(name, size, tensors[states.tensor].dtype, "activation", None, False)
             op = dataclasses.replace(op, writes=(*op.writes, Operand(name)))
         ops.append(op)
     return dataclasses.replace(block, ops=tuple(ops), tensors=tensors)
@@ -170,7 +176,8 @@ class _Walk:
     def _recompute(self, g: Gradients, block: Block) -> None:
         if self.recompute == "none" or block.name not in self.layers:
             return
-        ops = block.ops if self.recompute == "full" else attention_core(block)
+        chosen = {"selective": attention_core, "operators": operators}.get(self.recompute)
+        ops = block.ops if chosen is None else chosen(block)
         for op in again(self.graph, block, ops):
             g.ops.append(op)
             for operand in (*op.reads, *op.writes):
@@ -178,13 +185,17 @@ class _Walk:
         self.again[block.name] = {w.tensor for op in ops for w in op.writes}
 
 
-def _saved(graph: Graph, made: Sequence[tuple[Block, Block]], walk: _Walk) -> dict[str, tuple[str, ...]]:
-    """Forward block → activations its backward pass reads and does not make again."""
+def _saved(
+    graph: Graph, made: Sequence[tuple[Block, Block]], again: Mapping[str, set[str]]
+) -> dict[str, tuple[str, ...]]:
+    """Forward block → activations its backward pass reads and does not make ``again``."""
     kept: dict[str, dict[str, None]] = {b.name: {} for b in graph.blocks}
     order = {b.name: i for i, b in enumerate(graph.blocks)}
     for forward, behind in made:
-        again_here = walk.again.get(forward.name, set())
+        again_here = again.get(forward.name, set())
         for op in behind.ops:
+            if op.attrs.get("recompute") and not again:
+                continue
             for read in op.reads:
                 tensor = forward.tensors.get(read.tensor)
                 if tensor is not None and tensor.cls == "activation" and read.tensor not in again_here:
@@ -192,9 +203,11 @@ def _saved(graph: Graph, made: Sequence[tuple[Block, Block]], walk: _Walk) -> di
     for block in reversed(graph.blocks):
         for position, name in enumerate(block.inputs):
             passed = position < len(block.outputs) and block.outputs[position] == name
-            if name in kept[block.name] and passed:  # one tensor for all instances: it belongs to its producer
+            before = graph.blocks[order[block.name] - 1]
+            once = block.count.constant == 1 and before.count.constant != 1  # the last of its producer's instances only
+            if name in kept[block.name] and passed and not once:
+                # One tensor for all instances, or for all blocks that pass it on: it belongs to its producer.
                 del kept[block.name][name]
-                before = graph.blocks[order[block.name] - 1]
                 kept[before.name][before.outputs[position]] = None
     for index, block in enumerate(graph.blocks):
         after = graph.blocks[index + 1] if index + 1 < len(graph.blocks) else None

@@ -10,11 +10,11 @@ import dataclasses
 from dataclasses import dataclass
 
 from ..._foundation.errors import BadInput, UnknownName
-from ..._foundation.expr import Expr, total
+from ..._foundation.expr import Expr, symbols, total
 from ..._foundation.formats import number_format
 from ..builder import BlockBuilder
 from ..grammar import check
-from ..ir import Block, Graph, Op, Operand, Persistent, Tensor
+from ..ir import ONE, Block, Graph, Op, Operand, Persistent, Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,38 +79,50 @@ def add_optimizer(
     tensors: dict[str, Tensor] = {}
     ops = [
         _update(
-            name, chosen, number, gradient, size, tensors, master=master, state_dtype=number_format(state_dtype).name
+            name,
+            chosen,
+            number,
+            gradient,
+            expert,
+            size,
+            tensors,
+            master=master,
+            state_dtype=number_format(state_dtype).name,
         )
-        for (number, gradient), size in sizes.items()
+        for (number, gradient, expert), size in sizes.items()
     ]
     block = Block("optimizer", tuple(ops), tensors, phase="optimizer")
     return check(graph.replace(blocks=(*graph.blocks, block), attrs={**graph.attrs, "optimizer": name}))
 
 
-def _sizes(graph: Graph) -> dict[tuple[str, str], Expr]:
-    """(format of weights, of their gradients) → number of them, over all blocks."""
-    terms: dict[tuple[str, str], list[Expr]] = {}
+def _sizes(graph: Graph) -> dict[tuple[str, str, bool], Expr]:
+    """(format of weights, of their gradients, whether they are experts', which other ranks hold) → number of them."""
+    terms: dict[tuple[str, str, bool], list[Expr]] = {}
     mirrors = graph.attrs.get("mirrors", {})
     forward = {b.name: b for b in graph.blocks if b.phase == "forward"}
+    experts = {name for name, dim in graph.dims.items() if dim.role in ("experts", "expert_ffn")}
+
+    def add(weight: Tensor, gradient: Tensor, times: Expr) -> None:
+        key = (weight.dtype, gradient.dtype, bool(symbols(gradient.elements) & experts))
+        terms.setdefault(key, []).append(gradient.elements * times)
+
     for block in graph.blocks:
         if block.phase != "backward":
             continue
         for tensor in block.tensors.values():
             if tensor.cls == "gradient":
-                weight = forward[mirrors[block.name]].tensors[tensor.name.removeprefix("grad.")]
-                terms.setdefault((weight.dtype, tensor.dtype), []).append(tensor.elements * block.count)
+                add(forward[mirrors[block.name]].tensors[tensor.name.removeprefix("grad.")], tensor, block.count)
     for tensor in graph.shared.values():
         if tensor.cls == "gradient":
-            weight = graph.shared[tensor.name.removeprefix("grad.")]
-            terms.setdefault((weight.dtype, tensor.dtype), []).append(tensor.elements)
+            add(graph.shared[tensor.name.removeprefix("grad.")], tensor, ONE)
     return {key: total(sizes) for key, sizes in terms.items()}
 
 
 def _update(
-    name: str, optimizer: Optimizer, number: str, gradient: str, size: Expr, tensors: dict[str, Tensor], *, master: bool,
-    state_dtype: str,
+    name: str, optimizer: Optimizer, number: str, gradient: str, expert: bool, size: Expr, tensors: dict[str, Tensor], *,
+    master: bool, state_dtype: str,
 ) -> Op:  # fmt: skip
-    label = number if number == gradient else f"{number}.{gradient}"
+    label = (number if number == gradient else f"{number}.{gradient}") + (".experts" if expert else "")
 
     def declare(what: str, dtype: str, cls: str, *, elements: Expr = size, kept: bool = False) -> str:
         key = f"{what}.{label}"

@@ -13,7 +13,7 @@ from ...costs.calibration.samples import as_floats
 from ...evidence.tables import base_name, fingerprint, read_table
 from ..suites.deployments import COLUMNS, SUITE, group_keys
 from .answers import said_of
-from .fitting import ends, folds_of, solve
+from .fitting import ends, errors, folds_of, out_of_fold, solve
 from .rows import deployments
 
 OUT = Path(__file__).parents[2] / "engine" / "fits" / "serving.json"
@@ -26,14 +26,16 @@ def main(arguments: list[str]) -> int:
     said = said_of(deployments(inputs, table.rows))
     measured = np.stack([as_floats(table.columns[c]) for c in COLUMNS], 1)
     theta = solve(said, measured, np.ones(table.rows, dtype=bool))
-    reach = ends(said, measured, folds_of(group_keys(inputs, table.rows), 5))
-    header = {
+    apart = out_of_fold(said, measured, folds_of(group_keys(inputs, table.rows), 5))
+    reach = ends(said, measured, apart)
+    header: dict[str, object] = {
         "id": f"serving@{date.today().isoformat()}", "date": date.today().isoformat(),
         "procedure": "speedlight.validation.deployments", "cross_validation": [],
         "tables": [{"name": base_name(table.path), "rows": table.rows, "fingerprint": fingerprint(table.path)}],
     }  # fmt: skip
     values = {n: round(float(v), 4) for n, v in zip(said.design.names, theta, strict=True) if abs(v) >= 5e-4}
     out = Path(arguments[1]) if len(arguments) > 1 else OUT
+    header["errors_by_group"] = errors(said, measured, apart[0])
     text = json.dumps({"header": header, "ends": reach, "values": values}, indent=1, sort_keys=True)
     out.write_text(text + "\n", encoding="utf-8")
     return 0

@@ -76,9 +76,10 @@ def labels(question: Deployment) -> dict[str, str]:
         return NOTHING
     resolved = resolved_for(question.model, question.machine, question.engine)
     told = labels_of(resolved.graph, resolved.machine, question.engine)
+    campaign = "/".join(question.campaign) if len(question.pools) == 1 else ""  # too few rows each
     filled = question.clients * question.isl >= FILLED
     return {
-        **told, "client": question.client, "campaign": "/".join(question.campaign), "burst": "filled" if filled else "short",
+        **told, "client": question.client, "campaign": campaign, "burst": "filled" if filled else "short",
     }  # fmt: skip
 
 

@@ -85,12 +85,14 @@ def out_of_fold(
     return answers[0], answers[1], answers[2]
 
 
-def ends(said: Said, measured: np.ndarray, fold: np.ndarray) -> dict[str, tuple[float, float]]:
+def ends(
+    said: Said, measured: np.ndarray, answers: tuple[np.ndarray, np.ndarray, np.ndarray]
+) -> dict[str, tuple[float, float]]:
     """Logs of the 10 % and 90 % quantiles of measured over predicted on rows not fitted, by kind of row and metric.
 
-    Of rows without worker counts the distance is from the nearer end of the span over the hypotheses.
+    ``answers`` are those of :func:`out_of_fold`. Of rows without worker counts the distance is from the nearer end of the span over the hypotheses.
     """
-    point, least, most = out_of_fold(said, measured, fold)
+    point, least, most = answers
     found = {}
     for kind in sorted(set(said.kinds.tolist()) - {""}):
         for column, metric in enumerate(METRICS):
@@ -99,4 +101,18 @@ def ends(said: Said, measured: np.ndarray, fold: np.ndarray) -> dict[str, tuple[
                 below = np.log(measured[here, column] / least[here, column])
                 above = np.log(measured[here, column] / most[here, column])
                 found[f"{kind}/{metric}"] = (float(np.quantile(below, 0.1)), float(np.quantile(above, 0.9)))
+    return found
+
+
+def errors(said: Said, measured: np.ndarray, point: np.ndarray) -> dict[str, dict[str, float]]:
+    """Median and mean relative error of answers, by kind of row and metric."""
+    found = {}
+    for kind in sorted(set(said.kinds.tolist()) - {""}):
+        for column, metric in enumerate(METRICS):
+            here = (said.kinds == kind) & np.isfinite(point[:, column]) & (measured[:, column] > 0)
+            off = np.abs(point[here, column] / measured[here, column] - 1)
+            if off.size:
+                found[f"{kind}/{metric}"] = {
+                    "rows": int(off.size), "median": round(float(np.median(off)), 4), "mean": round(float(off.mean()), 4),
+                }  # fmt: skip
     return found

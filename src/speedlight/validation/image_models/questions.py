@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..._foundation.arrays import Value
 from ..._foundation.errors import BadInput
 from ...costs.calibration.samples import as_floats
 from ...evidence.tables import codes_of
@@ -45,7 +46,7 @@ class Question:
         """Id of the machine the table's device names."""
         return load_machine(self.device, table=True).id
 
-    def scenario(self, batch: np.ndarray) -> Scenario:
+    def scenario(self, batch: Value) -> Scenario:
         """The question at some batches.
 
         Raises:

@@ -70,7 +70,8 @@ def cross(table: Table, leave: Leave, progress: Progress) -> Predicted:
     else:
         fold = folds_of(group_keys(inputs, table.rows), 5)
     progress(f"{NAME}: {len(set(fold.tolist()))} fits")
-    return outcomes(said, *out_of_fold(said, measured, fold), Bends({}, {}, ends(said, measured, fold)))
+    apart = out_of_fold(said, measured, fold)
+    return outcomes(said, *apart, Bends({}, {}, ends(said, measured, apart)))
 
 
 def group_keys(inputs: Columns, rows: int) -> list[str]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..._foundation.collecting import seldom
 from ..._foundation.errors import BadInput, SpeedlightError, UnknownName
 from ...costs.calibration.samples import as_floats
 from ...costs.calibration.store import shipped
 from ...costs.families.module_kernels import NAME
+from ...costs.refit.parallel import side_by_side
+from ...engine.alike import likeness
 from ...engine.predict import predict
 from ...evidence.tables import Table
 from ..image_models.questions import Question, questions, whole
@@ -21,6 +26,9 @@ from ..suite import SUITES, Columns, Leave, Outcome, Predicted, Progress, Suite
 MEASURED = ("latency", "samples_per_s", "gmacs", "mega_activations", "params_millions")
 REQUIRED = ("model", "image_size", "mode", "precision", "layout", "compiled", "torch", "device", "batch_size")
 COLUMNS = ("seconds", "limit", "low", "high")
+FEW, PARTS = 200, 16  # questions that are not worth a process; parts that processes take one after another
+Asked = tuple[Question, np.ndarray]
+Answer = tuple[np.ndarray, dict[str, Any] | str]
 KEEP = "SPEEDLIGHT_KERNELS"  # folder of kernels looked at, so that a full pass can be resumed
 
 
@@ -32,26 +40,60 @@ def predicted(columns: Columns, rows: int) -> Predicted:
     batch = as_floats(columns["batch_size"])
     for name in ("image_size", "batch_size"):
         status[~whole(as_floats(columns[name])) & (status == "ok")] = f"invalid:{name}"
-    for question, own in questions(columns, rows):
-        try:
-            _answer(question, own, batch, found, layer)
-        except UnknownName as error:
-            status[own] = "unknown-device" if error.what in ("device", "machine") else "unknown-model"
-        except SpeedlightError as error:
-            status[own] = f"unsupported:{str(error).splitlines()[0][:80]}"
+    for part in side_by_side(partial(_answers, batch), _parts(list(questions(columns, rows)))):
+        for own, said in part:
+            if isinstance(said, str):
+                status[own] = said
+                continue
+            for name in COLUMNS:
+                found[name][own] = said[name]
+            layer[own] = said["layer"]
     fit = shipped(NAME)
     fits = {} if fit is None else {"latency": fit.header, "samples_per_s": fit.header}
     return _assembled(columns, rows, found, layer, status, fits)
 
 
-def _answer(
-    question: Question, own: np.ndarray, batch: np.ndarray, found: dict[str, np.ndarray], layer: np.ndarray
-) -> None:
-    said = predict(question.scenario(batch[own].astype(float)), details=False)
-    numbers_said = {"seconds": said.time, "limit": said.limit, "low": said.low, "high": said.high}
-    for name, value in numbers_said.items():
-        found[name][own] = np.broadcast_to(value, own.shape)
-    layer[own] = said.layer
+def _parts(asked: list[Asked]) -> list[list[Asked]]:
+    """Questions in parts of about equal work that share no model, so that what is worked out of one is used."""
+    if len(asked) < FEW:
+        return [asked]
+    parts: list[list[Asked]] = [[]]
+    for each in asked:
+        if len(parts[-1]) >= len(asked) / PARTS and parts[-1][-1][0].model != each[0].model:
+            parts.append([])
+        parts[-1].append(each)
+    return parts
+
+
+def _answers(batch: np.ndarray, asked: list[Asked]) -> list[Answer]:
+    """What the engine says of some questions, or why it says nothing."""
+    by_model = itertools.groupby(asked, lambda each: each[0].model)
+    with seldom():
+        return [answer for _, some in by_model for answer in _of_model(batch, some)]
+
+
+def _of_model(batch: np.ndarray, asked: Iterable[Asked]) -> Iterator[Answer]:
+    together: dict[Hashable, tuple[Question, list[np.ndarray]]] = {}
+    for question, own in asked:
+        try:
+            key = likeness(question.scenario(batch[own[:1]].astype(float)))
+        except UnknownName as error:
+            yield own, "unknown-device" if error.what in ("device", "machine") else "unknown-model"
+        except SpeedlightError as error:
+            yield own, f"unsupported:{str(error).splitlines()[0][:80]}"
+        else:
+            together.setdefault(key, (question, []))[1].append(own)
+    for question, many in together.values():
+        own = np.concatenate(many)
+        try:
+            yield own, _answer(question, batch[own].astype(float))
+        except SpeedlightError as error:
+            yield own, f"unsupported:{str(error).splitlines()[0][:80]}"
+
+
+def _answer(question: Question, batch: np.ndarray) -> dict[str, Any]:
+    said = predict(question.scenario(batch if batch.size > 1 else float(batch[0])), details=False)
+    return {"seconds": said.time, "limit": said.limit, "low": said.low, "high": said.high, "layer": said.layer}
 
 
 def cross(table: Table, leave: Leave, progress: Progress) -> Predicted:
