@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -55,6 +54,8 @@ engines = options.group(
 def run(model: str, on: str | None, slo: str, curve: int, find_rate: bool, tp: str, json_to: str | None,
         html: Path | None, given: dict[str, Any]) -> int:  # fmt: skip
     """Answer for one layout, or for each of several tensor-parallel degrees and numbers of replicas."""
+    import dataclasses
+
     from .._foundation.quantity import parse_quantity
     from ..engine.simulate import Answer, answer, asked, with_curve
     from ..serving.compiled import to_compile
