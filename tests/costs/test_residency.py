@@ -45,7 +45,7 @@ def test_a_short_row_moves_a_whole_granule(tmp_path: Path) -> None:
 
 def test_whole_granules_waste_nothing(tmp_path: Path) -> None:
     wide, streamed = gather(tmp_path, 1e7, 64, 1e8), gather(tmp_path, 1e7, 64.5, 1e8)
-    assert wide.time == pytest.approx(wide.limit, rel=0.01)
+    assert wide.time == pytest.approx(wide.limit, rel=0.02)  # the fiftieth of the results that a cache could hold
     assert streamed.time > wide.time
 
 
@@ -176,3 +176,25 @@ def test_a_radix_sort_on_an_a100_is_slower_than_light_and_within_reach_of_what_w
     measured = 2**28 / 29.4e9
     assert p.limit < measured
     assert 1 < measured / p.time < 2
+
+
+def test_caches_drop_what_they_could_hold() -> None:
+    """x of W bytes read, y of W written through 50 MiB: of T = 2 W, C²/(C² + T²) of what would fit is expected to stay."""
+    from speedlight.costs.cost import Conditions
+    from speedlight.costs.residency import split
+    from speedlight.engine.resolve import planned, resolve
+
+    resolved = resolve(speedlight.make_scenario("resnet18", H100, batch=8, dtype="fp16", stack="torch-eager"))
+    program = planned(resolved)[0].program
+    capacity = resolved.machine.last_cache.capacity_bytes
+    for batch in (1.0, 8.0, 64.0, 512.0):
+        for block, (_, values) in zip(program.blocks, program.evaluate({"batch": batch}, []), strict=True):
+            for kernel, numbers in zip(block.kernels, values, strict=True):
+                if kernel.fn != "relu":
+                    continue
+                whole, touched = numbers.bytes[0], sum(numbers.bytes)
+                said = split(kernel, numbers, resolved.machine, Conditions())
+                best = min(1.0, capacity / whole)
+                kept = capacity**2 / (capacity**2 + touched**2)
+                assert said.required == pytest.approx(touched * (1 - best))
+                assert said.moved == pytest.approx(touched * (1 - best * kept))

@@ -73,14 +73,16 @@ def test_deepseek_v3_fits_eight_h200_in_fp8_and_not_in_bf16() -> None:
 def test_resnet_50_is_launch_bound_alone_and_memory_bound_in_its_norms_at_256() -> None:
     source = f"{EXAMPLES / 'resnet.py'}:resnet50"
     one = speedlight.explain(source, "rtx-4090", inputs=["1x3x224x224"])
-    assert one.bound in ("launch", "latency")  # what a kernel costs whatever it does, on the host or on the device
+    assert one.bound == "launch"
     many = speedlight.explain(source, "rtx-4090", inputs=["256x3x224x224"])
-    # Times of whole models do not tell the way through the cache from the way to memory.
-    assert main_bound(many, "norm") in ("hbm", "cache")
-    assert main_bound(many, "elementwise") in ("hbm", "cache")
+    assert main_bound(many, "norm") == "hbm"
+    assert main_bound(many, "elementwise") == "hbm"
     wide = [r for r in many.ops if r.kind == "conv" and r.path.endswith("conv2")]  # the bottlenecks' 3×3
     assert wide
-    assert {r.bound for r in wide} == {"matmul"}
+    # 1,152 FLOPs for 8 bytes with 64 channels: near the ridge of TF32 (82) where images are read about twice; beyond it later on.
+    assert {r.bound for r in wide if not r.path.startswith(("layer1", "layer2.0"))} == {"matmul"}
+    spent = bounds(many, "conv")
+    assert max(spent, key=lambda name: spent[name]) in ("matmul", "hbm")
 
 
 @pytest.mark.torch

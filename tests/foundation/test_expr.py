@@ -136,3 +136,19 @@ def test_the_logarithm_is_to_base_two() -> None:
 def test_numbers_that_are_no_sizes_are_refused(number: float) -> None:
     with pytest.raises(BadInput, match="not finite"):
         parse_expr(number)
+
+
+def test_equal_expressions_stand_at_one_place() -> None:
+    tape = compile_tape([A * 2 + B, B + A, A * 2, const(2), sym("a") * const(2) + sym("b")])
+    assert tape.outputs[0] == tape.outputs[4]
+    assert len(set(tape.outputs)) == 4
+    cells = tape.run_all({"a": 3.0, "b": 5.0})
+    assert [cells[place] for place in tape.outputs] == tape.run({"a": 3.0, "b": 5.0}) == [11.0, 8.0, 6.0, 2, 11.0]
+
+
+def test_what_names_no_symbol_stays_the_same_object() -> None:
+    whole = group_sum(sym("new") * A) + B * 3
+    assert substitute(whole, {"c": 1}) is whole
+    assert (
+        evaluate(substitute(whole, {"a": 2, "b": B}), {"b": 1.0}, [{"count": 1.0, "new": 4.0, "cached": 0.0}]) == 11.0
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 
 from speedlight.validation.image_models.fitting import FAMILIES, Rows, errors, leave_devices_out, ordered, spreads_of
+from speedlight.validation.image_models.networks import alike
 from speedlight.validation.image_models.observed import observe
 from speedlight.validation.image_models.questions import Question, questions, version_of
 from speedlight.validation.validate import validate
@@ -85,9 +87,40 @@ def test_kernels_kept_are_kernels_looked_at(tmp_path: Path) -> None:
     fresh = observe(asked, batch, tmp_path, lambda _: None)
     kept = observe(asked, batch, tmp_path, lambda _: None)
     assert fresh.tables.keys() == kept.tables.keys() >= {"conv", "stream", "product"}
-    for sort, columns in fresh.tables.items():
-        for name, values in columns.items():
-            np.testing.assert_array_equal(values, kept.tables[sort][name])
+    np.testing.assert_array_equal(fresh.amounts, kept.amounts)
+    for sort, seen in fresh.tables.items():
+        assert seen.keys == kept.tables[sort].keys
+        for name, values in seen.columns.items():
+            np.testing.assert_array_equal(values, kept.tables[sort].columns[name])
+
+
+def test_a_network_is_another_where_work_and_parameters_both_differ() -> None:
+    """ResNet-18: 1.82 GMACs, 11.69 M parameters; a printed head more or attention less is no other network."""
+    question = Question("resnet18", 224, "infer", "amp", "nchw", False, "240", "rtx4090")
+    (ours,) = observe([(question, np.array([0]))], np.array([8.0]), None, lambda _: None).amounts
+    assert ours == pytest.approx([1.82, 1.82, 11.69], rel=5e-3)
+    printed = [(1.82, 11.69), (1.82, 33.0), (3.6, 11.69), (3.6, 21.8), (np.nan, np.nan), (np.nan, 21.8)]
+    gmacs, params = (np.array(column) for column in zip(*printed, strict=True))
+    assert alike(np.tile(ours, (6, 1)), gmacs, params).tolist() == [True, True, True, False, True, True]
+
+
+def test_a_stranger_s_interval_adds_what_devices_and_what_models_are_off_by() -> None:
+    """Two devices off by -0.1 and +0.1, models on each by a spread of 0.05: √((0.1 · t)² + (0.05 · 1.28)²), t = 1.89 of 2."""
+    rng = np.random.default_rng(0)
+    device = np.repeat(["a", "b"], 4000)
+    size = device.size
+    rows = Rows(
+        wholes=None, group=np.arange(size).astype(str), kind=np.full(size, "gpu"), device=device,
+        setting=np.array([f"{d} amp infer" for d in device]), framework=np.full(size, "torch-eager"), batch=np.ones(size),
+        ours=np.ones(size, dtype=bool),
+    )  # type: ignore[arg-type]  # fmt: skip
+    residual = np.where(device == "a", -0.1, 0.1) + rng.normal(0, 0.05, size)
+    low, high = spreads_of(rows, None, residual)["gpu"].quantiles["stranger",]
+    assert high == pytest.approx(np.hypot(0.1 * 1.886, 0.05 * 1.2816), rel=0.03)
+    assert low == pytest.approx(-high, rel=0.05)
+    modes = np.where(device == "a", "a amp infer", "b amp train")
+    alone = spreads_of(dataclasses.replace(rows, setting=modes), residual, residual)["gpu"].quantiles
+    assert alone["stranger",][1] == pytest.approx(3 * alone["known",][1])  # nothing was measured on both
 
 
 def test_a_device_left_out_is_priced_by_what_devices_share() -> None:
@@ -104,7 +137,7 @@ def test_a_device_left_out_is_priced_by_what_devices_share() -> None:
     setting = np.array([f"{d} amp" for d in device])
     rows = Rows(
         wholes=seen.wholes(truth), group=np.array(group), kind=np.full(8, "gpu"), device=np.array(device), setting=setting,
-        framework=np.full(8, "torch-eager"), batch=np.full(8, 256.0),
+        framework=np.full(8, "torch-eager"), batch=np.full(8, 256.0), ours=np.ones(8, dtype=bool),
     )  # fmt: skip
     left = leave_devices_out(rows, lambda _: None)
     assert np.isfinite(left.seconds).all()

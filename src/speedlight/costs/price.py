@@ -145,7 +145,12 @@ def _compute(
     dense: Value = 0.0
     vector = peak_for(machine, "vector", "fp32", None, point).flops
     for work, amount, unmasked in zip(kernel.work, values.flops, values.dense, strict=True):
-        if work.unit == "matmul":
+        if work.unit == "matmul" and single_channel(kernel):
+            peak = peak_for(machine, "matmul", work.format, work.accumulate, point)
+            _add(busy, "vector", amount / vector)
+            _add(least, "matmul", amount / maximum(peak.flops, vector))
+            flops, dense = flops + amount, dense + unmasked
+        elif work.unit == "matmul":
             peak = peak_for(machine, "matmul", work.format, work.accumulate, point)
             thin = vector if peak.unit == "matmul" else None
             _add(busy, "matmul", matrix.seconds(engine, amount, peak.flops, thin, ratio))
@@ -168,8 +173,20 @@ def _compute(
     return flops, dense
 
 
+def single_channel(kernel: Kernel) -> bool:
+    """Is it a depthwise convolution? Each filter sees one channel, so a matrix unit has nothing to share among columns.
+
+    Libraries run such kernels on vector units, with fp32 sums whatever the operands' format (ATen's DepthwiseConv2d.cu,
+    cuDNN's direct grouped kernels).
+    """
+    if kernel.family != "conv":
+        return False
+    groups, channels = kernel.dims.get("groups"), kernel.dims.get("in_channels")
+    return groups is not None and channels is not None and groups.constant == channels.constant != 1
+
+
 def _waste(kernel: Kernel, d: Mapping[str, Value], engine: Engine) -> Value:
-    if kernel.family in ("matmul", "conv") and {"m", "n", "k"} <= set(d):
+    if kernel.family in ("matmul", "conv") and {"m", "n", "k"} <= set(d) and not single_channel(kernel):
         # A convolution is one product for each group; its images are rows of m already (implicit GEMM).
         products = d.get("groups", 1.0) if kernel.family == "conv" else d.get("batch", 1.0)
         return matrix.waste(engine, d["m"], d["n"], d["k"], products)

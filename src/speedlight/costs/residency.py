@@ -2,7 +2,10 @@
 
 *In a model* weights, KV caches and states come cold from main memory, except weights of a model small enough to stay in
 the last cache from step to step. Activations are where the previous kernels left them: a tensor of W bytes that passes
-through a cache of C bytes finds at best min(1, C/W) of itself there. In *repeated* benchmarks every operand may be warm.
+through a cache of C bytes finds at best min(1, C/W) of itself there. That is the limit; caches drop what was used longest ago,
+which of a tensor read in the order it was written is what is wanted next, and what a kernel writes drives out what it reads.
+We expect C²/(C² + T²) of it, T being all bytes the kernel touches (studies/2026-11-image-models.md: the RTX 4090's 72 MiB beside
+the 3090's 6). In *repeated* benchmarks every operand may be warm.
 
 *Random* accesses move whole granules: sectors of the last cache, bursts of main memory. What is read more often than it is
 large comes from main memory once at least; how much of the rest does depends on the share of it that the cache holds.
@@ -30,7 +33,7 @@ class Split:
 
     Attributes:
         required: bytes that must come from or go to main memory.
-        moved: what main memory moves for them, as we expect it: whole granules, misses of what is read again.
+        moved: what main memory moves for them, as we expect it: whole granules, misses of what is read again or was dropped.
         near: bytes through the last cache; ``sectors`` in whole granules of it.
         into, out: bytes over the host link towards the device and away; ``into_moved``, ``out_moved`` in whole granules.
     """
@@ -57,9 +60,9 @@ def split(kernel: Kernel, values: KernelValues, machine: Machine, conditions: Co
     sectors: Value = 0.0
     touched: Value = 0.0
     far = Split()
-    if repeated:
-        for size in values.bytes:
-            touched = touched + size
+    for size in values.bytes:
+        touched = touched + size
+    kept = 1.0 if repeated else capacity**2 / maximum(capacity**2 + touched**2, 1.0)
     for index, access in enumerate(kernel.accesses):
         size, granule = values.bytes[index], values.granules[index]
         away = 0.0 if machine.kind in UNIFIED else sum(share for role, share in access.home if role == "host")
@@ -76,6 +79,9 @@ def split(kernel: Kernel, values: KernelValues, machine: Machine, conditions: Co
         else:
             resident = 0.0
         cold = size * (1.0 - resident)
+        dropped: Value = 0.0  # bytes the cache could hold, but is not expected to
+        if access.cls in ("activation", "gradient", "input"):
+            dropped = size * resident * (1.0 - kept)
         if granule is not None and not access.write:
             whole = minimum(cold, values.sizes[index])
             again = (cold - whole) * (1.0 - minimum(1.0, capacity / maximum(values.sizes[index], 1.0)))
@@ -83,10 +89,10 @@ def split(kernel: Kernel, values: KernelValues, machine: Machine, conditions: Co
         required = required + cold
         near = near + size
         if granule is not None:
-            moved = moved + (cold + again) * _pieces(granule, line)
+            moved = moved + (cold + again + dropped) * _pieces(granule, line)
             sectors = sectors + size * _pieces(granule, sector)
         else:
-            moved = moved + cold
+            moved = moved + cold + dropped
             sectors = sectors + size
     return Split(
         required + far.required, moved + far.moved, near, sectors, far.into, far.out, far.into_moved, far.out_moved

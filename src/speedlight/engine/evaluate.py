@@ -120,21 +120,9 @@ def evaluate_step(
     program = plan.program
     numbers = program.run(env, groups)
     cells = numbers.cells
-    chosen: dict[int, tuple[Kernel, Slots]] = {}  # by sort: layers hold several kernels that cost the same
-    often: dict[int, Value] = {}
-    present: list[tuple[Value, list[tuple[Kernel, Slots, int, Value]]]] = []
-    for block, place, slots, sorts in zip(program.blocks, program.counts, program.slots, program.sorts, strict=True):
-        instances = cells[place] if block.phase == "optimizer" else cells[place] * step.repeats
-        here = []
-        for kernel, at, sort in zip(block.kernels, slots, sorts, strict=True):
-            count = cells[at.instances]
-            if _absent(count):
-                continue
-            times = instances * count
-            often[sort] = often[sort] + times if sort in often else times
-            chosen.setdefault(sort, (kernel, at))
-            here.append((kernel, at, sort, times))
-        present.append((instances, here))
+    blocks = _present(program, cells, step)
+    present = _by_sort(blocks)
+    chosen = {sort: (kernel, at) for sort, (kernel, at, _) in present.items()}
     together = priced(program, numbers, chosen, machine, point, conditions)
     found: dict[int, tuple[Kernel, Cost]] = {}
     for sort, (kernel, at) in chosen.items():
@@ -146,7 +134,7 @@ def evaluate_step(
             found[sort] = kernel, _cost(kernel, numbers.of(at), machine, point, conditions, rigid, folded)
     laid: list[tuple[Value, list[tuple[Value, Value]]]] = []
     rows: list[tuple[str, str, tuple[PricedKernel, ...]]] = []
-    for block, (instances, here) in zip(program.blocks, present, strict=True):
+    for block, (instances, here) in zip(program.blocks, blocks, strict=True):
         line: list[tuple[Value, Value]] = []
         laid_out: list[PricedKernel] = []
         for kernel, at, sort, times in here:
@@ -165,7 +153,7 @@ def evaluate_step(
     moved: Value = 0.0
     again: Value = 0.0
     for sort, (kernel, cost) in found.items():
-        times = often[sort]
+        times = present[sort][2]
         for resource, seconds in cost.least.items():
             least[resource] = least.get(resource, 0.0) + seconds * times
         moved = moved + cost.bytes * times
@@ -177,7 +165,7 @@ def evaluate_step(
     if machine.execution == "spatial":  # one sort of kernel takes its part of regions that differ
         costs = tuple((k.cost, k.count) for _, _, kernels in rows for k in kernels)
     else:
-        costs = tuple((cost, often[sort]) for sort, (_, cost) in found.items())
+        costs = tuple((cost, present[sort][2]) for sort, (_, cost) in found.items())
     return StepResult(
         step, timeline.time, largest(least), least, flops, dense, moved, tuple(rows), costs, timeline, ledger, again
     )
@@ -220,18 +208,35 @@ def kernels_by_sort(
 
 def present_sorts(program: Program, numbers: Numbers, step: Step) -> dict[int, tuple[Kernel, Slots, Value]]:
     """By sort that runs: a kernel of it, where its numbers stand, and how often it does."""
-    cells = numbers.cells
-    found: dict[int, tuple[Kernel, Slots]] = {}
-    often: dict[int, Value] = {}
+    return _by_sort(_present(program, numbers.cells, step))
+
+
+# Per block its instances, and of each kernel that runs: where its numbers stand, its sort, and how often it runs.
+Present = list[tuple[Value, list[tuple[Kernel, Slots, int, Value]]]]
+
+
+def _present(program: Program, cells: Sequence[Value], step: Step) -> Present:
+    found: Present = []
     for block, place, slots, sorts in zip(program.blocks, program.counts, program.slots, program.sorts, strict=True):
         instances = cells[place] if block.phase == "optimizer" else cells[place] * step.repeats
+        here = []
         for kernel, at, sort in zip(block.kernels, slots, sorts, strict=True):
             count = cells[at.instances]
             if not _absent(count):
-                times = instances * count
-                often[sort] = often[sort] + times if sort in often else times
-                found.setdefault(sort, (kernel, at))
-    return {sort: (kernel, at, often[sort]) for sort, (kernel, at) in found.items()}
+                here.append((kernel, at, sort, instances * count))
+        found.append((instances, here))
+    return found
+
+
+def _by_sort(blocks: Present) -> dict[int, tuple[Kernel, Slots, Value]]:
+    """Layers hold several kernels that cost the same: one of each sort, with how many there are."""
+    first: dict[int, tuple[Kernel, Slots]] = {}
+    often: dict[int, Value] = {}
+    for _, here in blocks:
+        for kernel, at, sort, times in here:
+            often[sort] = often[sort] + times if sort in often else times
+            first.setdefault(sort, (kernel, at))
+    return {sort: (kernel, at, often[sort]) for sort, (kernel, at) in first.items()}
 
 
 def _absent(count: Value) -> bool:

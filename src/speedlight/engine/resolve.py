@@ -335,9 +335,10 @@ def _lowered(placed: Graph, like: Like, calls: bool) -> Plan:
 def _training_graph(graph: Graph, training: TrainingPlan) -> Graph:
     from ..graph.backward import add_optimizer, differentiate
 
+    forward = rewrite(graph, "batch_statistics") if graph.attrs.get("kind") == "module" else graph
     return for_ranks(
         add_optimizer(
-            differentiate(graph, recompute=training.recompute), training.optimizer, master=training.master,
+            differentiate(forward, recompute=training.recompute), training.optimizer, master=training.master,
             grad_dtype=training.gradients, state_dtype=training.states,
         )
     )  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -27,9 +27,14 @@ Chosen = Mapping[int, tuple[Kernel, Slots]]  # by sort
 
 
 def stacks(
-    program: Program, numbers: Numbers, chosen: Chosen, machine: Machine, point: OperatingPoint, conditions: Conditions
+    program: Program, numbers: Numbers, chosen: Chosen, machine: Machine, point: OperatingPoint, conditions: Conditions,
+    may: Callable[[Kernel], bool],
 ) -> list[tuple[int, ...]]:  # fmt: skip
-    """Sorts that can be priced together, at least two of each structure."""
+    """Sorts that can be priced together, at least two of each structure.
+
+    Args:
+        may: whether kernels of one's structure may.
+    """
     shape = numbers.shape
     if math.prod(shape) > MOST or len(shape_of((machine, point, conditions))) > len(shape):
         return []
@@ -37,7 +42,7 @@ def stacks(
     for sort, (kernel, _) in chosen.items():
         if kernel.message is None:
             alike.setdefault(program.structure(kernel), []).append(sort)
-    return [tuple(sorts) for sorts in alike.values() if len(sorts) > 1 and elementwise(chosen[sorts[0]][0], machine)]
+    return [tuple(sorts) for sorts in alike.values() if len(sorts) > 1 and may(chosen[sorts[0]][0])]
 
 
 def elementwise(kernel: Kernel, machine: Machine) -> bool:
@@ -51,7 +56,11 @@ def priced(
     """Costs of the sorts that can be priced together."""
     found: dict[int, Cost] = {}
     axes = len(numbers.shape) + 1
-    for sorts in stacks(program, numbers, chosen, machine, point, conditions):
+
+    def may(kernel: Kernel) -> bool:
+        return elementwise(kernel, machine)
+
+    for sorts in stacks(program, numbers, chosen, machine, point, conditions, may):
         kernel = chosen[sorts[0]][0]
         values = numbers.stacked(sorts, [chosen[sort][1] for sort in sorts])
         cost = calibrate(kernel, values, machine, point, conditions, price(kernel, values, machine, point, conditions))

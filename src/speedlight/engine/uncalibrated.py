@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from .._foundation.arrays import Value
 from ..costs.cost import Conditions, Cost
 from ..costs.price import price
@@ -12,19 +14,27 @@ from ..hardware.machine import Machine
 from ..lowering.kernels import Kernel, KernelValues
 from ..scenario.scenario import Scenario
 from ..workload.workload import single_step
-from .evaluate import kernels_by_sort, sizes_of
+from .evaluate import present_sorts, sizes_of
 from .phase import free_symbols
 from .resolve import Resolved, planned, resolve
+from .together import stacks
 
 
 @dataclass(frozen=True, slots=True)
 class AnalyticKernel:
-    """One sort of kernel of a step: its numbers, what it costs before any fit, and how many of it run."""
+    """Kernels of one structure: their numbers, what they cost before any fit, and how many of each run.
+
+    Attributes:
+        kernel: one of them.
+        values, cost, count: of one kernel like the question's sizes; of ``several`` with an axis for them in front.
+        several: how many there are; 0 where a kernel is priced alone.
+    """
 
     kernel: Kernel
     values: KernelValues
     cost: Cost
     count: Value
+    several: int = 0
 
 
 def analytic_kernels(scenario: Scenario) -> tuple[Machine, Iterator[AnalyticKernel]]:
@@ -38,12 +48,23 @@ def analytic_kernels(scenario: Scenario) -> tuple[Machine, Iterator[AnalyticKern
 
 
 def _kernels(resolved: Resolved) -> Iterator[AnalyticKernel]:
-    scenario, machine, stack = resolved.scenario, resolved.machine, resolved.stack
+    machine, stack, point = resolved.machine, resolved.stack, resolved.scenario.point
     made, dims = planned(resolved)
-    workload = scenario.program.workload
+    workload = resolved.scenario.program.workload
     step = single_step(workload)
-    symbols = free_symbols(resolved.graph, workload)
-    env, groups, ledger = sizes_of(made, step, machine, stack, dims, symbols)
+    env, groups, ledger = sizes_of(made, step, machine, stack, dims, free_symbols(resolved.graph, workload))
     conditions = Conditions("in-model", ledger.by_class["weights"], stack.device_latency, step=step.name)
-    for kernel, numbers, times in kernels_by_sort(made, step, env, groups):
-        yield AnalyticKernel(kernel, numbers, price(kernel, numbers, machine, scenario.point, conditions), times)
+    numbers = made.program.run(env, groups)
+    present = present_sorts(made.program, numbers, step)
+    chosen = {sort: (kernel, at) for sort, (kernel, at, _) in present.items()}
+    alone = set(chosen)
+    for sorts in stacks(made.program, numbers, chosen, machine, point, conditions, lambda kernel: True):
+        alone.difference_update(sorts)
+        kernel = chosen[sorts[0]][0]
+        values = numbers.stacked(sorts, [chosen[sort][1] for sort in sorts])
+        count = np.stack([np.broadcast_to(present[sort][2], numbers.shape) for sort in sorts])
+        yield AnalyticKernel(kernel, values, price(kernel, values, machine, point, conditions), count, len(sorts))
+    for sort in sorted(alone):
+        kernel, at, count = present[sort]
+        values = numbers.of(at)
+        yield AnalyticKernel(kernel, values, price(kernel, values, machine, point, conditions), count)

@@ -96,6 +96,17 @@ def test_former_names_lead_to_todays() -> None:
     assert (former.name, former.tag, former.size) == ("convnext_tiny", "fb_in22k_ft_in1k_384", (3, 384, 384))
 
 
+def test_a_former_name_of_another_width_is_another_network() -> None:
+    """timm's list sends all of these to 32x8d; 32x16d has 194 M parameters, 32x8d 89 M (Mahajan et al., table 3)."""
+    wide = carried.find("ig_resnext101_32x16d")
+    assert wide is not None
+    assert wide.name == "resnext101_32x16d"
+    assert carried.find("ig_resnext101_32x48d") is None  # no architecture of today's list
+    usual = carried.find("ig_resnext101_32x8d")
+    assert usual is not None
+    assert usual.name == "resnext101_32x8d"
+
+
 def test_other_names_are_not_timms() -> None:
     assert carried.find("llama-3.1-8b") is None
     assert carried.find("vit-base-patch16-224") is None  # the hub's spelling: its own configuration

@@ -8,10 +8,10 @@ What the sorts are bent by, and why:
 
 * *conv*: depth and filters (tiles that do not fill, k too short to hide a pipeline's start), taps (implicit GEMM gathers
   its rows; Winograd's algorithm saves multiplications on 3×3), few channels (16-byte reads that are padded), the layout;
-* *depthwise* and *grouped*: no reuse across channels, so vector rate and memory, by taps, stride, side and layout;
+* *depthwise*: no reuse across channels, so memory, by taps, stride, side and layout; *grouped*: little of it;
 * *product*: depth, width, number of products;
 * *attention*: head size and length;
-* *stream*: the function (how many passes it makes that the graph does not show), how much of it a cache holds.
+* *stream*: the function (how many passes it makes that the graph does not show), how many bytes it moves.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ NAME = "modules"
 ONE = Axis("one", 0, 1)
 K, N, TAPS = Axis("k", 2, 14, 2), Axis("n", 0, 14, 2), Axis("taps", 0, 6, 2)
 CHANNELS, SIDE, STRIDE = Axis("channels", 0, 4), Axis("side", 1, 9), Axis("stride", 0, 2)
-GROUPS, RAGGED, CACHE = Axis("groups", 0, 12, 2), Axis("ragged", 0, 1), Axis("cache", -8, 10, 2)
+GROUPS, RAGGED, MOVED = Axis("groups", 0, 12, 2), Axis("ragged", 0, 1), Axis("moved", -8, 12, 2)
 WIDTH, PRODUCTS = Axis("width", 0, 14, 2), Axis("b", 0, 18, 3)
 HEAD, LENGTH = Axis("k", 3, 9), Axis("n", 2, 14, 2)
 
@@ -60,7 +60,7 @@ def _levels(*terms: str) -> tuple[Block, ...]:
 
 SORTS: Mapping[str, tuple[Block, ...]] = {
     "conv": (
-        *_levels("matmul", "memory", "vector", "launch"),
+        *_levels("matmul", "memory", "vector"),
         _level("matmul", LAYOUT, OWN), _level("memory", LAYOUT, OWN),
         _level("matmul", ("device", "framework"), RARE), _level("memory", ("device", "framework"), RARE),
         _level("matmul", OP, OWN), _level("memory", OP, OWN),
@@ -70,41 +70,50 @@ SORTS: Mapping[str, tuple[Block, ...]] = {
         _curve("memory", SIDE, LAYOUT),
     ),
     "depthwise": (
-        *_levels("matmul", "memory", "vector", "launch"),
-        _level("matmul", LAYOUT, OWN), _level("memory", LAYOUT, OWN),
-        _level("matmul", (*RUN, "layout"), OWN), _level("memory", (*RUN, "layout"), OWN),
-        _level("matmul", OP, OWN), _level("memory", OP, OWN),
-        _curve("matmul", TAPS, LAYOUT), _curve("matmul", STRIDE, LAYOUT, OWN, 0.1), _curve("matmul", SIDE, LAYOUT),
+        *_levels("memory"),
+        _level("memory", LAYOUT, OWN), _level("memory", (*RUN, "layout"), OWN), _level("memory", OP, OWN),
         _curve("memory", TAPS, LAYOUT), _curve("memory", STRIDE, LAYOUT, OWN, 0.1), _curve("memory", SIDE, LAYOUT),
         _curve("memory", GROUPS, LAYOUT),
     ),
     "grouped": (
-        *_levels("matmul", "memory", "vector", "launch"),
+        *_levels("matmul", "memory", "vector"),
         _level("matmul", LAYOUT, OWN), _level("memory", LAYOUT, OWN), _level("matmul", OP, OWN),
         _curve("matmul", CHANNELS, LAYOUT), _curve("matmul", TAPS, LAYOUT), _curve("matmul", STRIDE, LAYOUT, OWN, 0.1),
         _curve("matmul", SIDE, LAYOUT), _curve("memory", CHANNELS, LAYOUT), _curve("memory", STRIDE, LAYOUT, OWN, 0.1),
     ),
     "product": (
-        *_levels("matmul", "memory", "launch"),
+        *_levels("matmul", "memory"),
         _level("matmul", RUN, RARE), _level("matmul", OP, OWN), _level("memory", OP, OWN),
         _curve("matmul", K, ALL), _curve("matmul", N, ALL), _curve("matmul", RAGGED, ALL, OWN, 0.1),
         _curve("matmul", PRODUCTS, ALL),
     ),
     "attention": (
-        *_levels("matmul", "memory", "vector", "launch"),
+        *_levels("matmul", "memory", "vector"),
         _level("matmul", OP, OWN), _curve("matmul", HEAD, ALL), _curve("matmul", LENGTH, ALL),
     ),
     "stream": (
-        *_levels("memory", "vector", "launch", "cache"),
+        *_levels("memory", "vector"),
         _level("memory", OP, OWN), _level("memory", (*RUN, "op"), OWN), _level("vector", OP, OWN),
-        _level("cache", OP, RARE),
-        _curve("memory", CACHE, ALL), _curve("memory", WIDTH, OP, RARE),
+        _curve("memory", MOVED, ALL), _curve("memory", WIDTH, OP, RARE),
     ),
 }  # fmt: skip
 
-KINDS = ("gpu", "cpu")  # kinds of machine that share nothing
+# What one image on a CPU tells: launches (threads that fork and join) cost as much as arithmetic there, images pass through the
+# cache, and depthwise convolutions wait for the cores. On GPUs the rows run large batches, which tell none of that: launches,
+# caches and the vector units of depthwise convolutions stay as analysed there, whose taps are read again past the registers.
+HOST: Mapping[str, tuple[Block, ...]] = {
+    **{sort: _levels("launch") for sort in SORTS},
+    "stream": (*_levels("launch", "cache"), _level("cache", OP, RARE)),
+    "depthwise": (
+        *_levels("launch", "vector"), _level("vector", LAYOUT, OWN), _level("vector", OP, OWN),
+        _curve("vector", TAPS, LAYOUT), _curve("vector", STRIDE, LAYOUT, OWN, 0.1), _curve("vector", SIDE, LAYOUT),
+    ),
+}  # fmt: skip
+KINDS = {"gpu": {}, "cpu": HOST}  # kinds of machine that share nothing
 FAMILIES: Mapping[tuple[str, ...], Family] = {
-    (sort, kind): Family(NAME, TERMS, SERIAL, blocks, (), (), ("sort", "kind"), POWER, None)
+    (sort, kind): Family(
+        NAME, TERMS, SERIAL, (*blocks, *KINDS[kind].get(sort, ())), (), (), ("sort", "kind"), POWER, None
+    )
     for sort, blocks in SORTS.items()
     for kind in KINDS
 }
@@ -161,7 +170,7 @@ def see(
         return None
 
     def coords(at: KernelValues, under: Conditions) -> Mapping[str, Value]:
-        return coords_of(kernel, at, machine)
+        return coords_of(kernel, at)
 
     resources = {"matmul": "matmul", "vector": "vector", "memory": machine.main.resource, "cache": "cache"}
     used = {"vector"} if "unit:transcendental" in cost.busy else set()

@@ -54,16 +54,12 @@ def terms_of(cost: Cost, machine: Machine) -> dict[str, Value]:
     }
 
 
-def coords_of(kernel: Kernel, values: KernelValues, machine: Machine) -> Mapping[str, Value]:
+def coords_of(kernel: Kernel, values: KernelValues) -> Mapping[str, Value]:
     """Logs of sizes; none contains a rate."""
     moved: Value = 0.0
     for size in values.bytes:
         moved = moved + size
-    cache = machine.last_cache
-    found: dict[str, Value] = {
-        "one": 0.0,
-        "cache": _log(moved / (cache.capacity_bytes if cache is not None else 1.0), 1e-6),
-    }
+    found: dict[str, Value] = {"one": 0.0, "moved": _log(moved / 2.0**20, 1e-6)}
     sort, d = sort_of(kernel), values.dims
     if sort in ("conv", "depthwise", "grouped"):
         found |= _convolution(d)

@@ -105,29 +105,31 @@ def fit(families: Mapping[Sort, Family], wholes: Wholes) -> dict[Sort, Part]:
         families: terms and ``shared`` blocks of each sort.
         wholes: what was measured.
     """
+    once, of = _once(wholes)
     sorts: dict[Sort, _Sort] = {}
     priors: list[sp.csr_matrix] = []
     start = 0
-    for sort, kernels in sorted(wholes.kernels.items()):
+    for sort, kernels in sorted(once.kernels.items()):
         made, prior, start = _prepared(families[sort], kernels, start)
         sorts[sort] = made
         priors += prior
     prior = sp.block_diag(priors).toarray()
     target = np.log(wholes.measured)
+    size = once.measured.size
     x, damping = np.zeros(start), 1.0
-    predicted, jacobian = _linearised(sorts, x, target.size)
+    predicted, jacobian = _linearised(sorts, x, size)
     for iteration in range(ITERATIONS):
-        residual = target - predicted
+        residual = target - predicted[of]
         # Outliers are told once the rest fits: before that, whole settings are far off.
         weights = wholes.weight * (robust(residual) if iteration >= TRUSTING else 1.0)
-        normal = jacobian.T @ (weights[:, None] * jacobian) + prior
-        slope = jacobian.T @ (weights * residual) - prior @ x
+        normal = _squares(jacobian, np.bincount(of, weights, size)) + prior
+        slope = jacobian.T @ np.bincount(of, weights * residual, size) - prior @ x
         before = float(weights @ residual**2 + x @ prior @ x)
         for _ in range(TRIES):
             step = sla.solve(normal + damping * np.diag(np.diag(normal)), slope, assume_a="pos")
             new = x + np.clip(step, -STEP, STEP)
-            said, bent = _linearised(sorts, new, target.size)
-            after = float(weights @ (target - said) ** 2 + new @ prior @ new)
+            said, bent = _linearised(sorts, new, size)
+            after = float(weights @ (target - said[of]) ** 2 + new @ prior @ new)
             if after < before:
                 break
             damping *= 4.0
@@ -137,6 +139,30 @@ def fit(families: Mapping[Sort, Family], wholes: Wholes) -> dict[Sort, Part]:
         if iteration > TRUSTING and before - after < ENOUGH * before:
             break
     return {sort: _part(made, x) for sort, made in sorts.items()}
+
+
+def _once(wholes: Wholes) -> tuple[Wholes, np.ndarray]:
+    """Rows with the same kernels once (versions of a stack that run the same), and the number of every row's among them."""
+    said = []
+    for kernels in wholes.kernels.values():
+        codes = np.zeros(kernels.row.size)
+        for field, code in enumerate(kernels.data.keys.values(), start=1):
+            codes += np.sqrt(field + 0.5) * code
+        for column in (codes, *kernels.data.terms.values()):
+            said.append(np.bincount(kernels.row, kernels.count * column, wholes.measured.size))
+    _, first, of = np.unique(np.stack(said, axis=1), axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    number = np.empty_like(order)
+    number[order] = np.arange(order.size)
+    return wholes.take(first[order]), number[np.ravel(of)]
+
+
+def _squares(jacobian: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """JᵀWJ, in single precision: it only directs a step whose success is measured in double."""
+    half = (np.sqrt(weights)[:, None] * jacobian).astype(np.float32)
+    upper = sla.blas.ssyrk(1.0, half.T).astype(float)
+    found: np.ndarray = upper + np.triu(upper, 1).T
+    return found
 
 
 def _prepared(family: Family, kernels: Kernels, start: int) -> tuple[_Sort, list[sp.csr_matrix], int]:

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,6 +26,7 @@ from .archive import Archive
 
 FILE = Path(__file__).parent / "timm.graphs"
 Size = tuple[int, int, int]
+_WIDTH = re.compile(r"\d+x\d+d")  # groups and channels of each
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +81,10 @@ def find(source: str) -> ImageModel | None:
     """
     name, _, tag = source.removeprefix("timm/").partition(".")
     if name not in _models():
-        current = shipped().facts["renamed"].get(name)
+        current = _current(name)
         if not current:
             return None
-        name, _, new_tag = str(current).partition(".")
+        name, _, new_tag = current.partition(".")
         tag = tag or new_tag
     entry = _models()[name]
     tags: Mapping[str, Sequence[int]] = entry["tags"]
@@ -92,6 +94,19 @@ def find(source: str) -> ImageModel | None:
         )
     channels, height, width, classes = tags[tag]
     return ImageModel(name, tag, (channels, height, width), classes, entry["module"])
+
+
+def _current(former: str) -> str:
+    """The name that timm gives a former one; empty for none.
+
+    Its list sends ``ig_resnext101_32x16d``, ``32x32d`` and ``32x48d`` to the architecture of ``32x8d``: a name of another width is
+    taken to be the architecture it ends in, where there is one.
+    """
+    current = str(shipped().facts["renamed"].get(former) or "")
+    width = _WIDTH.search(former)
+    if not current or width is None or width[0] in current:
+        return current
+    return next((name for name in _models() if former.endswith(f"_{name}")), "")
 
 
 def key(name: str, size: Sequence[int], classes: int, layout: str | None) -> str:

@@ -103,6 +103,8 @@ def streaming(g: Gradients, op: Op, arrived: dict[str, str]) -> None:
     if op.fn == "mul" and len(wanted) == 1 and len(op.reads) == 2:
         saved = [r for r in op.reads if r.tensor != wanted[0].tensor]  # da = dy · b needs b only
     reads = [*dy, *saved]
+    if op.fn == "batch_norm" and op.attrs.get("training"):  # sums over the batch, then dx: dy is read twice, as x is
+        reads[0] = dataclasses.replace(dy[0], reuse=dy[0].reuse * 2)
     writes: list[Operand] = []
     extra: list[Operand] = []
     for read in wanted:

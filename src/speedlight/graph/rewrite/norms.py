@@ -1,11 +1,14 @@
-"""Batch norms folded into the weights of the convolution or product before them, as compilers of frozen models do."""
+"""Batch norms: folded into the weights before them, as compilers of frozen models do; or computing statistics, as training does."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Iterable
 
+from ..builder import BlockBuilder
 from ..ir import Block, Graph, Op, Operand
+from .edit import Edit, edited
 from .registry import REWRITES
 
 
@@ -60,4 +63,30 @@ def _shift(block: Block, op: Op) -> tuple[Operand, ...]:
     return tuple(learned[1:2])
 
 
-__all__ = ["fold_batch_norm"]
+@REWRITES.register("batch_statistics")
+def batch_statistics(graph: Graph) -> Graph:
+    """Batch norms captured in evaluation as training runs them: a pass over x for its statistics, then one that normalises.
+
+    Each channel's mean and variance are kept for the backward pass, and move the running ones.
+    """
+
+    def visit(edit: Edit, op: Op) -> Iterable[Op]:
+        if op.fn != "batch_norm" or op.attrs.get("training") or op.phase != "forward":
+            return (op,)
+        x, *learned = op.reads
+        size = edit.touched(x)
+        running = [r for r in learned if edit.tensor(r.tensor).cls == "constant"]
+        kept = [
+            Operand(edit.activation(f"{op.name}.{name}", op.dims["width"], "fp32", False)) for name in ("mean", "scale")
+        ]
+        return (
+            dataclasses.replace(
+                op, reads=(dataclasses.replace(x, reuse=x.reuse * 2), *learned), attrs={**op.attrs, "training": True},
+                writes=(*op.writes[:1], *kept, *running), work=BlockBuilder.element_work("layer_norm", size),
+            ),
+        )  # fmt: skip
+
+    return edited(graph, visit)
+
+
+__all__ = ["batch_statistics", "fold_batch_norm"]

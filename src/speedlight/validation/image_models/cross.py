@@ -15,6 +15,7 @@ from ...frontends.carried import find
 from ...hardware.catalogue import load_machine
 from ..suite import Columns, Leave, Progress
 from .fitting import LeftOut, Rows, bands, leave_devices_out, leave_groups_out, spreads_of
+from .networks import alike
 from .observed import Observed, observe
 from .questions import Question, questions
 
@@ -56,8 +57,16 @@ def _looked_at(
         setting=np.array([f"{q.device} {q.precision} {q.layout} {q.stack.partition('@')[0]} {q.mode}" for q in mine]),
         framework=np.array([q.stack.partition("@")[0] for q in mine]),
         batch=as_floats(columns["batch_size"])[seen.rows],
+        ours=alike(seen.amounts, *(_printed(columns, name)[seen.rows] for name in ("gmacs", "params_millions"))),
     )
     return seen, rows, seen.failed
+
+
+def _printed(columns: Columns, name: str) -> np.ndarray:
+    """What the benchmark printed of each row's network; NaN for nothing."""
+    if name in columns:
+        return as_floats(columns[name])
+    return np.full(len(columns["model"]), np.nan)
 
 
 def module_of(model: str) -> str:

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import t as student
 
 from ...costs.calibration.model import Fit, Part, Spread
+from ...costs.calibration.samples import Family
 from ...costs.families.module_kernels import FAMILIES, NAME
 from ...costs.refit import whole
-from ...costs.refit.spread import FARTHER, SIGNED, few, weighted_quantiles
+from ...costs.refit.spread import FARTHER, INTERVAL, SIGNED, few, weighted_quantiles
 from ...costs.refit.train import folds
 from ...costs.refit.whole import Sort, Wholes
 from ...evidence.tables import fingerprint
@@ -25,6 +27,7 @@ LEAST = 30  # rows from which a device and stack have quantiles of their own
 TABLE = "vision_throughput"
 COMMAND = "python -m speedlight.validation.image_models"
 Parts = Mapping[Sort, Part]
+Families = Mapping[Sort, Family]
 Spreads = Mapping[str, Spread]  # by kind of machine
 
 
@@ -38,6 +41,7 @@ class Rows:
         kind, device: of machine; ``setting``: device, precision, layout, stack and mode, whose errors count alike.
         framework: stack without its version.
         batch: images at a time.
+        ours: whether the network is ours of that name: others are predicted, but nothing is fitted to them.
     """
 
     wholes: Wholes
@@ -47,6 +51,7 @@ class Rows:
     setting: np.ndarray
     framework: np.ndarray
     batch: np.ndarray
+    ours: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -72,51 +77,70 @@ def leave_devices_out(rows: Rows, progress: Progress) -> LeftOut:
     return _leave_out(rows, rows.device, whole.without(FAMILIES, "device"), "device", progress)
 
 
-def _leave_out(rows: Rows, label: np.ndarray, families: Any, what: str, progress: Progress) -> LeftOut:
+def _leave_out(rows: Rows, label: np.ndarray, families: Families, what: str, progress: Progress) -> LeftOut:
     seconds = np.full(label.size, np.nan)
     parts: dict[Any, Parts] = {}
     for value in np.unique(label).tolist():
         progress(f"{NAME}: left out {what} {value}")
-        out, rest = np.flatnonzero(label == value), np.flatnonzero(label != value)
+        out, rest = np.flatnonzero(label == value), np.flatnonzero((label != value) & rows.ours)
         if not rest.size:
             continue
         alike = rest[np.isin(rows.kind[rest], rows.kind[out])]
         if not alike.size:
             continue  # the only one of its kind
-        parts[value] = whole.fit(families, rows.wholes.take(alike))
+        parts[value] = fit_parts(families, rows, alike)
         seconds[out] = whole.seconds(parts[value], rows.wholes.take(out))
     return LeftOut(seconds, label, parts)
+
+
+def fit_parts(families: Families, rows: Rows, which: np.ndarray) -> Parts:
+    """Parts fitted to some rows; kinds of machines share nothing, so each is solved on its own."""
+    found: dict[Sort, Part] = {}
+    for kind in np.unique(rows.kind[which]).tolist():
+        found |= whole.fit(families, rows.wholes.take(which[rows.kind[which] == kind]))
+    return found
 
 
 def spreads_of(rows: Rows, groups: np.ndarray | None, devices: np.ndarray | None) -> dict[str, Spread]:
     """Intervals by kind of machine: log(measured / predicted) of models left out for known devices, of devices left out
     for others; :data:`FARTHER` times as wide as a known device's where none of the kind could be left out.
 
-    All kernels of a model err together (one number was measured), so the whole variance is shared.
+    All kernels of a model err together (one number was measured), so the whole variance is shared. Rows of other networks
+    than ours say nothing, nor do those of a device left out whose stack or mode no other device was measured in.
     """
     found = {}
     for kind in np.unique(rows.kind).tolist():
-        here = rows.kind == kind
-        found[kind] = _spread(rows, *(None if r is None else np.where(here, r, np.nan) for r in (groups, devices)))
+        own = (rows.kind == kind) & rows.ours
+        strange = own & _elsewhere(rows)
+        found[kind] = _spread(
+            rows, None if groups is None else np.where(own, groups, np.nan),
+            None if devices is None else np.where(strange, devices, np.nan),
+        )  # fmt: skip
+    return found
+
+
+def _elsewhere(rows: Rows) -> np.ndarray:
+    """Whether another device was measured with the row's stack and mode."""
+    what = np.array([f"{f}|{s.rpartition(' ')[2]}" for f, s in zip(rows.framework, rows.setting, strict=True)])
+    found = np.zeros(what.size, dtype=bool)
+    for name in np.unique(what).tolist():
+        here = what == name
+        found[here] = np.unique(rows.device[here]).size > 1
     return found
 
 
 def _spread(rows: Rows, groups: np.ndarray | None, devices: np.ndarray | None) -> Spread:
     quantiles: dict[tuple[str, ...], tuple[float, float]] = {}
-    for depth, residual, unit in (("known", groups, rows.group), ("stranger", devices, rows.device)):
-        if residual is None:
-            continue
-        good = np.isfinite(residual)
-        if not good.any():
-            continue
-        quantiles[(depth,)] = _quantiles(residual[good], rows.setting[good], rows.group[good], unit[good])
+    if groups is not None and np.isfinite(groups).any():
+        good = np.isfinite(groups)
+        quantiles["known",] = _quantiles(groups, good, rows)
         for device, framework in sorted(set(zip(rows.device[good], rows.framework[good], strict=True))):
             own = good & (rows.device == device) & (rows.framework == framework)
-            if depth == "known" and own.sum() >= LEAST:
-                quantiles[depth, device, framework] = _quantiles(
-                    residual[own], rows.setting[own], rows.group[own], unit[own]
-                )
-    if ("stranger",) not in quantiles and ("known",) in quantiles:
+            if own.sum() >= LEAST:
+                quantiles["known", device, framework] = _quantiles(groups, own, rows)
+    if devices is not None and np.isfinite(devices).any():
+        quantiles["stranger",] = _strangers(devices, rows)
+    elif ("known",) in quantiles:
         low, high = quantiles["known",]
         quantiles["stranger",] = (low * FARTHER, high * FARTHER)
     if ("stranger",) in quantiles:
@@ -124,14 +148,37 @@ def _spread(rows: Rows, groups: np.ndarray | None, devices: np.ndarray | None) -
     return Spread((), quantiles, dict.fromkeys(("known", "relative", "stranger"), 1.0))
 
 
-def _quantiles(residual: np.ndarray, setting: np.ndarray, group: np.ndarray, unit: np.ndarray) -> tuple[float, float]:
-    """Central 80 %: each setting counts alike, and in it each group; few units widen by Student's t."""
-    weight = np.ones(residual.size)
-    for names in ((setting, group), (setting,)):
-        _, joint = np.unique(np.array(["|".join(map(str, n)) for n in zip(*names, strict=True)]), return_inverse=True)
+def _strangers(residual: np.ndarray, rows: Rows) -> tuple[float, float]:
+    """Central 80 % of a device never measured: what a whole device is off by, and what models differ by on one.
+
+    How far devices are off is known from as many as were left out, so Student's t (about 0, since nothing says on which side the
+    next will be) widens that part alone; models there are many.
+    """
+    good = np.isfinite(residual)
+    within, shifts = np.full(residual.size, np.nan), []
+    for device in np.unique(rows.device[good]).tolist():
+        own = good & (rows.device == device)
+        shifts.append(float(np.average(residual[own], weights=_weights(own, rows))))
+        within[own] = residual[own] - shifts[-1]
+    low, high = _quantiles(within, good, rows)
+    between = float(np.sqrt(np.mean(np.square(shifts)))) * float(student.ppf(INTERVAL[1], len(shifts)))
+    return -float(np.hypot(low, between)), float(np.hypot(high, between))
+
+
+def _weights(own: np.ndarray, rows: Rows) -> np.ndarray:
+    """Each setting counts alike, and in it each group."""
+    weight = np.ones(int(own.sum()))
+    for names in ((rows.setting, rows.group), (rows.setting,)):
+        labels = np.array(["|".join(map(str, n)) for n in zip(*(name[own] for name in names), strict=True)])
+        _, joint = np.unique(labels, return_inverse=True)
         weight = weight / np.bincount(joint, weights=weight)[joint]
-    low, high = weighted_quantiles(residual, weight)
-    units = np.unique(unit).size
+    return weight
+
+
+def _quantiles(residual: np.ndarray, own: np.ndarray, rows: Rows) -> tuple[float, float]:
+    """Central 80 % of some rows; few groups widen by Student's t."""
+    low, high = weighted_quantiles(residual[own], _weights(own, rows))
+    units = np.unique(rows.group[own]).size
     if units < SIGNED:
         low, high = -max(-low, high), max(-low, high)
     return low * few(units), high * few(units)
@@ -146,7 +193,7 @@ def fit(rows: Rows, path: Path, progress: Progress, share: int = 1) -> Fit:
     measured = rows.wholes.measured
     groups, devices = leave_groups_out(rows, progress), leave_devices_out(rows, progress)
     spreads = spreads_of(rows, groups.residual(measured), devices.residual(measured))
-    parts = with_spreads(whole.fit(FAMILIES, rows.wholes), spreads)
+    parts = with_spreads(fit_parts(FAMILIES, rows, np.flatnonzero(rows.ours)), spreads)
     coords = sorted({axis.coord for part in parts.values() for f in part.blocks for axis in f.block.axes})
     for by, left in (("group", groups), ("device", devices)):
         for line in by_setting(by, rows, left, spreads):
