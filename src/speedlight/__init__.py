@@ -1,6 +1,6 @@
 """Speedlight: how fast a deep-learning model runs on a machine, why, and what would make it faster.
 
-``explain``, ``fit`` and ``compare`` answer; ``make_scenario`` builds the frozen question, ``Scenario`` and ``Prediction`` are
+``explain``, ``fit``, ``compare`` and ``simulate`` answer; ``make_scenario`` builds the frozen question, ``Scenario`` and ``Prediction`` are
 the records; ``machine`` and ``machines`` look up the catalogue. Everything is imported when first used.
 """
 
@@ -15,7 +15,9 @@ _HOMES = {
     "explain": "api",
     "fit": "api",
     "compare": "api",
+    "diagnose": "api",
     "make_scenario": "api",
+    "simulate": "api",
     "Scenario": "scenario.scenario",
     "Prediction": "engine.prediction",
     "SpeedlightError": "_foundation.errors",
@@ -30,7 +32,8 @@ _RENAMED = {"machine": ("hardware.catalogue", "load_machine"), "machines": ("har
 
 __all__ = [
     "BadFile", "BadInput", "MissingDependency", "Prediction", "Scenario", "SpeedlightError", "UnknownName",
-    "Unsupported", "__version__", "compare", "explain", "fit", "machine", "machines", "make_scenario", "validate",
+    "Unsupported", "__version__", "compare", "diagnose", "explain", "fit", "machine", "machines", "make_scenario", "simulate",
+    "validate",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -42,7 +45,7 @@ if TYPE_CHECKING:
         UnknownName,
         Unsupported,
     )
-    from .api import compare, explain, fit, make_scenario
+    from .api import compare, diagnose, explain, fit, make_scenario, simulate
     from .engine.prediction import Prediction
     from .hardware.catalogue import load_machine as machine
     from .hardware.catalogue import machine_ids as machines

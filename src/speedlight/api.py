@@ -1,19 +1,24 @@
-"""The public verbs: ``explain``, ``fit``, ``compare``; the command line and notebooks call nothing else."""
+"""The public verbs: ``explain``, ``fit``, ``compare``, ``simulate``; the command line and notebooks call nothing else."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._foundation.errors import BadInput
 from ._foundation.formats import number_format
 from .engine.prediction import Prediction
 from .graph.ir import Graph
+from .hardware.cluster import with_nodes
 from .hardware.machine import OperatingPoint
-from .scenario.scenario import ModelRef, Parallel, Scenario
+from .scenario.scenario import ModelRef, Parallel, Rewrite, Scenario
+from .schedule.trace import Trace
 from .workload.words import offload_of, recompute_of, schedule_of
 from .workload.workload import Training, Workload
+
+if TYPE_CHECKING:
+    from .engine.simulate import Answer
 
 DEFAULT_MODELS_DIR = Path("../shared/models")
 
@@ -61,6 +66,7 @@ def make_scenario(
     gradients: str | None = None,
     states: str | None = None,
     offload: Sequence[str] = (),
+    lora: int | None = None,
     moe_load: str = "balanced",
     overrides: Mapping[str, Any] | None = None,
     models_dir: str | None = None,
@@ -72,12 +78,14 @@ def make_scenario(
     frames: Any = None,
     images: Any = None,
     seconds: Any = None,
+    nodes: int = 1,
 ) -> Scenario:
     """The question as a frozen record.
 
     Args:
         model: a bundled or hub id, a path to a configuration or to an ops file, or ``file.py:factory``.
-        machine: an id (``h100-sxm-80gb``), a file of your own, or ``here``.
+        machine: an id (``h100-sxm-80gb``), a file of your own, or ``here``; ``dgx-h100x16`` is sixteen of them.
+        nodes: so many boxes of it, joined by their network ports.
         phase: ``forward``, ``prefill``, ``decode``, ``generate`` or ``train``; by default ``generate`` for models that
             generate tokens, else ``forward``. A diffusion model's ``forward`` is one denoising step, its ``generate`` the
             whole pipeline.
@@ -98,6 +106,7 @@ def make_scenario(
         optimizer, micro_batch, master, gradients, states: how a training step runs (:class:`.Training`).
         recompute: ``none``, ``selective``, ``full`` or how many layers of each stage are computed again.
         schedule: ``gpipe``, ``1f1b``, ``interleaved:v``, ``zero-bubble`` …; ``virtual`` is its v where it is an array.
+        lora: rank of low-rank adapters that train beside frozen weights.
         offload: ``optimizer:host``, ``weights:disk`` …
         symbols: values of an ops file's symbols and of a captured module's free dimensions.
         power: power limit in watts per device.
@@ -113,7 +122,7 @@ def make_scenario(
         raise BadInput(f"TF32 {tf32!r}", expected="on or off")
     ref = ModelRef(
         model, tuple(inputs), dtype, weights, activations, kv, models_dir, mtp=mtp, autocast=autocast, layout=order,
-        tf32=tf32,
+        tf32=tf32, rewrites=() if lora is None else (Rewrite("lora", (("rank", lora),)),),
     )  # fmt: skip
     from .engine.asked import DENOISER, programs_of
     from .frontends.source import load_graph
@@ -121,7 +130,9 @@ def make_scenario(
     extra = {"steps": steps, "height": height, "width": width, "frames": frames, "images": images, "seconds": seconds,
              "guidance": _switch(guidance)}  # fmt: skip
     extra = {k: v for k, v in extra.items() if v is not None}
-    graph = load_graph(model, ref.inputs, dtype, weights, activations, kv, models_dir, mtp, order)
+    graph = load_graph(
+        model, ref.inputs, dtype, weights, activations, kv, models_dir, mtp, order, train=phase == "train"
+    )
     if phase is None:
         phase = "generate" if graph.attrs.get("generates") else "forward"
     if isl is None:
@@ -150,7 +161,7 @@ def make_scenario(
     programs = programs_of(graph, ref, workload, parallel, stack, extra, given, another)
     return Scenario(
         programs,
-        machine,
+        with_nodes(machine, nodes),
         overrides or {},
         OperatingPoint(power_w=power),
         machines_dir=machines_dir,
@@ -222,11 +233,50 @@ def explain(model: str | Scenario, machine: str | None = None, **options: Any) -
     return predict(_question(model, machine, options))
 
 
+def timeline(model: str | Scenario, machine: str | None = None, **options: Any) -> Trace:
+    """What runs when in one call, span by span; ``report.chrome.chrome_json`` makes the file that Perfetto loads of it.
+
+    Raises:
+        BadInput: for a sweep: a timeline draws one question.
+    """
+    from .engine.timeline import timeline as draw
+
+    return draw(_question(model, machine, options))
+
+
 def fit(model: str | Scenario, machine: str | None = None, **options: Any) -> dict[str, Any]:
     """Whether it fits, by how much, and the largest batch, context and number of users (CONTRACT's fit object)."""
     from .engine.fit import fit as answer
 
     return answer(_question(model, machine, options))
+
+
+def simulate(
+    model: str | Scenario, machine: str | None = None, *, slo: str = "", curve: int = 0, **options: Any
+) -> Answer:
+    """What users of a serving deployment see under a load: TTFT, TPOT, throughput, queues.
+
+    Args:
+        model, machine: as in :func:`explain`; the sizes are the load's.
+        slo: objectives, like ``ttft:p95<2s,tpot:p95<50ms``: the answer says whether they hold, at this load and up to which rate.
+        curve: so many rates for a load–latency curve.
+        options: of :class:`speedlight.engine.simulate.Load` (``rate``, ``concurrency``, ``arrivals``, ``isl``, ``osl`` …), of
+            :class:`speedlight.engine.simulate.Engines` (``replicas``, ``policy``, ``max_seqs`` …) and of :func:`make_scenario`.
+
+    Example:
+        >>> import speedlight
+        >>> answer = speedlight.simulate("llama-3.1-8b", "h100-sxm-80gb", rate=4, isl=512, osl=64, requests=200)
+        >>> answer.metrics["finished"]
+        200
+    """
+    from .engine.simulate import answer, asked, with_curve
+    from .serving.metrics import parse_slo
+
+    load, engines, rest = asked(options)
+    if not isinstance(model, Scenario):
+        rest["phase"] = "decode"
+    found = answer(_question(model, machine, rest), load, engines, parse_slo(slo) if slo else ())
+    return with_curve(found, points=curve) if curve else found
 
 
 def compare(models: Sequence[str], machines: Sequence[str], **options: Any) -> list[Prediction]:
@@ -247,3 +297,28 @@ def _question(model: str | Scenario, machine: str | None, options: Mapping[str, 
     if machine is None:
         raise BadInput("no machine is given", expected="a machine id", hint="`speedlight devices` lists them")
     return make_scenario(model, machine, **options)
+
+
+def diagnose(
+    files: str | Path | Sequence[str | Path], machine: str, *, model: str | Scenario | None = None,
+    against: str | Path | None = None, stack: str = "torch-eager", **options: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """Why a recorded run is as slow as it is: a trace of ``torch.profiler``, ranks of one job, an export of Nsight Systems, or
+    a result of ``vllm bench serve`` (docs/diagnose.md).
+
+    Args:
+        files: a file, several (one of each rank), or a folder of them.
+        machine: what it ran on.
+        model: what ran, to set the whole step beside its prediction; needed for a server's benchmark. ``options`` say how, as
+            in :func:`make_scenario`.
+        against: an earlier trace to compare with.
+        stack: whose kernels are expected of the machine.
+
+    Raises:
+        BadFile: for files that are no such traces. Nothing in them is executed.
+    """
+    from .engine.trace import diagnose_files
+
+    question = None if model is None else _question(model, None if isinstance(model, Scenario) else machine, options)
+    paths = [Path(f) for f in ([files] if isinstance(files, (str, Path)) else files)]
+    return diagnose_files(paths, machine, question, None if against is None else Path(against), stack)

@@ -113,7 +113,7 @@ WORDS: list[tuple[list[str], str]] = [
     (["explain", "llama-3.1-8b", *ON, "--tp", "0"], "tp"),
     (["explain", "llama-3.1-8b", "--on", "dgx-h100", "--tp", "16"], "16"),
     (["explain", "llama-3.1-8b", *ON, "--ep", "2"], "ep"),
-    (["explain", "llama-3.1-8b", *ON, "--pp", "2"], "pp"),
+    (["explain", "llama-3.1-8b", *ON, "--pp", "64"], "pp"),
     (["explain", "llama-3.1-8b", *ON, "--zero", "3"], "zero"),
     (["explain", "llama-3.1-8b", *ON, "--dtype", "float13"], "float13"),
     (["explain", "llama-3.1-8b", *ON, "--weights", "int17"], "int17"),

@@ -14,7 +14,12 @@ from speedlight.workload.workload import Training, Workload
 def asked(
     phase: str = "train", batch: int = 4, micro: int | None = None, machine: str = "a100-sxm-40gb", **degrees: int
 ) -> Scenario:
-    workload = Workload(phase, batch, 256, training=Training("none", micro_batch=micro))
+    workload = Workload(
+        phase,
+        batch,
+        256,
+        training=Training("none", micro_batch=micro, schedule="gpipe" if phase == "train" else "1f1b"),
+    )
     return Scenario(
         (Program(ModelRef("gpt2-large", dtype="fp32"), workload, Parallel(**degrees), "transformers@4.35"),), machine
     )
@@ -47,7 +52,7 @@ def test_a_pipeline_of_one_micro_batch_saves_nothing_and_of_many_does() -> None:
     whole = passes(asked(batch=4)).step.time
     one, four = (passes(asked(batch=4, pp=4, micro=m)) for m in (4, 1))
     sound(four)
-    assert one.step.time == pytest.approx(whole)
+    assert whole < one.step.time < 1.01 * whole  # stages hand activations on
     assert four.step.time < whole
 
 

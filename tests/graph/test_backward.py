@@ -14,7 +14,7 @@ from speedlight._foundation.errors import BadInput, UnknownName
 from speedlight._foundation.expr import compile_tape, const, sym
 from speedlight._foundation.formats import bytes_per_element
 from speedlight.frontends.source import load_graph
-from speedlight.frontends.zoo import zoo_ids
+from speedlight.frontends.zoo import zoo_entry, zoo_ids
 from speedlight.graph import stats
 from speedlight.graph.backward import OPTIMIZERS, add_optimizer, differentiate
 from speedlight.graph.builder import BlockBuilder
@@ -282,17 +282,39 @@ def test_tensors_that_cross_blocks_are_kept_once() -> None:
 # blocks ----------------------------------------------------------------------------------------------------------------
 
 
+def mirrors_its_forward_pass(name: str, recompute: str) -> None:
+    """The grammar holds, weights are counted once, and backward blocks mirror forward ones in reverse."""
+    graph = add_optimizer(differentiate(model(name), recompute=recompute))
+    assert stats.parameters(graph) == stats.parameters(model(name)), name
+    forward = [b.name for b in graph.blocks if b.phase == "forward"]
+    backward = [b for b in graph.blocks if b.phase == "backward"]
+    mirrored = [graph.attrs["mirrors"][b.name] for b in backward]
+    assert mirrored == [n for n in reversed(forward) if n in mirrored], name
+    assert graph.blocks[-1].phase == "optimizer"
+
+
+def one_of_each() -> dict[str, str]:
+    """The first bundled model of each model type; models of one type differ in sizes."""
+    found: dict[str, str] = {}
+    for name in zoo_ids():
+        entry = zoo_entry(name)
+        assert entry is not None
+        found.setdefault(str(entry["config"].get("model_type", name)), name)
+    return found
+
+
+def test_one_model_of_each_type_differentiates() -> None:
+    """Each under one kind of recomputation in turn; all of both with ``-m slow``."""
+    kinds = ("none", "selective", "full")
+    for number, name in enumerate(one_of_each().values()):
+        mirrors_its_forward_pass(name, kinds[number % len(kinds)])
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("recompute", ["none", "selective", "full"])
 def test_every_bundled_model_differentiates(recompute: str) -> None:
-    """The grammar holds, weights are counted once, and backward blocks mirror forward ones in reverse."""
     for name in zoo_ids():
-        graph = add_optimizer(differentiate(model(name), recompute=recompute))
-        assert stats.parameters(graph) == stats.parameters(model(name)), name
-        forward = [b.name for b in graph.blocks if b.phase == "forward"]
-        backward = [b for b in graph.blocks if b.phase == "backward"]
-        mirrored = [graph.attrs["mirrors"][b.name] for b in backward]
-        assert mirrored == [n for n in reversed(forward) if n in mirrored], name
-        assert graph.blocks[-1].phase == "optimizer"
+        mirrors_its_forward_pass(name, recompute)
 
 
 def test_blocks_hand_gradients_back_position_by_position() -> None:

@@ -31,8 +31,12 @@ trainium1 trainium2 ascend-910b ascend-910c apple-m1-8c-16gb apple-m2-ultra-76c-
 apple-m3-max-40c-128gb apple-m4-max-40c-128gb i9-10940x i7-12700h xeon-platinum-8280 xeon-platinum-8380
 xeon-platinum-8480 xeon-platinum-8592 epyc-7742 epyc-7763 epyc-9654 epyc-9755 grace-72c ryzen-9-7950x dgx-1-p100
 dgx-1-v100 dgx-2 dgx-a100-40gb dgx-a100-80gb dgx-h100 dgx-h200 dgx-b200 dgx-b300 gb200-nvl72 hgx-mi300x hls-gaudi2
-aws-p4d grand-teton-h100 frontier-node
+aws-p4d grand-teton-h100 frontier-node cloudmatrix384 tpu-v3-pod tpu-v4-pod tpu-v5e-pod tpu-v5p-pod tpu-v6e-pod wse-2 sn40l
+sn40l-8 groq-lpu-v1 gddr6-aim-8ch dojo-tile iphone-13 pixel-8 stm32h743 alveo-u280 raspberry-pi-4-4gb p40 k80-die rtx-a5000
+a800-sxm-80gb h20-sxm-96gb rtx-2080-ti rtx-2060 rtx-3060-laptop-6gb titan-xp titan-x-maxwell quadro-p4000 selene frontier-full
 """
+# Kinds whose memory may be SRAM alone, whose banks multiply, or which run on milliwatts: the usual ranges do not hold.
+UNUSUAL = ("wafer", "dataflow", "in-memory", "fpga", "mcu")
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +116,7 @@ def test_every_matmul_rate_of_a_gpu_multiplies_out() -> None:
     without = []
     for path in FILES:
         data = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        if data["sort"] == "system":
+        if data["sort"] in ("system", "cluster"):
             continue
         for engine in data["engines"]:
             stated = {p["unit"] for p in engine["peaks"] if "derive" in p}
@@ -125,10 +129,11 @@ def test_every_matmul_rate_of_a_gpu_multiplies_out() -> None:
 
 def test_figures_are_of_this_world(machines: dict[str, Machine]) -> None:
     for name, m in machines.items():
+        odd = m.kind in UNUSUAL
         ridge = main_peak(m).flops / m.main.bandwidth
-        assert 1 <= ridge <= 2000, (name, ridge)
+        assert (0.2 if odd else 1) <= ridge <= 2000, (name, ridge)
         for tier in m.tiers:
-            assert 1e9 <= tier.bandwidth <= 1e14, (name, tier.name)
+            assert (1e8 if odd else 1e9) <= tier.bandwidth <= (1e17 if odd else 1e14), (name, tier.name)
             assert 1e4 <= tier.capacity_bytes <= 1e15, (name, tier.name)
             assert 0 < tier.latency_s < 1e-3
             assert tier.granule_bytes in (32, 64, 128, 256, 4096)
@@ -137,22 +142,23 @@ def test_figures_are_of_this_world(machines: dict[str, Machine]) -> None:
             assert 1e8 <= engine.clock_hz <= 6e9
             assert 0 < engine.launch_latency_s < 1e-4
             for p in engine.peaks:
-                assert 1e9 <= p.flops <= 1e17, (name, p)
+                assert (1e8 if odd else 1e9) <= p.flops <= 1e17, (name, p)
                 assert p.sparse_flops is None or p.sparse_flops >= p.flops
         for link in m.links:
-            assert 1e9 <= link.bandwidth <= 2e12, (name, link)
-        assert m.tdp_w is None or 1 <= m.tdp_w <= 2000
-        assert m.release_year is None or 2015 <= m.release_year <= 2026
+            assert (1e7 if link.name in ("wifi", "ethernet") else 1e9) <= link.bandwidth <= 2e12, (name, link)
+        assert m.tdp_w is None or 0.1 <= m.tdp_w <= (30_000 if m.kind == "wafer" else 2000)
+        assert m.release_year is None or 2014 <= m.release_year <= 2026
+        assert m.execution == ("spatial" if m.kind in ("wafer", "dataflow", "fpga") else "temporal")
 
 
 def test_tiers_go_from_small_and_fast_to_large_and_slow(devices: dict[str, Machine]) -> None:
     for name, m in devices.items():
         caches = [t for t in m.tiers if t.role in ("cache", "sram")]
-        assert caches, name
-        for small, large in zip([*caches], [*caches[1:], m.main], strict=True):
+        assert caches or m.main.name == "sram", name
+        for small, large in zip([*caches], [*caches[1:], m.main][: len(caches)], strict=True):
             assert small.bandwidth >= large.bandwidth, (name, small.name, large.name)
             assert small.capacity_bytes < m.main.capacity_bytes
-        assert m.last_cache is caches[-1]
+        assert m.last_cache is (caches[-1] if caches else None)
 
 
 def test_narrower_formats_are_never_slower(devices: dict[str, Machine]) -> None:

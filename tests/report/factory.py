@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from speedlight._foundation.provenance import Assumption
+from speedlight.engine.layers import layers_of
 from speedlight.engine.prediction import Coverage, Crossover, OpRow, PeakFact, Prediction, Sensitivity
+from speedlight.engine.summary import Piece
 from speedlight.lowering.ledger import Ledger
 from speedlight.scenario.scenario import ModelRef, Parallel, Program, Scenario
 from speedlight.workload.workload import Workload
@@ -55,7 +57,7 @@ def prediction(
         "throughput": {"value": 190.0, "unit": "tokens/s", "per_device": 190.0},
         "memory": Ledger(by_class, 80e9), "tiers": {},
         "peak_used": PeakFact("bf16", "fp32", 989.4e12, "datasheet"), "least": {"hbm": 0.5 * time},
-        "ops": tuple(rows),
+        "ops": tuple(rows), "layers": layers_of([Piece(row) for row in rows]),
         "sensitivities": (Sensitivity("memory bandwidth", "+10 %", 0.085), Sensitivity("launch cost", "-10 %", 0.012)),
         "crossovers": (Crossover("tokens", 295.8, "hbm", "matmul", "linear layers"), Crossover("batch", 39.2, "hbm", "matmul")),
         "assumptions": (

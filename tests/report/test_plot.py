@@ -41,7 +41,7 @@ def test_every_chart_is_well_formed(name: str) -> None:
     rows = rows_of(answer)
     charts = [
         ruler(answer), bound_stack(rows), kind_bars(rows), memory_stack(memory_of(answer)), gain_bars(answer),
-        icicle(rows), roofline(rows, roofs(answer)),
+        icicle(answer, rows), roofline(rows, roofs(answer)),
     ]  # fmt: skip
     for chart in charts:
         if chart:
@@ -98,7 +98,7 @@ def test_the_bar_that_does_not_fit_passes_its_capacity() -> None:
 
 
 def test_icicle_blocks_of_a_level_do_not_overlap() -> None:
-    drawn = ElementTree.fromstring(icicle(rows_of(ANSWERS["500 rows"])).inline())
+    drawn = ElementTree.fromstring(icicle(ANSWERS["500 rows"], rows_of(ANSWERS["500 rows"])).inline())
     levels: dict[float, list[tuple[float, float]]] = {}
     for block in drawn.iter("rect"):
         x, y, width = (float(block.get(k, 0)) for k in ("x", "y", "width"))

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from speedlight.engine.layers import call_of, steps_of
 from speedlight.report import facts, theme, view, words
-from speedlight.report.tree import steps_of, tree, walk
+from speedlight.report.tree import tree, walk
 
 from . import factory
 
@@ -82,12 +83,27 @@ def test_paths_split_into_modules(path: str, steps: list[str]) -> None:
     assert steps_of(path) == steps
 
 
+@pytest.mark.parametrize(
+    ("name", "path", "call"),
+    [
+        ("stages.1.blocks.*.mlp.fc1.dgrad", "stages.1.blocks.*.mlp.fc1", "dgrad"),
+        ("mlp.fc1.bias.cast.backward", "stages.1.blocks.*.mlp.fc1", "bias.cast.backward"),
+        ("stages.1.blocks.*.mul", "stages.1.blocks.*", "mul"),
+        ("lm_head", "lm_head", "lm_head"),
+        ("layers.gap", "model.layers.*", "gap"),
+    ],
+)
+def test_calls_are_named_beside_their_module(name: str, path: str, call: str) -> None:
+    assert call_of(name, path) == call
+
+
 @pytest.mark.parametrize("name", [n for n in factory.odd() if n not in ("sweep", "no rows")])
 def test_the_leaves_of_the_tree_are_the_whole(name: str) -> None:
-    rows = view.rows_of(factory.odd()[name])
+    answer = factory.odd()[name]
+    rows = view.rows_of(answer)
     total = math.fsum(r.share for r in rows)
     for least in (0.0, 0.01, 0.6):
-        leaves = [n.row.share for _, n, leaf in walk(tree(rows), least) if leaf]
+        leaves = [n.row.share for _, n, leaf in walk(tree(answer, rows), least) if leaf]
         assert math.isclose(math.fsum(leaves), total, abs_tol=1e-9)
 
 

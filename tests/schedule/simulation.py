@@ -5,11 +5,11 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 
-from speedlight.schedule.orders import BACKWARD, FORWARD, Order
+from speedlight.schedule.orders import BACKWARD, FORWARD, SHARED, Order
 
 
 def simulate(
-    order: Order, forward: list[float], backward: list[float], weight: list[float], send: float
+    order: Order, forward: list[float], backward: list[float], weight: list[float], shared: list[float], send: float
 ) -> tuple[float, float]:
     """(seconds until the last pass ends, most seconds a rank takes from its first to its last), by events.
 
@@ -23,6 +23,7 @@ def simulate(
         FORWARD: forward,
         BACKWARD: [b + (0 if order.split else w) for b, w in zip(backward, weight, strict=True)],
         2: weight,
+        SHARED: shared,
     }
     mail: set[tuple[int, int, int]] = {(FORWARD, m, 0) for m in range(order.micro_batches)}
     wire: dict[tuple[int, int], float] = defaultdict(float)
@@ -36,12 +37,15 @@ def simulate(
         heapq.heappush(events, (time, count, what, data))
 
     working: set[int] = set()
+    done_shares: dict[int, int] = defaultdict(int)
 
     def look(rank: int, now: float) -> None:
         if rank in working or not todo[rank]:
             return
         kind, micro, stage = todo[rank][0]
         if kind != 2 and (kind, micro, stage) not in mail:
+            return
+        if kind == BACKWARD and stage == order.stages - 1 and SHARED in order.kind and done_shares[micro] < order.ranks:
             return
         todo[rank].pop(0)
         working.add(rank)
@@ -65,6 +69,14 @@ def simulate(
             following = (FORWARD, micro, stage + 1) if stage + 1 < order.stages else (BACKWARD, micro, stage)
         elif kind == BACKWARD and stage > 0:
             following = (BACKWARD, micro, stage - 1)
+        if kind == FORWARD and stage == order.stages - 1:
+            mail.update((SHARED, micro, r) for r in range(order.ranks))
+        if kind == SHARED:
+            done_shares[micro] += 1
+        if kind in (FORWARD, SHARED):  # others may have waited for this, or for the last share
+            for other in range(order.ranks):
+                if other != rank:
+                    look(other, now)
         if following is not None:
             target = int(order.holder[copy, following[2]])
             if target == rank:

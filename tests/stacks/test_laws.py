@@ -42,7 +42,10 @@ def test_products_weights_and_results_survive_every_stack(which: str, name: str)
 @pytest.mark.parametrize("rule", sorted(REWRITES))
 @pytest.mark.parametrize("which", NETS)
 def test_a_rewrite_applied_twice_changes_nothing_more(which: str, rule: str) -> None:
-    once = rewrite(net(which), rule, PARAMETERS.get(rule, {}))
+    try:
+        once = rewrite(net(which), rule, PARAMETERS.get(rule, {}))
+    except BadInput as error:  # adapters for a net without linear layers
+        pytest.skip(f"{rule} does not apply: {error.message}")
     twice = rewrite(once, rule, PARAMETERS.get(rule, {}))
     assert twice is once or [op for _, op in twice.ops()] == [op for _, op in once.ops()]
 

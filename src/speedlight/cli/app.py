@@ -15,6 +15,7 @@ import click
 from .._foundation.errors import BadInput
 from .._foundation.version import VERSION
 from . import options
+from . import simulate as serving
 from .output import emit_json
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -43,15 +44,18 @@ def _answer(data: dict[str, Any], json_to: str | None) -> bool:
 @click.argument("model")
 @options.machine
 @options.question
+@options.run
 @options.later
 @click.option("--by", default="op", help="Rows of the table: layer | op | kind", show_default=True)
 @click.option("--save", type=click.Path(path_type=Path), help="Write the scenario to a file that explain replays.")
 @options.json_to
 @click.option("--html", type=click.Path(path_type=Path), help="Write a self-contained page.")
+@click.option("--timeline", type=click.Path(path_type=Path), help="Write what runs when, for ui.perfetto.dev (JSON).")
 @options.folders
 def explain(
-    model: str, on: str | None, by: str, save: Path | None, json_to: str | None, html: Path | None, **given: Any
-) -> int:
+    model: str, on: str | None, by: str, save: Path | None, json_to: str | None, html: Path | None, timeline: Path | None,
+    tokens: float | None, device_hours: float | None, restart: float | None, store: str | None, **given: Any
+) -> int:  # fmt: skip
     """How long it takes, why, and how far that is from the speed of light.
 
     MODEL is a bundled or hub id, a config.json or model folder, file.py:factory, an ops file or a saved scenario (.yaml).
@@ -65,6 +69,9 @@ def explain(
     asked = question(model, on, given)
     answer = ask(asked)
     levers = [] if answer.fits else ask_fit(asked)["levers"]
+    from ..engine.prediction import plain
+
+    whole = _run(answer, tokens, {"device_hours": device_hours, "restart_s": restart, "store": store})
     if save is not None:
         from ..scenario.file import save as keep
 
@@ -75,11 +82,38 @@ def explain(
 
         write_atomically(html, explain_html(answer, levers=levers))
         print(f"wrote {html}", file=sys.stderr)
-    if _answer({**answer.to_dict(), "levers": levers}, json_to):
+    if timeline is not None:
+        from .._foundation.files import write_atomically
+        from ..api import timeline as draw
+        from ..report.chrome import chrome_json
+
+        write_atomically(timeline, chrome_json(draw(asked)))
+        print(f"wrote {timeline}: drop it on https://ui.perfetto.dev", file=sys.stderr)
+    if _answer(
+        {**answer.to_dict(), "levers": levers, **({"run": plain(whole.to_dict())} if whole is not None else {})},
+        json_to,
+    ):
         from ..report.text import render_explain
 
         _show(render_explain(answer, by=by, levers=levers))
+        if whole is not None:
+            from ..report.run import run_lines
+
+            _show("\n".join(run_lines(whole)))
     return 0 if answer.fits else 1
+
+
+def _run(answer: Any, tokens: float | None, stated: dict[str, Any]) -> Any:
+    """The whole run of a training step, where tokens are given."""
+    given = {k: v for k, v in stated.items() if v is not None}
+    if tokens is None:
+        if given:
+            name = next(iter(given)).removesuffix("_s").replace("_", "-")
+            raise BadInput(f"--{name} is about a run", expected="--tokens N beside it")
+        return None
+    from ..engine.runs import run, run_of
+
+    return run(run_of(answer, tokens, **given))
 
 
 @app.command()
@@ -118,6 +152,30 @@ def compare(models: tuple[str, ...], on: tuple[str, ...], json_to: str | None, *
 
         _show(render_compare(answers))
     return 0
+
+
+@app.command()
+@click.argument("model")
+@options.machine
+@serving.load
+@serving.engines
+@click.option("--slo", default="", metavar="LIST", help="Objectives, like ttft:p95<2s,tpot:p95<50ms; exit 1 if missed.")
+@click.option("--curve", type=int, default=0, metavar="N", help="A load–latency curve of N rates.")
+@click.option("--find-rate", is_flag=True, help="The largest rate that holds the objectives.")
+@click.option("--tp", default="1", show_default=True, help="Tensor-parallel degree, or several: 1,2,4.")
+@click.option("--pp", type=int, default=1, help="Pipeline degree.")
+@click.option("--ep", type=int, default=1, help="Expert-parallel degree, within the tensor-parallel ranks.")
+@options.formats
+@options.software
+@options.json_to
+@click.option("--html", type=click.Path(path_type=Path), help="Write a self-contained page.")
+@options.folders
+def simulate(
+    model: str, on: str | None, slo: str, curve: int, find_rate: bool, tp: str, json_to: str | None,
+    html: Path | None, **given: Any,
+) -> int:  # fmt: skip
+    """What users of a serving deployment see under a load: TTFT, TPOT, throughput, queues, the largest rate for an SLO."""
+    return serving.run(model, on, slo, curve, find_rate, tp, json_to, html, given)
 
 
 @app.command()
@@ -225,6 +283,75 @@ def calibrate(table: Path, on: str | None, json_to: str | None, **given: Any) ->
 
         _show(render_calibration(result))
     return 0 if result["gained"] else 1
+
+
+@app.command()
+@click.argument("model", required=False)
+@options.machine
+@options.question
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Evidence file; one that exists is gone on with.  [evidence.json]"
+)
+@click.option(
+    "--machine", "machine_file", type=click.Path(path_type=Path), help="Machine file to write, for --on.  [here.yaml]"
+)
+@click.option("--quick", is_flag=True, help="A few points of each sort: under a minute.")
+@click.option(
+    "--only", multiple=True, metavar="SORT", help="launch | stream | operator | transfer | message | disk; repeatable."
+)
+@click.option(
+    "--time",
+    "time_s",
+    type=click.FloatRange(0.01, 600),
+    help="Seconds for each point (0.35) or for MODEL (2), at most.",
+)
+@click.option("--device", metavar="NAME", help="cpu, cuda, mps; by default the accelerator where PyTorch sees one.")
+@options.json_to
+@click.option("--html", type=click.Path(path_type=Path), help="Write a self-contained page (MODEL).")
+@options.folders
+def measure(model: str | None, on: str | None, json_to: str | None, html: Path | None, **given: Any) -> int:
+    """Measure this machine; or run MODEL here and set its time and memory beside the prediction.
+
+    Without MODEL: bandwidths, peaks, operators, dispatch; writes evidence and a machine file for --on. A measurement that was
+    interrupted goes on where it stopped. With MODEL (file.py:factory or one of timm's names): its code is run, since you named it.
+    """
+    from .measuring import measure_machine, measure_module
+
+    own = {k: given.pop(k) for k in ("out", "machine_file", "quick", "only", "time_s", "device")}
+    if model is None:
+        return measure_machine(own, {**given, "on": on, "html": html}, lambda data: _answer(data, json_to), _show)
+    return measure_module(model, on, own, given, html, lambda data: _answer(data, json_to), _show)
+
+
+@app.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@options.machine
+@click.option("--model", help="What ran, to set its prediction beside the trace; needed for a server's benchmark.")
+@click.option("--against", type=click.Path(path_type=Path), help="An earlier trace to compare with.")
+@options.question
+@options.json_to
+@options.folders
+def diagnose(
+    files: tuple[Path, ...], on: str | None, model: str | None, against: Path | None, json_to: str | None, **given: Any
+) -> int:
+    """Why a recorded run is slow, and the changes worth most.
+
+    FILES are a trace of torch.profiler (.json, .json.gz), one of each rank or a folder of them, an SQLite export of Nsight
+    Systems, or a result of `vllm bench serve`. Nothing in them is executed.
+    """
+    if on is None:
+        raise BadInput("diagnose needs the machine the trace was recorded on", expected="--on MACHINE, or --on here")
+    from ..api import diagnose as ask
+    from .question import question
+
+    asked = None if model is None else question(model, on, given)
+    stack = given.get("stack") or "torch-eager"
+    answer = ask(list(files), on, model=asked, against=against, stack=stack)
+    if _answer(answer, json_to):
+        from ..report.diagnosis import render_diagnosis
+
+        _show(render_diagnosis(answer))
+    return 0
 
 
 def _validate_all(table: Path | None, data: Path | None, json_to: str | None, given: dict[str, Any]) -> int:

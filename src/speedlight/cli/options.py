@@ -19,6 +19,8 @@ def _group(*options: Decorator) -> Decorator:
     return decorate
 
 
+group = _group  # for verbs whose options are their own
+
 json_to = click.option("--json", "json_to", metavar="FILE|-", help="Write JSON to a file, or to stdout with '-'.")
 
 machine = click.option(
@@ -75,6 +77,8 @@ layout = _group(
     click.option("--moe-load", default="balanced", help="balanced | power:a"),
 )
 
+scale = click.option("--nodes", type=int, default=1, help="So many boxes of MACHINE, joined by their network ports.")
+
 software = _group(
     click.option("--stack", metavar="NAME", help="ideal, torch-eager, vllm, llama.cpp, name@version or a .yaml."),
     click.option("--power", type=float, metavar="W", help="Power limit in watts per device."),
@@ -84,15 +88,23 @@ training = _group(
     click.option("--optimizer", default="adamw", help="adamw | adam | sgd | sgd_momentum | lion"),
     click.option("--recompute", default="none", help="none | selective | full | N layers of each stage"),
     click.option("--micro-batch", type=int, help="Sequences per forward and backward pass."),
-    click.option("--schedule", help="Pipeline schedule: gpipe | 1f1b | interleaved:v | zero-bubble"),
+    click.option("--schedule", help="gpipe | 1f1b | interleaved:v | zero-bubble (zb-h1) | zb-h2 | chimera"),
     click.option("--master", help="Format of the optimizer's copy of the weights: fp32 | none."),
     click.option("--gradients", help="Format gradients are kept and reduced in."),
     click.option("--states", help="Format of the optimizer's states."),
+    click.option("--lora", type=int, metavar="RANK", help="Train low-rank adapters beside frozen weights."),
     click.option("--offload", multiple=True, metavar="CLASS:TIER", help="optimizer:host, weights:disk …; repeatable."),
 )
 
+run = _group(
+    click.option("--tokens", type=float, metavar="N", help="A whole run of so many tokens: days, device-hours, dollars, goodput."),
+    click.option("--device-hours", type=float, metavar="H", help="Hours between failures of one device; 0 for never."),
+    click.option("--restart", type=float, metavar="S", help="Seconds from a failure noticed to computing again."),
+    click.option("--store", metavar="RATE", help="At which the job writes its checkpoints (200 GB/s)."),
+)  # fmt: skip
+
 # Everything that says what runs, except the machine.
-question = _group(sizes, formats, layout, software, training)
+question = _group(scale, sizes, formats, layout, software, training)
 
 folders = _group(
     click.option("--models", "models_dir", metavar="DIR", help="Folder of further model configurations."),
@@ -105,6 +117,6 @@ later = _group(
 
 # What an option has when nobody gave it; a saved scenario refuses anything else beside it.
 NEUTRAL = {
-    "tp": 1, "pp": 1, "dp": 1, "ep": 1, "cp": 1, "zero": 0, "sp": 0, "context_kind": "ring", "optimizer": "adamw",
+    "nodes": 1, "tp": 1, "pp": 1, "dp": 1, "ep": 1, "cp": 1, "zero": 0, "sp": 0, "context_kind": "ring", "optimizer": "adamw",
     "recompute": "none", "moe_load": "balanced", "mtp": 0, "inputs": (), "symbols": (), "offload": (), "technique": (),
 }  # fmt: skip

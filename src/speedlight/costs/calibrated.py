@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from .._foundation.arrays import Value, maximum, minimum
+from .._foundation.arrays import Value, maximum, minimum, where
 from .._foundation.folding import Folded, at_points
 from ..hardware.machine import Machine, OperatingPoint
 from ..lowering.kernels import Kernel, KernelValues
@@ -30,6 +30,9 @@ from .calibration.seen import SEERS, Seen, framework_of
 from .calibration.store import shipped
 from .cost import Conditions, Cost, bound_of
 
+# Kinds of engines that no table measured, and whose kernels have nothing in common with a GPU's.
+UNMEASURED = ("dataflow", "in-memory")
+
 
 def calibrate(
     kernel: Kernel, values: KernelValues, machine: Machine, point: OperatingPoint, conditions: Conditions, cost: Cost,
@@ -40,7 +43,7 @@ def calibrate(
     Args:
         folded: points whose sizes are equal although their rates differ; their coordinates are looked at once.
     """
-    if not kernel.library or kernel.efficiency is not None:
+    if not kernel.library or kernel.efficiency is not None or machine.engine.kind in UNMEASURED:
         return cost
     seen = _seen(kernel, values, machine, point, conditions, cost)
     if seen is None:
@@ -129,9 +132,31 @@ def _bent(cost: Cost, seen: Seen, said: Estimate, machine: Machine, fit_id: str)
             latency = latency + seconds
     time = said.time + seen.gap
     busy = {resource: minimum(seconds, time) for resource, seconds in {**cost.busy, **fitted}.items()}
-    return dataclasses.replace(
+    full = dataclasses.replace(
         cost, busy=busy, latency=minimum(latency, time), time=maximum(time, cost.limit),
         bound=bound_of(machine, busy, cost.least, latency), layer="calibrated", basis=fit_id,
         low=said.low, high=said.high, shared=said.shared,
         error_key=(seen.family, machine.device_id, said.depth),
+    )  # fmt: skip
+    return full if seen.applies is True else _partly(seen.applies, full, cost)
+
+
+def _partly(here: Value, fitted: Cost, cost: Cost) -> Cost:
+    """The fitted cost where it applies, the longer of it and the analytic one elsewhere."""
+    longer = here | (fitted.time > cost.time)
+    if not np.any(longer):
+        return cost
+
+    def pick(mine: Value, other: Value) -> Value:
+        return where(longer, mine, other)
+
+    def pick_where(mine: Value, other: Value) -> Value:
+        return where(here, mine, other)
+
+    return dataclasses.replace(
+        fitted,
+        busy={name: pick(seconds, cost.busy.get(name, 0.0)) for name, seconds in fitted.busy.items()},
+        latency=pick(fitted.latency, cost.latency), time=pick(fitted.time, cost.time), bound=pick(fitted.bound, cost.bound),
+        low=pick_where(fitted.low, cost.low), high=pick_where(fitted.high, cost.high),
+        shared=pick_where(fitted.shared, cost.shared),
     )  # fmt: skip

@@ -46,11 +46,11 @@ def steps(collective: str, size: Value) -> Value:
 
 
 def domain_for(machine: Machine, size: Value) -> tuple[list[Domain], list[Value]]:
-    """Domains a group of ``size`` ranks spans, with a mask each: the innermost that holds them all."""
+    """Domains of a box that a group of ``size`` ranks spans, with a mask each: the innermost that holds them all."""
     chosen: list[Domain] = []
     masks: list[Value] = []
     left: Value = where(size > 0, 1.0, 0.0)
-    for domain in machine.domains:
+    for domain in (d for d in machine.domains if d.role == "scale_up"):
         here = left * where(size <= domain.size, 1.0, 0.0)
         chosen.append(domain)
         masks.append(here)

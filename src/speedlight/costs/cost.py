@@ -58,6 +58,7 @@ class Cost:
         low, high: logs of the factors from ``time`` to the ends of its 80 % interval (≤ 0 and ≥ 0).
         shared: share of the error's variance that all kernels of ``error_key`` have in common.
         error_key: family of residuals it shares (DESIGN decision 4).
+        way: of an analytic message the algorithm and protocol that were taken (``ring/Simple``); where points differ, all of theirs.
     """
 
     busy: Mapping[str, Value]
@@ -75,6 +76,7 @@ class Cost:
     high: Value = UNCALIBRATED_HIGH
     shared: float = 1.0
     error_key: tuple[str, str, str] = ("", "", "")
+    way: str = ""
 
 
 # Bounds every machine has, in CONTRACT's vocabulary; a kernel's ``bound`` is an index, so that arrays stay numeric.

@@ -12,13 +12,19 @@ from .._foundation.errors import BadInput
 from .._foundation.folding import Folded, at_points
 from ..hardware.machine import Engine, Machine, OperatingPoint
 from ..lowering.kernels import Kernel, KernelValues
-from . import collective, matrix, residency
-from .cost import Conditions, Cost, bound_of, largest
+from . import matrix, residency
+from .cost import UNCALIBRATED_HIGH, Conditions, Cost, bound_of, largest
+from .network.choose import choose
+from .network.choose import least as least_seconds
+from .network.levels import levels
+from .network.libraries import library_of
 from .residency import Split
 
 # Vector FLOPs that compute one transcendental where no unit serves it, or faster than that unit: a polynomial of degree
 # 3–6 with range reduction (FlashAttention-4 emulates exp2 on the FMA units with about this many).
 SOFTWARE_TRANSCENDENTAL = 8.0
+
+PACKED = ("fp16", "bf16")  # formats that vector units multiply in pairs where a machine says so
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +63,13 @@ def price(
         conditions: residency and whether the launch floor applies.
         folded: points whose sizes are equal although rates differ; what depends on sizes alone is worked out once.
     """
-    engine = machine.engine
     busy: dict[str, Value] = {}
     least: dict[str, Value] = {}
     flops: Value = 0.0
     dense: Value = 0.0
+    way = ""
     if kernel.message is not None and values.message is not None:
-        latency = _message(kernel, values, machine, point, busy, least)
+        latency, way = _message(kernel, values, machine, point, busy, least)
         main: Value = 0.0
     else:
         ratio, split = _sized(kernel, values, machine, conditions, folded)
@@ -71,20 +77,34 @@ def price(
         busy = {resource: seconds / conditions.throttle for resource, seconds in busy.items()}
         main = _memory(split, machine, point, busy, least)
         crossing = _host(split, machine, point, busy, least)
-        latency = engine.launch_latency_s * maximum(values.launches, 0.0) if conditions.device_latency else 0.0
-        latency = latency + crossing
+        latency = _start(kernel, values, machine, conditions) + crossing
         if conditions.device_latency and machine.main.latency_s:
             latency = latency + maximum(values.span - 1.0, 0.0) * _step_latency(kernel, values, machine)
-    work = _serial_time(kernel, busy)
+    work = serial_time(kernel, busy)
     if kernel.efficiency is not None:
         work = work / kernel.efficiency
     time = work + latency
     limit = largest(least)
+    low, high = _spread(kernel, machine)
     return Cost(
         busy=busy, least=least, latency=latency, time=time, limit=limit,
-        bound=bound_of(machine, busy, least, latency), flops=flops, dense=dense, bytes=main,
+        bound=bound_of(machine, busy, least, latency), flops=flops, dense=dense, bytes=main, low=low, high=high, way=way,
         error_key=(kernel.family, machine.device_id, ""),
     )  # fmt: skip
+
+
+# How often an op's data goes all the way through a spatial machine: attention's scores, their softmax, its values.
+FILLS = {"attention": 3.0, "elementwise": 0.0, "copy": 0.0, "quantize": 0.0}
+
+
+def _start(kernel: Kernel, values: KernelValues, machine: Machine, conditions: Conditions) -> Value:
+    """Seconds before a kernel's first result: the launch floor, or on a spatial machine what fills its pipeline.
+
+    There nothing is launched (a region is, :mod:`...schedule.regions`), and what combines no numbers needs none from afar.
+    """
+    if machine.execution == "spatial":
+        return machine.engine.fill_s * FILLS.get(kernel.kind, 1.0)
+    return machine.engine.launch_latency_s * maximum(values.launches, 0.0) if conditions.device_latency else 0.0
 
 
 def least_of(
@@ -129,8 +149,10 @@ def _compute(
     for work, amount, unmasked in zip(kernel.work, values.flops, values.dense, strict=True):
         if work.unit == "matmul" and single_channel(kernel):
             peak = peak_for(machine, "matmul", work.format, work.accumulate, point)
-            _add(busy, "vector", amount / vector)
-            _add(least, "matmul", amount / maximum(peak.flops, vector))
+            number = work.format if work.format in PACKED else "fp32"
+            packed = peak_for(machine, "vector", number, None, point).flops
+            _add(busy, "vector", amount / packed)
+            _add(least, "matmul", amount / maximum(peak.flops, packed))
             flops, dense = flops + amount, dense + unmasked
         elif work.unit == "matmul":
             peak = peak_for(machine, "matmul", work.format, work.accumulate, point)
@@ -158,8 +180,8 @@ def _compute(
 def single_channel(kernel: Kernel) -> bool:
     """Is it a depthwise convolution? Each filter sees one channel, so a matrix unit has nothing to share among columns.
 
-    Libraries run such kernels on vector units, with fp32 sums whatever the operands' format (ATen's DepthwiseConv2d.cu,
-    cuDNN's direct grouped kernels).
+    Libraries run such kernels on vector units (ATen's DepthwiseConv2d.cu, cuDNN's direct grouped kernels), taken to multiply in
+    the operands' format: on GeForce, where they were measured, that is no faster than fp32.
     """
     if kernel.family != "conv":
         return False
@@ -229,19 +251,26 @@ def _assumed(machine: Machine, path: str) -> bool:
 def _message(
     kernel: Kernel, values: KernelValues, machine: Machine, point: OperatingPoint, busy: dict[str, Value],
     least: dict[str, Value],
-) -> Value:  # fmt: skip
+) -> tuple[Value, str]:  # fmt: skip
+    """Books a message's seconds on its links; its latency, and the way it takes."""
     assert kernel.message is not None
     assert values.message is not None
-    payload, size, _ = values.message
+    payload, size, spans = values.message
     name = kernel.message.collective
-    latency: Value = 0.0
-    for domain, mask in zip(*collective.domain_for(machine, size), strict=True):
-        rate = domain.bandwidth * point.fabric_clock
-        link = f"link:{domain.name}"
-        _add(busy, link, mask * collective.traffic(name, size, payload) / rate)
-        _add(least, link, mask * collective.least_traffic(name, size, payload, domain.topology) / rate)
-        latency = latency + mask * domain.latency_s * collective.steps(name, size)
-    return latency
+    rungs = levels(machine.domains, size, spans, point.fabric_clock)
+    passage = choose(name, size, payload, rungs, library_of(machine, bool(kernel.library)))
+    busy.update(passage.busy)
+    least.update(least_seconds(name, size, payload, rungs))
+    return passage.latency, passage.taken
+
+
+def _spread(kernel: Kernel, machine: Machine) -> tuple[float, float]:
+    """Logs of the ends of an analytic cost's interval: that of the library which runs a message, where it has one."""
+    if kernel.message is not None:
+        known = library_of(machine, bool(kernel.library)).spread
+        if known is not None:
+            return known
+    return 0.0, UNCALIBRATED_HIGH
 
 
 def _step_latency(kernel: Kernel, values: KernelValues, machine: Machine) -> Value:
@@ -259,7 +288,7 @@ def _step_latency(kernel: Kernel, values: KernelValues, machine: Machine) -> Val
     return step
 
 
-def _serial_time(kernel: Kernel, busy: dict[str, Value]) -> Value:
+def serial_time(kernel: Kernel, busy: Mapping[str, Value]) -> Value:
     """The busiest resource; parts a variant cannot overlap add up first."""
     serial: Value = 0.0
     rest: dict[str, Value] = {}

@@ -96,7 +96,11 @@ _DEPTHS = {
     "relative": "another device of its architecture was measured",
     "stranger": "neither this device nor its architecture was measured",
     "local": "your own points of this device",
+    "": "no table has such kernels: one factor for their class, from whole training steps",
 }
+
+
+_WAYS = "algorithm of least time on this network, by the library's own tuning constants where it publishes them"
 
 
 def _local(machine: Machine, parts: Parts) -> list[Assumption]:
@@ -117,17 +121,26 @@ def _local(machine: Machine, parts: Parts) -> list[Assumption]:
 def _rests_on(parts: Parts) -> list[Assumption]:
     """Which fits the kernels' times come from, and what share of the time no fit covers."""
     shares: dict[tuple[str, str], float] = {}
+    ways: dict[str, float] = {}
     for step, weight, nodes in parts.results:
         for _, _, kernels in step.blocks:
             for priced in kernels:
                 seconds = float(weighted(priced.cost.time * priced.count, weight, nodes))
                 key = (priced.cost.basis, priced.cost.error_key[2])
+                if priced.cost.way and not priced.cost.basis:
+                    ways[priced.cost.way] = ways.get(priced.cost.way, 0.0) + seconds
+                    continue
                 shares[key] = shares.get(key, 0.0) + seconds
-    whole = sum(shares.values()) or 1.0
+    whole = sum(shares.values()) + sum(ways.values()) or 1.0
     found = [
         Assumption("calibration", f"{basis}: {share / whole:.0%} of kernel time", "fitted", _DEPTHS[depth])
         for (basis, depth), share in sorted(shares.items(), key=lambda item: -item[1])
         if basis and share > 0
+    ]
+    found += [
+        Assumption("messages", f"{way}: {share / whole:.0%} of kernel time", "published", _WAYS)
+        for way, share in sorted(ways.items(), key=lambda item: -item[1])
+        if share > 0
     ]
     bare = sum(share for (basis, _), share in shares.items() if not basis)
     if bare > 0:

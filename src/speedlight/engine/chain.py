@@ -94,16 +94,20 @@ def over_devices(parts: Parts, scenario: Scenario, name: str) -> Value:
 
 def model_facts(resolved: Resolved) -> Mapping[str, Any]:
     """CONTRACT's ``model`` object; of several models the main one's name, the sum of all, and ``parts`` by program."""
+    if not resolved.stages:
+        return _facts_of(resolved)
+    main = dict(_facts_of(resolved))
+    models = {stage.scenario.program.model: _facts_of(stage) for stage in resolved.stages}
+    for name in ("params", "active_params", "weight_bytes"):
+        main[name] = sum(facts[name] or 0 for facts in models.values())
+    main["parts"] = {s.scenario.program.name: dict(_facts_of(s)) for s in resolved.stages}
+    return main
+
+
+def _facts_of(resolved: Resolved) -> Mapping[str, Any]:
     if resolved.graph.attrs.get("kind") == "op list":
         return _op_list_facts(resolved.graph, resolved.scenario.program.workload)
-    if not resolved.stages:
-        return _facts(resolved.graph)
-    main = dict(_facts(resolved.graph))
-    models = {stage.scenario.program.model: _facts(stage.graph) for stage in resolved.stages}
-    for name in ("params", "active_params", "weight_bytes"):
-        main[name] = sum(facts[name] for facts in models.values())
-    main["parts"] = {s.scenario.program.name: dict(_facts(s.graph)) for s in resolved.stages}
-    return main
+    return _facts(resolved.graph)
 
 
 @lru_cache(maxsize=64)

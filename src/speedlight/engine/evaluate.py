@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from .._foundation.arrays import Value, shape_of
+from .._foundation.arrays import Value, minimum, shape_of
 from .._foundation.folding import Folded, at_points
 from ..costs.calibrated import calibrate
 from ..costs.cost import Conditions, Cost, largest
 from ..costs.price import least_of, price
+from ..costs.training import issued, trained
 from ..hardware.machine import Machine, OperatingPoint
 from ..lowering.kernels import Kernel, KernelValues, Numbers, Program, Slots
 from ..lowering.ledger import Ledger
+from ..schedule.pipeline import PipelineRun
+from ..schedule.regions import region
 from ..schedule.serial import Timeline, serial
 from ..stacks.stack import Stack
 from ..workload.workload import Step
@@ -28,12 +32,16 @@ class PricedKernel:
     """A kernel with its cost; ``count`` instances over the whole step.
 
     Attributes:
+        starts: instances in one instance of its block.
+        issue_s: seconds of the host for those.
         exposed: seconds of all instances that lengthen the step, where they run beside others; None for all of them.
     """
 
     kernel: Kernel
     cost: Cost
     count: Value
+    starts: Value = 1.0
+    issue_s: Value = 0.0
     exposed: Value | None = None
 
 
@@ -65,6 +73,7 @@ class StepResult:
         gap: seconds the device waits for the host, per block.
         again: matrix FLOPs of recomputation, which count for HFU and not for MFU.
         waits: what the rank waits for others; part of ``time``.
+        run: passes of a step that is laid over several devices.
     """
 
     step: Step
@@ -80,6 +89,7 @@ class StepResult:
     ledger: Ledger
     again: Value = 0.0
     waits: tuple[Wait, ...] = ()
+    run: PipelineRun | None = None
 
 
 def bindings(step: Step, dims: Mapping[str, Value], symbols: Mapping[str, Value]) -> dict[str, Value]:
@@ -101,7 +111,9 @@ def evaluate_step(
     """Price every kernel of the step and lay them on the serial timeline."""
     env, groups, ledger = sizes_of(plan, step, machine, stack, dims, symbols)
     conditions = Conditions("in-model", ledger.by_class["weights"], stack.device_latency, throttle, step.name)
-    issue = 0.0 if step.name in stack.host.graphs else stack.host.launch_s
+    issue = 0.0 if step.name in stack.host.graphs or machine.execution == "spatial" else stack.host.launch_s
+    if step.name == "train":
+        issue = issued(issue, stack.library, machine)
     folding = Folding(env, groups)
     rigid = folding.possible and not shape_of((machine, point, conditions))  # a walk through the machine: only if used
     sized = folding.possible and not shape_of(_sizes(machine))  # what depends on sizes is the same at equal points
@@ -115,7 +127,8 @@ def evaluate_step(
     found: dict[int, tuple[Kernel, Cost]] = {}
     for sort, (kernel, at) in chosen.items():
         if sort in together:
-            found[sort] = kernel, together[sort]
+            cost = together[sort]
+            found[sort] = kernel, trained(kernel, machine, cost) if conditions.step == "train" else cost
         else:
             folded = folding.of(program.needs(kernel) | dims.keys()) if sized else None
             found[sort] = kernel, _cost(kernel, numbers.of(at), machine, point, conditions, rigid, folded)
@@ -123,12 +136,17 @@ def evaluate_step(
     rows: list[tuple[str, str, tuple[PricedKernel, ...]]] = []
     for block, (instances, here) in zip(program.blocks, blocks, strict=True):
         line: list[tuple[Value, Value]] = []
-        for kernel, at, sort, _ in here:
+        laid_out: list[PricedKernel] = []
+        for kernel, at, sort, times in here:
             count, each = cells[at.instances], issue if kernel.host_s is None or not issue else kernel.host_s
-            line.append((found[sort][1].time * count, each * cells[at.launches] * count))
+            issuing = each * cells[at.launches] * count
+            line.append((found[sort][1].time * count, issuing))
+            laid_out.append(PricedKernel(kernel, found[sort][1], times, count, issuing))
+        if machine.execution == "spatial":
+            laid_out = _as_region(laid_out, machine, instances)
+            line = [(p.cost.time * p.starts, 0.0) for p in laid_out]
         laid.append((instances, line))
-        kernels = tuple([PricedKernel(kernel, found[sort][1], times) for kernel, _, sort, times in here])
-        rows.append((block.name, block.phase, kernels))
+        rows.append((block.name, block.phase, tuple(laid_out)))
     least: dict[str, Value] = {}
     flops: Value = 0.0
     dense: Value = 0.0
@@ -144,10 +162,26 @@ def evaluate_step(
         else:
             flops, dense = flops + cost.flops * times, dense + cost.dense * times
     timeline = serial(laid, stack.host.step_s, inline=stack.host.inline)
-    costs = tuple((cost, present[sort][2]) for sort, (_, cost) in found.items())
+    if machine.execution == "spatial":  # one sort of kernel takes its part of regions that differ
+        costs = tuple((k.cost, k.count) for _, _, kernels in rows for k in kernels)
+    else:
+        costs = tuple((cost, present[sort][2]) for sort, (_, cost) in found.items())
     return StepResult(
         step, timeline.time, largest(least), least, flops, dense, moved, tuple(rows), costs, timeline, ledger, again
     )
+
+
+def _as_region(kernels: Sequence[PricedKernel], machine: Machine, instances: Value) -> list[PricedKernel]:
+    """A block's kernels side by side on the chip, each with its part of the region's time.
+
+    What others do meanwhile shortens an op's part below its own limit; the region's limit is that of its slowest resource.
+    """
+    ops = [(p.cost.busy, p.cost.latency, p.starts) for p in kernels]
+    times = region(ops, machine.engine.launch_latency_s, instances)
+    return [
+        dataclasses.replace(p, cost=dataclasses.replace(p.cost, time=time, limit=minimum(p.cost.limit, time)))
+        for p, time in zip(kernels, times, strict=True)
+    ]
 
 
 def least_of_kernels(
@@ -237,4 +271,5 @@ def _cost(
         whole: Cost = at_points(_cost(kernel, few, machine, point, conditions, rigid, None), sorts, points.size)
         return whole
     cost = price(kernel, numbers, machine, point, conditions, folded)
-    return calibrate(kernel, numbers, machine, point, conditions, cost, folded)
+    cost = calibrate(kernel, numbers, machine, point, conditions, cost, folded)
+    return trained(kernel, machine, cost) if conditions.step == "train" else cost

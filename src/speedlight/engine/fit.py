@@ -161,8 +161,18 @@ def _levers(resolved: Resolved) -> list[dict[str, Any]]:
                 wider = dataclasses.replace(parallel, tp=degree)
                 tries.append((f"--tp {degree}", scenario.with_program(parallel=wider)))
     if workload.phase == "train":
+        if int(parallel.dp) > 1:
+            for stage in range(int(parallel.zero) + 1, 4):
+                sharded = dataclasses.replace(parallel, zero=stage)
+                tries.append((f"--zero {stage}", scenario.with_program(parallel=sharded)))
+        if int(parallel.pp) * 2 <= 128:
+            deeper = dataclasses.replace(parallel, pp=int(parallel.pp) * 2)
+            tries.append((f"--pp {deeper.pp}", scenario.with_program(parallel=deeper)))
         full = dataclasses.replace(workload.training, recompute="full")
         tries.append(("--recompute full", scenario.with_workload(training=full)))
+        if not workload.training.offload:
+            outside = dataclasses.replace(workload.training, offload=(("optimizer", "host"),))
+            tries.append(("--offload optimizer:host", scenario.with_workload(training=outside)))
         if workload.batch > 1:
             single = dataclasses.replace(workload.training, micro_batch=1)
             tries.append(("--micro-batch 1", scenario.with_workload(training=single)))

@@ -9,6 +9,7 @@ that equal questions get equal answers and a sweep equals its points.
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Iterable
 from functools import lru_cache
@@ -17,6 +18,10 @@ from statistics import NormalDist
 import numpy as np
 
 from .._foundation.arrays import Value, maximum, minimum
+from ..costs.training import NAME, current
+from ..graph.ir import Graph
+from ..hardware.machine import Machine
+from ..stacks.record import Stack
 from .phase import Parts, weighted
 
 DRAWS = 32
@@ -52,6 +57,23 @@ def interval(parts: Parts, time: Value, limit: Value) -> tuple[Value, Value]:
     sources.append((draws(OWN), own_low**0.5, own_high**0.5))
     down, up = _spread(sources, gap)
     return minimum(time, maximum(time - UNIT * down, limit)), time + UNIT * up
+
+
+def of_training(
+    graph: Graph, stack: Stack, machine: Machine, said: tuple[Value, Value, Value], limit: Value
+) -> tuple[Value, Value]:
+    """(low, high) of a training step: by the errors of whole steps left out of their fit, where its stack has one.
+
+    Args:
+        said: (time, low, high) by the kernels' own errors.
+    """
+    time, low, high = said
+    ends = current().ends(
+        stack.library.get(NAME, ""), machine.architecture, any(op.kind == "moe" for _, op in graph.ops())
+    )
+    if NAME not in stack.library or ends is None:
+        return low, high
+    return minimum(time, maximum(time * math.exp(ends[0]), limit)), time * math.exp(ends[1])
 
 
 def _kernels(parts: Parts) -> Iterable[tuple[Value, Value, float, tuple[str, ...]]]:

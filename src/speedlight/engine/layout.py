@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from .._foundation.arrays import Value, where
-from .._foundation.errors import BadInput, Unsupported
+from .._foundation.errors import Unsupported
 from ..graph.ir import Graph
-from ..placement.check import Complaint, refuse
+from ..placement.check import Complaint, refuse, validate
 from ..placement.stages import deal_complaints
 from ..scenario.scenario import Parallel, Program
 from ..schedule.families import FAMILIES, parse
-from ..workload.workload import Group, Step, Workload, single_step
+from ..workload.workload import Group, Step, Workload
 
 
 def micro_batch(workload: Workload, parallel: Parallel) -> Value:
@@ -43,17 +43,38 @@ def check_layout(program: Program, graph: Graph) -> None:
     """
     parallel, workload = program.parallel, program.workload
     training = workload.training
+    validate(parallel)
     if workload.phase != "train":
-        for name in ("pp", "cp", "zero", "sp"):
+        for name in ("cp", "zero", "sp"):
             value = getattr(parallel, name)
-            if np.any(np.asarray(value) > (0 if name in ("zero", "sp") else 1)):
+            if np.any(np.asarray(value) > (1 if name == "cp" else 0)):
                 raise Unsupported(
-                    f"{name} {value} is executed in training steps only", expected="--phase train, or without",
-                    hint="tensor (--tp) and expert (--ep) parallelism run in inference",
+                    f"{name} {value} is executed in training steps only", expected=f"--phase train, or no --{name}",
+                    hint="tensor (--tp), expert (--ep) and pipeline (--pp) parallelism run in inference",
                 )  # fmt: skip
+        refuse(deal_complaints(graph, parallel))
+        if training.micro_batch is not None:
+            refuse(_micro(workload))
         return
-    parse(training.schedule)
+    name, _ = parse(training.schedule)
+    if FAMILIES[name].shares or FAMILIES[name].chunks not in (
+        1,
+        None,
+    ):  # stages lie, or work is dealt, as no placement says yet
+        raise Unsupported(
+            f"the schedule {name} is not laid over a model by this version",
+            expected="gpipe, 1f1b, interleaved:v, zb-h1, zb-h2 or chimera",
+            hint="speedlight.schedule.pipeline runs it on stages of your own",
+        )
     refuse(complaints(program, graph))
+
+
+def _micro(workload: Workload) -> Iterator[Complaint]:
+    micro = workload.training.micro_batch
+    yield Complaint(
+        np.asarray(workload.batch) % np.asarray(micro) != 0, (("batch", workload.batch), ("micro", micro)),
+        "micro-batch {micro} does not divide the batch {batch}", "a divisor of the batch",
+    )  # fmt: skip
 
 
 def complaints(program: Program, graph: Graph) -> Iterator[Complaint]:
@@ -104,4 +125,4 @@ def complaints(program: Program, graph: Graph) -> Iterator[Complaint]:
         )  # fmt: skip
 
 
-__all__ = ["BadInput", "check_layout", "complaints", "micro_batch", "single_step", "step_of"]
+__all__ = ["check_layout", "complaints", "micro_batch", "step_of"]

@@ -10,6 +10,7 @@ from ..workload.workload import Step, decode_step
 from .evaluate import bindings
 from .phase import Parts, free_symbols
 from .resolve import Plan, Resolved
+from .training import laid_out, ledger_of
 
 
 def memory_of(parts: Parts, resolved: Resolved, made: Plan, dims: Mapping[str, Value]) -> Ledger:
@@ -23,7 +24,9 @@ def memory_of(parts: Parts, resolved: Resolved, made: Plan, dims: Mapping[str, V
 
 
 def ledger_at(resolved: Resolved, made: Plan, dims: Mapping[str, Value], step: Step) -> Ledger:
-    """The ledger while one step runs; nothing is priced."""
+    """The ledger while one step runs, of the fullest rank; nothing is priced."""
+    if laid_out(resolved):
+        return ledger_of(resolved, made, dims, step, free_symbols(resolved.graph, resolved.scenario.program.workload))
     env = bindings(step, dims, free_symbols(resolved.graph, resolved.scenario.program.workload))
     groups = [g.env() for g in step.groups]
     return made.ledger.evaluate(env, groups, resolved.machine.main.capacity_bytes, resolved.stack)

@@ -9,6 +9,7 @@ from .._foundation.expr import const
 from ..costs.calibrated import calibrate
 from ..costs.cost import Conditions, Cost
 from ..costs.price import price
+from ..costs.training import trained
 from ..graph.ir import Message
 from ..hardware.machine import Machine, OperatingPoint
 from ..lowering.kernels import Kernel, KernelValues
@@ -38,7 +39,8 @@ def message_of(
     values = KernelValues(1.0, 1.0, 1.0, (), (), (), (), (), NO_DIMS, (payload, ranks, tuple(spans)))
     conditions = Conditions("in-model", device_latency=stack.device_latency, step="train")
     cost: Cost = price(kernel, values, machine, point, conditions)
-    return PricedKernel(kernel, calibrate(kernel, values, machine, point, conditions, cost), count)
+    cost = calibrate(kernel, values, machine, point, conditions, cost)
+    return PricedKernel(kernel, trained(kernel, machine, cost), count)
 
 
 NO_DIMS: Mapping[str, Value] = {}

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from .._foundation.arrays import Value, shape_of
 from ..graph.ir import Graph
 from ..graph.statistics import complete
@@ -13,9 +15,10 @@ from ..hardware.machine import Machine
 from ..workload.workload import Step, Workload, decode_step, single_step
 from . import growing
 from .evaluate import StepResult, evaluate_step
+from .layout import micro_batch
 from .power import clock_under_limit
 from .resolve import Plan, Resolved
-from .training import training_step
+from .training import piped_step, training_step
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,8 @@ def free_symbols(graph: Graph, workload: Workload) -> dict[str, Value]:
     """Values of a graph's own symbols: the question's, else the graph's defaults, else the middles of their ranges."""
     symbols: dict[str, Value] = {**workload.symbols}
     if "batch" in graph.symbols:
-        symbols["batch"] = workload.batch
+        micro = workload.training.micro_batch if workload.phase == "train" else None
+        symbols["batch"] = workload.batch if micro is None else micro  # of one forward and backward pass
     return complete(graph, {**{k: v for k, v in graph.symbols.items() if v is not None}, **symbols})
 
 
@@ -65,11 +69,17 @@ def run_phase(
     chosen = machine if machine is not None else resolved.machine
     symbols = free_symbols(resolved.graph, workload)
 
+    parallel = scenario.program.parallel
+
     def run(step: Step) -> StepResult:
-        return evaluate_step(made, step, chosen, scenario.point, resolved.stack, dims, symbols, throttle)
+        if not np.any(np.asarray(parallel.pp) > 1):
+            return evaluate_step(made, step, chosen, scenario.point, resolved.stack, dims, symbols, throttle)
+        return piped_step(resolved, made, step, dims, chosen, symbols, throttle)
 
     throttle = clock_under_limit(chosen, scenario.point)
     if workload.phase == "train":
+        if "batch" in symbols:  # a captured module's own: what one forward and backward pass sees
+            symbols = {**symbols, "batch": micro_batch(workload, scenario.program.parallel)}
         return Parts(((training_step(resolved, made, dims, chosen, symbols, throttle), 1.0, False),))
     if workload.phase != "generate":
         return Parts(((run(single_step(workload)), 1.0, False),))

@@ -10,14 +10,16 @@ from .._foundation.errors import Unsupported
 from ..costs.cost import largest
 from ..scenario.file import scenario_hash
 from ..scenario.scenario import Scenario
-from . import intervals, summary
+from . import intervals, summary, training_shares
 from .assume import assumptions_of
 from .chain import Link, as_one, memory_of_chain, model_facts, most_devices, over_devices, run_chain
+from .layers import layers_of
 from .layout import check_layout
 from .phase import Parts, total, weighted
 from .prediction import Prediction
 from .resolve import Resolved, planned, resolve
 from .sizes import check_repeats, check_sizes
+from .stages import period, said, stages_of
 from .sweep import in_chunks
 from .unstated import open_statistics, spanning
 from .why import crossovers, sensitivities
@@ -69,12 +71,17 @@ def _predict(resolved: Resolved, *, details: bool) -> Prediction:
     limit = largest(least)
     time = maximum(time, limit)
     low, high = intervals.interval(parts, time, limit)
+    if workload.phase == "train":
+        low, high = intervals.of_training(resolved.graph, stack, machine, (time, low, high), limit)
     devices = most_devices(scenario)
     flops, dense, moved, again = (over_devices(parts, scenario, name) for name in ("flops", "dense", "bytes", "again"))
     peak = summary.peak_used(parts, machine, scenario)
     ledger = memory_of_chain(links, each)
-    rows = summary.op_rows(parts, machine) if details else ()
+    pieces = summary.pieces(parts, machine) if details else ()
+    rows = tuple(piece.row for piece in pieces)
     main = machine.main.resource
+    stages = stages_of(parts, machine) if resolved.stages else ()
+    apart = period(stages) if stages else time  # seconds from one call of a stream to the next
     prediction = Prediction(
         scenario=scenario,
         model=model_facts(resolved),
@@ -92,21 +99,24 @@ def _predict(resolved: Resolved, *, details: bool) -> Prediction:
         hfu=None if peak is None or workload.phase != "train" else (flops + again) / devices / (time * peak.flops),
         mbu=least.get(main, 0.0) / time,
         throughput=summary.throughput(
-            workload, graph, time, 1 if workload.phase == "train" else program.parallel.dp, devices
+            workload, graph, apart, 1 if workload.phase == "train" else program.parallel.dp, devices
         ),
         memory=ledger,
-        tiers={machine.main.name: {"total": ledger.total, "capacity": ledger.capacity, "fits": ledger.fits}},
+        tiers=summary.tiers(ledger, machine),
         peak_used=peak,
         least=least,
         ops=rows,
+        layers=layers_of(pieces),
         coverage=summary.coverage(graph, parts),
         ttft=summary.ttft(parts, workload),
         tpot=summary.tpot(parts, workload),
         attrs={
             "hash": scenario_hash(scenario), "roofs": summary.roofs(machine, peak),
+            "shares": training_shares.shares(rows) if workload.phase == "train" else {},
             "batchless": graph.attrs.get("kind") == "op list" and "batch" not in graph.symbols,
         } if details else {},
-        notes=machine.notes,
+        notes=(*machine.notes, said(stages)) if stages and details else machine.notes,
+        stages=stages if details else (),
     )  # fmt: skip
     return _explained(prediction, resolved, links, parts) if details else prediction
 

@@ -16,6 +16,7 @@ from .._foundation.registry import Registry
 from .._foundation.version import VERSION
 from ..lowering.ledger import Ledger
 from ..scenario.scenario import Scenario
+from .stages import Stage, pace
 
 # Views of a prediction live above the engine and are found by entry point, as third parties' are.
 RENDERERS: Registry[Callable[[Any], Any]] = Registry("renderer", "speedlight.renderers")
@@ -50,6 +51,43 @@ class OpRow:
             f.name: plain(getattr(self, f.name)) for f in dataclasses.fields(self) if f.name not in ("phase", "step")
         }
         return {**row, "phase": self.phase, "step": self.step}
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A node of the module tree: a module, or a call (:mod:`.layers`).
+
+    Attributes:
+        path: the module's, as the model names it; "" for a step or pass of the call.
+        name: what of the path its parent does not say.
+        section: the step (``prefill``) or pass (``backward``) it belongs to; "" where the call has only one.
+        depth: of the node, whose children follow it one deeper.
+        rank: place among the layers by time, 1 for the bottleneck; None for what holds layers or is a part of one.
+        count: instances, where all of its kernels have the same number.
+        share: of the call's time.
+        limit: the speed of light of its kernels together.
+        why: in words, what binds it and what comes next.
+        if_unbound: seconds it would take if what binds it took no time, everything else as it is; ``then`` binds it then.
+        rows: indexes of its rows in ``ops``.
+    """
+
+    path: str
+    name: str
+    section: str
+    depth: int
+    rank: int | None
+    count: float | None
+    time: float
+    share: float
+    limit: float
+    bound: str
+    why: str
+    if_unbound: float
+    then: str
+    rows: tuple[int, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        return {f.name: plain(getattr(self, f.name)) for f in dataclasses.fields(self) if f.name != "rows"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +144,8 @@ class Prediction:
         energy, power, cost: joules, watts, dollars of the call; None while nothing predicts them.
         ttft, tpot: of ``generate``.
         least: seconds each resource needs at its peak, over the call: ``limit`` is the largest.
+        stages: the programs of a call, where there are several.
+        layers: the module tree over ``ops``, every node before its children.
     """
 
     scenario: Scenario
@@ -130,6 +170,7 @@ class Prediction:
     peak_used: PeakFact | None
     least: Mapping[str, Value]
     ops: tuple[OpRow, ...] = ()
+    layers: tuple[Layer, ...] = ()
     sensitivities: tuple[Sensitivity, ...] = ()
     crossovers: tuple[Crossover, ...] = ()
     coverage: Coverage = Coverage()
@@ -141,6 +182,7 @@ class Prediction:
     power: Value | None = None
     cost: Value | None = None
     notes: tuple[str, ...] = ()
+    stages: tuple[Stage, ...] = ()
     attrs: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -186,10 +228,18 @@ class Prediction:
             },
             "assumptions": [a.to_dict() for a in self.assumptions],
             "notes": list(self.notes),
+            **({"shares": self.attrs["shares"]} if self.attrs.get("shares") else {}),
             "scenario": self.attrs.get("hash"),
         }  # fmt: skip
+        if self.stages:
+            slowest = pace(self.stages)
+            result["stages"] = [
+                {"name": s.name, "time": s.time, "copying": s.copying, "sets_throughput": f"stage:{s.name}" == slowest}
+                for s in self.stages
+            ]
         if ops:
             result["ops"] = [row.to_dict() for row in self.ops]
+            result["layers"] = [layer.to_dict() for layer in self.layers]
         return plain(result)  # type: ignore[no-any-return]
 
     def to_pandas(self) -> Any:

@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 
 from .._foundation.arrays import Value, maximum, where
-from ..graph.ir import Graph
-from ..hardware.machine import Machine
 from ..lowering.ledger import CLASSES, Ledger
 from ..lowering.shares import Holdings
 from ..placement.mesh import expert_replicas, replicas, shard_ranks
@@ -23,27 +21,62 @@ from ..scenario.scenario import Parallel
 from ..schedule.families import FAMILIES, in_flight, parse
 from ..stacks.stack import Stack
 from ..workload.workload import Training
+from .offload import Outside
+from .rows import plain
 
 AHEAD = 2.0  # blocks whose gathered weights are there at once: the one at work and the one fetched ahead
 
 
 def ledger(
-    cut: Deal, holdings: Holdings, parallel: Parallel, training: Training, micro: Value, stack: Stack, machine: Machine,
-    graph: Graph,
+    cut: Deal, holdings: Holdings, parallel: Parallel, training: Training, micro: Value, stack: Stack, capacity: Value,
+    outside: Outside | None = None,
 ) -> Ledger:  # fmt: skip
     """The ledger of the rank that needs most."""
     worst: dict[str, Value] = {}
     most: Value = -1.0
+    away: dict[str, Value] = {}
     for rank, shares in cut.some_ranks():
-        here = of_rank(rank, shares, cut, holdings, parallel, training, micro, stack)
+        whole = of_rank(rank, shares, cut, holdings, parallel, training, micro, stack)
+        here = {**whole, **staged(whole, shares, cut, holdings, parallel, training, outside)}
+        for role, size in _elsewhere(whole, outside).items():
+            away[role] = maximum(away.get(role, 0.0), size)
         total = _total(here)
         fuller = total > most
         worst = {name: where(fuller, size, worst.get(name, 0.0)) for name, size in here.items()} if worst else here
         most = maximum(most, total)
-    capacity = machine.main.capacity_bytes
     by_class = {name: worst.get(name, 0.0) for name in CLASSES}
     by_class["reserve"] = stack.reserve.runtime_bytes + (1 - stack.reserve.utilization) * capacity
-    return Ledger(by_class, capacity)
+    return Ledger(by_class, capacity, away, {} if outside is None else {r: outside.room()[r] for r in away})
+
+
+def staged(
+    whole: Mapping[str, Value], shares: Shares, cut: Deal, holdings: Holdings, parallel: Parallel, training: Training,
+    outside: Outside | None,
+) -> dict[str, Value]:  # fmt: skip
+    """What stays on the device of classes kept outside: what two blocks need, one at work and one on its way."""
+    if outside is None:
+        return {}
+    again = again_share(training, parallel, cut.layers)
+    most = {"weights": 0.0, "gradients": 0.0, "activations": 0.0, "live": 0.0}
+    for block, held in holdings.blocks.items():
+        here = where(np.asarray(shares[block]) > 0, 1.0, 0.0)
+        saved = again * held.saved + (1 - again) * held.saved_whole
+        sizes = {
+            "weights": held.weights[0] + held.weights[1], "gradients": held.gradients[0] + held.gradients[1],
+            "activations": saved, "live": held.live,
+        }  # fmt: skip
+        most = {name: maximum(size, here * sizes[name]) for name, size in most.items()}
+    kept = {"weights": AHEAD * most["weights"], "gradients": AHEAD * most["gradients"], "optimizer": 0.0}
+    kept["activations"] = AHEAD * most["activations"] + most["live"]
+    return {name: plain(-maximum(-kept[name], -whole[name])) for name in outside.where}
+
+
+def _elsewhere(whole: Mapping[str, Value], outside: Outside | None) -> dict[str, Value]:
+    """Tier role → bytes of a rank's classes kept there."""
+    away: dict[str, Value] = {}
+    for name, role in ({} if outside is None else outside.where).items():
+        away[role] = away.get(role, 0.0) + whole[name]
+    return away
 
 
 def of_rank(
@@ -91,8 +124,13 @@ def of_rank(
         by["optimizer"] = by["optimizer"] + sums["parameters"][i] * holdings.states[i] / stages[2]
     flying = in_flight(name, parallel.pp, micro, training.virtual, rank)
     by["activations"] = (saved * flying + live) * (1 + stack.reserve.fragmentation)
+    if (
+        stack.attrs.get("pipelined_shards") == "kept"
+    ):  # gathered once a step, gradients summed whole until its last micro-batch
+        whole = sums["weights"][0] + sums["weights"][1] + sums["gradients"][0] + sums["gradients"][1]
+        gathered = where(np.asarray(parallel.pp) > 1, whole, gathered)
     by["workspace"] = where(zero >= 3, gathered, 0.0)
-    return {name: _plain(size) for name, size in by.items()}
+    return {name: plain(size) for name, size in by.items()}
 
 
 def again_share(training: Training, parallel: Parallel, layers: int) -> Value:
@@ -114,7 +152,7 @@ def updated(cut: Deal, holdings: Holdings, parallel: Parallel) -> tuple[Value, V
         for i in (0, 1):
             found[i] = maximum(found[i], mine[i] / maximum(whole[i], 1.0))
     ranks = [shard_ranks(parallel, c) for c in (replicas(parallel), expert_replicas(parallel))]
-    each = [_plain(found[i] / where(zero >= 1, ranks[i], 1.0)) for i in (0, 1)]
+    each = [plain(found[i] / where(zero >= 1, ranks[i], 1.0)) for i in (0, 1)]
     return each[0], each[1]
 
 
@@ -134,7 +172,7 @@ def holds(users: frozenset[str], shares: Shares) -> Value:
     here: Any = False
     for user in users:
         here = here | (np.asarray(shares.get(user, 0.0)) > 0)
-    return _plain(np.where(here, 1.0, 0.0))
+    return plain(np.where(here, 1.0, 0.0))
 
 
 def _total(by: Mapping[str, Value]) -> Value:
@@ -142,8 +180,3 @@ def _total(by: Mapping[str, Value]) -> Value:
     for size in by.values():
         total = total + size
     return total
-
-
-def _plain(value: Any) -> Value:
-    array = np.asarray(value)
-    return array if array.ndim else float(array)

@@ -14,13 +14,14 @@ import numpy as np
 from .._foundation.arrays import Value
 from .._foundation.errors import BadInput, Unsupported
 from .._foundation.expr import evaluate
-from .._foundation.provenance import Assumption, Fact
+from .._foundation.provenance import Assumption
 from ..frontends.source import load_graph
 from ..graph.ir import Graph
 from ..graph.rewrite import rewrite
 from ..graph.statistics import complete, unstated
 from ..hardware.catalogue import load_machine
-from ..hardware.machine import Domain, Machine
+from ..hardware.cluster import joined, port_of
+from ..hardware.machine import Machine
 from ..lowering.alike import Like, by_kernels
 from ..lowering.kernels import Program as LoweredProgram
 from ..lowering.ledger import LedgerPlan
@@ -130,6 +131,8 @@ def _resolve_one(scenario: Scenario) -> Resolved:
     stack = load_stack(name)
     if machine.kind == "cpu":
         stack = without_device_runtime(stack.on_cpu or stack)
+    elif machine.kind in BARE:
+        stack = without_device_runtime(stack)
     if program.model.tf32 not in (None, "on", "off"):
         raise BadInput(f"TF32 {program.model.tf32!r}", expected="on or off")
     if program.model.tf32 is not None:
@@ -141,9 +144,14 @@ def _resolve_one(scenario: Scenario) -> Resolved:
 def model_graph(program: Program) -> Graph:
     """The forward graph of a program's model in its formats."""
     ref = program.model
+    train = program.workload.phase == "train"
     graph = load_graph(
-        ref.source, ref.inputs, ref.dtype, ref.weights, ref.activations, ref.kv, ref.models_dir, ref.mtp, ref.layout
-    )
+        ref.source, ref.inputs, ref.dtype, ref.weights, ref.activations, ref.kv, ref.models_dir, ref.mtp, ref.layout, train
+    )  # fmt: skip
+    if train:
+        from ..graph.backward import training_mode
+
+        graph = training_mode(graph)
     return _rewritten(graph, ref.rewrites) if ref.rewrites else graph
 
 
@@ -158,12 +166,12 @@ def _rewritten(graph: Graph, rewrites: tuple[Rewrite, ...]) -> Graph:
 def default_stack(graph: Graph, machine: Machine, phase: str) -> str:
     """The stack people would use unasked: DESIGN decision 5, as far as it is built.
 
-    Decoder LLMs: vllm on accelerators, llama.cpp on CPUs and Apple silicon; everything else torch-eager. A file that only
-    one engine runs (GGUF) says so in ``graph.attrs["stack"]``.
+    Decoder LLMs: vllm on accelerators, llama.cpp on CPUs and Apple silicon, megatron to train them; everything else
+    torch-eager. A file that only one engine runs (GGUF) says so in ``graph.attrs["stack"]``.
     """
     generates = graph.attrs.get("generates", False) and "prompt" not in graph.attrs
     if phase == "train":
-        return "torch-eager"
+        return _trainer(machine) if generates else "torch-eager"
     if stated := graph.attrs.get("stack"):
         return str(stated)
     if not generates:
@@ -171,8 +179,22 @@ def default_stack(graph: Graph, machine: Machine, phase: str) -> str:
     return "llama.cpp" if machine.kind in ("cpu", "soc") else "vllm"
 
 
+# Kinds of machines that hold a compiled program and no context of a driver.
+BARE = ("wafer", "dataflow", "in-memory", "fpga", "mcu")
+
+
+def _trainer(machine: Machine) -> str:
+    """What language models are trained with: MaxText on TPUs, Megatron on other accelerators, plain PyTorch on hosts."""
+    if machine.kind in ("cpu", "soc"):
+        return "torch-eager"
+    return "maxtext" if machine.vendor == "google" else "megatron"
+
+
 # Functions that matrix units run: the ones TF32 is about.
-_PRODUCTS = ("linear", "mm", "bmm", "mv", "sdpa", *(f"conv{t}{n}d{g}" for t in ("", "_transpose") for n in (1, 2, 3) for g in ("", "_dgrad", "_wgrad")))  # fmt: skip
+_PRODUCTS = (
+    "sdpa", "sdpa_backward", *(f"{fn}{g}" for fn in ("linear", "mm", "bmm", "mv") for g in ("", "_dgrad", "_wgrad")),
+    *(f"conv{t}{n}d{g}" for t in ("", "_transpose") for n in (1, 2, 3) for g in ("", "_dgrad", "_wgrad")),
+)  # fmt: skip
 
 
 @lru_cache(maxsize=64)
@@ -226,21 +248,20 @@ def with_fabric(machine: Machine, needed: int) -> tuple[Machine, list[Assumption
         raise BadInput(
             f"the layout needs {needed} devices, {machine.id} has {machine.n_devices}",
             expected=f"tp × cp × dp × pp, and ranks of a collective, ≤ {machine.n_devices}",
-            hint="use a larger system or smaller degrees",
+            hint=_larger(machine, needed),
         )
-    links = [k for role in ("scale_up", "host") for k in machine.links if k.role == role]
-    if not links:
-        raise BadInput(f"{machine.id} states no link, so {needed} of it cannot work together", expected="one device")
-    link = links[0]
-    topology = "switch" if link.role == "scale_up" and link.name.startswith("nvlink") else "tree"
-    domain = Domain(link.name, topology, needed, link.bandwidth, link.latency_s)
-    fact = machine.facts.get(f"links.{link.name}.bandwidth")
-    note = Assumption(
-        "system", f"{needed} × {machine.id} joined by {link.name}", "assumed", fact.source if fact else ""
-    )
-    facts = {**machine.facts, **({f"domains.{link.name}.bandwidth": fact} if isinstance(fact, Fact) else {})}
-    joined = dataclasses.replace(machine, n_devices=needed, domains=(domain,), facts=MappingProxyType(facts))
-    return joined, [note]
+    box = joined(machine, needed)
+    link = box.domains[0].name
+    fact = box.facts.get(f"domains.{link}.bandwidth")
+    note = Assumption("system", f"{needed} × {machine.id} joined by {link}", "assumed", fact.source if fact else "")
+    return box, [note]
+
+
+def _larger(machine: Machine, needed: int) -> str:
+    """How to get the devices: more boxes, where the machine is one that has a port."""
+    if port_of(machine) is None or any(d.role == "scale_out" for d in machine.domains):
+        return "use a larger system or smaller degrees"
+    return f"use --nodes {-(-needed // machine.n_devices)}, a larger system or smaller degrees"
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,13 +322,13 @@ def plan(graph: Graph, stack: Stack, training: TrainingPlan | None, divided: fro
     complete = written if training is None else _training_graph(written, training)
     shards = training is not None and bool(stack.attrs.get("local_loss", False))
     placed = expanded(insert_messages(complete, divided, shards), stack)
-    return _lowered(placed, by_kernels(stack, placed))
+    return _lowered(placed, by_kernels(stack, placed), bool(stack.attrs.get("holds_arguments")))
 
 
 @lru_cache(maxsize=64)
-def _lowered(placed: Graph, like: Like) -> Plan:
-    """One plan for all stacks that make the same kernels of a graph."""
-    return Plan(placed, lower(placed, like.stack), LedgerPlan(placed))
+def _lowered(placed: Graph, like: Like, calls: bool) -> Plan:
+    """One plan for all stacks that make the same kernels of a graph and keep arguments alive alike (``calls``)."""
+    return Plan(placed, lower(placed, like.stack), LedgerPlan(placed, calls))
 
 
 @lru_cache(maxsize=64)

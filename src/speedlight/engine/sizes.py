@@ -34,11 +34,9 @@ def check_sizes(workload: Workload, graph: Graph) -> None:
         _whole("micro_batch", workload.training.micro_batch, 1)
     _whole("virtual", workload.training.virtual, 1)
     training = workload.training
-    if training.offload:
+    if training.offload and workload.phase != "train":
         cls, tier = training.offload[0]
-        raise Unsupported(
-            f"--offload {cls}:{tier} is not executed by this version", expected="everything in main memory"
-        )
+        raise Unsupported(f"--offload {cls}:{tier} is executed in training steps only", expected="--phase train")
     if workload.phase != "train" and training.schedule != "1f1b":
         raise BadInput(f"a schedule {training.schedule!r} in {workload.phase}", expected="--phase train")
     if workload.moe_load != "balanced":

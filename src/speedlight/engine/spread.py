@@ -6,7 +6,9 @@ micro-batch's backward pass; with weights sharded (ZeRO-3, FSDP) every block gat
 gradients behind, micro-batch by micro-batch. What of a message lies under computation costs nothing; the rest is exposed.
 
 A stack says under ``attrs.overlap`` which messages run beside computation: ``gradients``, ``weights`` (gathering of
-shards), ``stages`` (sends between pipeline ranks), ``context`` (keys and values going round).
+shards), ``stages`` (sends between pipeline ranks), ``context`` (keys and values going round), ``offload``. With
+``attrs.split_sends`` the tensor-parallel ranks, which all hold the same activations, send a share each and gather the whole behind
+the network (arXiv 2104.04473 §4.1, "scatter/gather").
 
 Legend: F, B seconds of one micro-batch through all instances of a block, N instances, m micro-batches, T a rank's step.
 """
@@ -20,21 +22,25 @@ from typing import Any
 import numpy as np
 
 from .._foundation.arrays import Value, maximum, where
-from ..costs.cost import Cost, largest
+from ..costs.cost import largest
 from ..hardware.machine import Machine
-from ..lowering.shares import Holdings
+from ..lowering.shares import Held, Holdings
 from ..placement.mesh import expert_replicas, expert_width, replicas, shard_ranks
 from ..placement.stages import Deal, Shares
 from ..schedule.layouts import behind
-from ..schedule.pipeline import PipelineStep, StageClass, pipeline_step
+from ..schedule.pipeline import PipelineRun, StageClass
 from ..schedule.serial import Passage, Timeline
 from . import residents
 from .evaluate import PricedKernel, StepResult, Wait
 from .messages import message_of
+from .offload import outside
 from .resolve import Plan, Resolved
+from .rows import chosen, costs_of, plain, some
 
-OVERLAP = ("gradients", "weights", "context")  # what stacks do that say nothing: PyTorch's DDP and FSDP
+# What stacks do that say nothing: PyTorch's DDP and FSDP, transfers to the host on a stream of their own.
+OVERLAP = ("gradients", "weights", "context", "offload")
 _WEIGHT = ("_wgrad", "bias_grad")
+NOTHING = 0.0
 
 
 def needed(resolved: Resolved) -> bool:
@@ -67,7 +73,8 @@ class _Part:
         compute: seconds of one instance, waiting for the host included; what is hidden is left out.
         weight: of them for gradients of weights.
         gap: seconds it waits for the host, all instances of a step.
-        gather, scatter: seconds of one instance's messages over shards in one micro-batch.
+        gather, scatter: one instance's messages over shards in one micro-batch.
+        hosted: its transfers to and from the host.
     """
 
     name: str
@@ -79,6 +86,7 @@ class _Part:
     gap: Value
     gather: tuple[PricedKernel, ...] = ()
     scatter: tuple[PricedKernel, ...] = ()
+    hosted: tuple[PricedKernel, ...] = ()
 
 
 class _Spread:
@@ -97,6 +105,7 @@ class _Spread:
         self.copies = copies
         self.shards = shard_ranks(p, copies[0]), shard_ranks(p, copies[1])
         self.strides = p.tp, p.ep * expert_width(p)
+        self.outside = outside(self.training, machine)
 
     # messages --------------------------------------------------------------------------------------------------------
 
@@ -109,7 +118,7 @@ class _Spread:
             ranks = ranks * size
         present = where(np.asarray(ranks) > 1, 1.0, 0.0) * count
         return message_of(
-            name, collective, (axis,), payload, spans, _plain(present), machine=self.machine, point=self.point, stack=self.stack,
+            name, collective, (axis,), payload, spans, plain(present), machine=self.machine, point=self.point, stack=self.stack,
             phase=phase,
         )  # fmt: skip
 
@@ -121,8 +130,8 @@ class _Spread:
         for sort, size, ranks, stride in zip(("", ".experts"), sizes, self.shards, self.strides, strict=True):
             if np.any(np.asarray(size) > 0):
                 spans = ((ranks, stride),)
-                some = where(np.asarray(size) > 0, count, 0.0) if np.ndim(size) else count
-                made.append(self._message(name + sort, collective, "dp", size, spans, some, phase))
+                times = where(np.asarray(size) > 0, count, 0.0) if np.ndim(size) else count
+                made.append(self._message(name + sort, collective, "dp", size, spans, times, phase))
         return tuple(made)
 
     def _between_shards(
@@ -143,7 +152,7 @@ class _Spread:
 
     def _parts(self) -> list[_Part]:
         zero = np.asarray(self.parallel.zero)
-        sharded, scattered = _plain(where(zero >= 3, 1.0, 0.0)), _plain(where(zero >= 2, 1.0, 0.0))
+        sharded, scattered = plain(where(zero >= 3, 1.0, 0.0)), plain(where(zero >= 2, 1.0, 0.0))
         parts = []
         for (name, phase, kernels), passage in zip(self.result.blocks, self.result.timeline.passages, strict=True):
             if phase == "optimizer":
@@ -151,11 +160,11 @@ class _Spread:
                 continue
             count = passage.count / self.micro
             kernels, hidden = self._under_attention(kernels, passage.count)
-            each = passage.device - hidden + passage.gap / _some(passage.count)
+            each = passage.device - hidden + passage.gap / some(passage.count)
             weight: Value = 0.0
             for k in kernels:
                 if k.kernel.fn.endswith(_WEIGHT):
-                    weight = weight + k.cost.time * k.count / _some(passage.count)
+                    weight = weight + k.cost.time * k.count / some(passage.count)
             held = self.holdings.blocks.get(self.mirrors.get(name, name))
             gather: tuple[PricedKernel, ...] = ()
             scatter: tuple[PricedKernel, ...] = ()
@@ -166,8 +175,41 @@ class _Spread:
                     *self._over_shards(f"{name}.reduce_gradients", "reduce_scatter", held.gradients, scattered, phase),
                     *self._between_shards(f"{name}.reduce_shards", held.gradients, scattered, phase),
                 )
-            parts.append(_Part(name, phase, kernels, count, each, weight, passage.gap, gather, scatter))
+            hosted = () if held is None else self._hosted(name, phase, held)
+            parts.append(_Part(name, phase, kernels, count, each, weight, passage.gap, gather, scatter, hosted))
         return parts
+
+    def _hosted(self, name: str, phase: str, held: Held) -> tuple[PricedKernel, ...]:
+        """Transfers of one instance in one micro-batch."""
+        way = self.outside
+        if way is None:
+            return ()
+        made = []
+
+        def move(cls: str, into: Value, out: Value) -> None:
+            if cls in way.where:
+                label = f"{name}.{'load' if out is NOTHING else 'store'}_{cls}"
+                made.append(way.move(label, cls, into, out, 1.0, phase, self.machine, self.point))
+
+        ahead = phase == "forward"
+        again = residents.again_share(self.training, self.parallel, self.cut.layers)
+        saved = again * held.saved + (1 - again) * held.saved_whole
+        sizes = [self._shard(pair, stage) for pair, stage in ((held.weights, 3), (held.gradients, 2))]
+        inner = 0 <= self.cut.positions[self.mirrors.get(name, name)][0] < self.cut.layers  # checkpoints are of layers
+        move("weights", sizes[0], NOTHING)
+        if inner:
+            move("activations", *((NOTHING, saved) if ahead else (saved, NOTHING)))
+        if not ahead:
+            move("gradients", NOTHING, sizes[1])
+        return tuple(made)
+
+    def _shard(self, pair: tuple[Value, Value], stage: int) -> Value:
+        """Bytes of a rank's part of dense and experts' tensors that ZeRO divides from this stage on."""
+        zero = np.asarray(self.parallel.zero)
+        total: Value = 0.0
+        for size, ranks in zip(pair, self.shards, strict=True):
+            total = total + size / where(zero >= stage, ranks, 1.0)
+        return plain(total)
 
     def _under_attention(
         self, kernels: tuple[PricedKernel, ...], instances: Value
@@ -186,14 +228,14 @@ class _Spread:
         if not np.any(sent):
             return kernels, 0.0
         bare = maximum(sent - over, 0.0)
-        share = bare / _some(sent)
+        share = bare / some(sent)
         shown = tuple(
             dataclasses.replace(k, exposed=k.cost.time * k.count * share)
             if k.kernel.message is not None and k.kernel.message.axis == ("cp",) and k.kernel.fn == "send_recv"
             else k
             for k in kernels
         )
-        return shown, (sent - bare) / _some(instances)
+        return shown, (sent - bare) / some(instances)
 
     def _seconds(self, part: _Part) -> Value:
         """Seconds of one micro-batch through a block's instances with its messages over shards."""
@@ -201,12 +243,17 @@ class _Spread:
 
     def _bare(self, part: _Part) -> Value:
         """What shows of an instance's messages over shards."""
-        sent: Value = 0.0
-        for message in (*part.gather, *part.scatter):
-            sent = sent + message.cost.time * message.count
-        if not np.any(sent):
-            return 0.0
-        return maximum(sent - part.compute, 0.0) if "weights" in self.overlap else sent
+        bare: Value = 0.0
+        beside: Value = 0.0  # messages and transfers pass different links: the longer of them shows
+        for found, word in (((*part.gather, *part.scatter), "weights"), (part.hosted, "offload")):
+            sent: Value = 0.0
+            for message in found:
+                sent = sent + message.cost.time * message.count
+            if word in self.overlap:
+                beside = maximum(beside, sent)
+            else:
+                bare = bare + sent
+        return bare + maximum(beside - part.compute, 0.0) if np.any(beside) else bare
 
     # the step --------------------------------------------------------------------------------------------------------
 
@@ -215,7 +262,8 @@ class _Spread:
         seconds = {part.name: self._seconds(part) for part in parts if part.phase != "optimizer"}
         weight = {part.name: part.count * part.weight for part in parts}
         shares = self._slowest(seconds)
-        piped = self._piped(seconds, weight)
+        run = self._run(seconds, weight)
+        piped = run.step()
         rank: Value = 0.0
         for name, amount in seconds.items():
             rank = rank + self.micro * shares[name] * amount
@@ -223,7 +271,7 @@ class _Spread:
         blocks, passages = self._rows(parts, shares)
         sends = self._sends(piped.exposed_send)
         tail = self._tail(parts, shares)
-        extra = [row for row in (sends, *tail) if row is not None]
+        extra = [*sends, *tail, *self._updated(parts, shares)]
         blocks += [("messages", "backward", (row,)) for row in extra]
         passages += [Passage(0.0, 0.0, 0.0) for _ in extra]
         waits = (Wait("pipeline", "bubble", bubble),)
@@ -233,20 +281,21 @@ class _Spread:
         for row in extra:
             total = total + row.exposed
         total = total + bubble
-        stretch = 1.0 + bubble / _some(rank)
-        costs = _costs(blocks, stretch)
+        stretch = 1.0 + bubble / some(rank)
+        costs = costs_of(blocks, stretch)
         least: dict[str, Value] = {}
-        for cost, times in _costs(blocks, None):
+        for cost, times in costs_of(blocks, None):
             for resource, busy in cost.least.items():
                 least[resource] = least.get(resource, 0.0) + busy * times
         pp = self.parallel.pp
         ledger = residents.ledger(
-            self.cut, self.holdings, self.parallel, self.training, self.micro, self.stack, self.machine, self.graph
-        )
+            self.cut, self.holdings, self.parallel, self.training, self.micro, self.stack, self.machine.main.capacity_bytes,
+            self.outside,
+        )  # fmt: skip
         return dataclasses.replace(
             self.result, time=total, limit=largest(least), least=least, flops=self.result.flops / pp, dense=self.result.dense / pp,
             bytes=self.result.bytes / pp, again=self.result.again / pp, blocks=tuple(blocks), costs=costs,
-            timeline=Timeline(total, tuple(passages)), ledger=ledger, waits=waits,
+            timeline=Timeline(total, tuple(passages)), ledger=ledger, waits=waits, run=run,
         )  # fmt: skip
 
     def _slowest(self, seconds: Mapping[str, Value]) -> Shares:
@@ -261,9 +310,9 @@ class _Spread:
         spread = np.stack(np.broadcast_arrays(*[np.asarray(x, dtype=float) for x in loads]))
         at = np.argmax(spread, axis=0)
         names = ranks[0][1].keys()
-        return {name: _chosen([row[name] for _, row in ranks], at) for name in names}
+        return {name: chosen([row[name] for _, row in ranks], at) for name in names}
 
-    def _piped(self, seconds: Mapping[str, Value], weight: Mapping[str, Value]) -> PipelineStep:
+    def _run(self, seconds: Mapping[str, Value], weight: Mapping[str, Value]) -> PipelineRun:
         classes = []
         for count, row in self.cut.classes():
             forward: Value = 0.0
@@ -275,34 +324,43 @@ class _Spread:
                 else:
                     forward = forward + row[name] * amount
             classes.append(StageClass(count, forward, backward, later))
-        send = self._send()
-        seconds_each = 0.0 if send is None else send.cost.time * send.count
-        return pipeline_step(
-            classes, self.micro, self.training.schedule, virtual=self.training.virtual, send_s=seconds_each,
-            blocking="stages" not in self.overlap,
+        seconds_each: Value = 0.0
+        for message in self._send():
+            seconds_each = seconds_each + message.cost.time * message.count
+        return PipelineRun(
+            tuple(classes), self.micro, self.training.schedule, self.training.virtual, seconds_each,
+            "stages" not in self.overlap,
         )  # fmt: skip
 
-    def _send(self) -> PricedKernel | None:
+    def _send(self) -> list[PricedKernel]:
         """One micro-batch's activations from a stage to the next."""
         p = self.parallel
         if not np.any(np.asarray(p.pp) > 1):
-            return None
+            return []
         handed: Value = 0.0
         for name, held in self.holdings.blocks.items():
             if 0 <= self.cut.positions[name][0] < self.cut.layers:
                 handed = maximum(handed, held.handed)
         stride = p.tp * p.cp * p.dp
-        present = _plain(where(np.asarray(p.pp) > 1, 1.0, 0.0))
-        return self._message(
-            "stages.send", "send_recv", "pp", handed, ((where(np.asarray(p.pp) > 1, 2, 1), stride),), present, "forward"
-        )
+        present = plain(where(np.asarray(p.pp) > 1, 1.0, 0.0))
+        spans = ((where(np.asarray(p.pp) > 1, 2, 1), stride),)
+        split = self.stack.attrs.get("split_sends", False)
+        alike = plain(where(np.asarray(p.sp) == 1, 1.0, np.asarray(p.tp, dtype=float))) if split else 1.0
+        rows = [self._message("stages.send", "send_recv", "pp", handed / alike, spans, present, "forward")]
+        if np.any(np.asarray(alike) > 1):
+            rows.append(self._message("stages.gather", "all_gather", "tp", handed, ((alike, 1),), present, "forward"))
+        return rows
 
-    def _sends(self, exposed: Value) -> PricedKernel | None:
-        send = self._send()
-        if send is None:
-            return None
-        times = send.count * 2 * self.micro * self.training.virtual
-        return dataclasses.replace(send, count=times, exposed=exposed)
+    def _sends(self, exposed: Value) -> list[PricedKernel]:
+        rows = self._send()
+        sent: Value = 0.0
+        for row in rows:
+            sent = sent + row.cost.time * row.count
+        times = 2 * self.micro * self.training.virtual
+        return [
+            dataclasses.replace(row, count=row.count * times, exposed=exposed * row.cost.time * row.count / some(sent))
+            for row in rows
+        ]
 
     def _rows(self, parts: Sequence[_Part], shares: Shares) -> tuple[list[Any], list[Passage]]:
         """The rank's blocks and passages, messages over shards among them."""
@@ -310,8 +368,9 @@ class _Spread:
         passages: list[Passage] = []
         for part in parts:
             if part.phase == "optimizer":
-                blocks.append((part.name, part.phase, part.kernels))
-                passages.append(Passage(part.count, part.compute, part.gap))
+                if self.outside is None or "optimizer" not in self.outside.where:
+                    blocks.append((part.name, part.phase, part.kernels))
+                    passages.append(Passage(part.count, part.compute, part.gap))
                 continue
             share = shares[part.name]
             times = self.micro * part.count * share
@@ -321,21 +380,21 @@ class _Spread:
             ]
             bare = self._bare(part)
             sent: Value = 0.0
-            for message in (*part.gather, *part.scatter):
+            for message in (*part.gather, *part.scatter, *part.hosted):
                 sent = sent + message.cost.time * message.count
-            for message in (*part.gather, *part.scatter):
-                mine = message.cost.time * message.count / _some(sent) * bare
+            for message in (*part.gather, *part.scatter, *part.hosted):
+                mine = message.cost.time * message.count / some(sent) * bare
                 rows.append(dataclasses.replace(message, count=message.count * times, exposed=mine * times))
             blocks.append((part.name, part.phase, tuple(rows)))
-            device = part.compute - part.gap / _some(self.micro * part.count) + bare
+            device = part.compute - part.gap / some(self.micro * part.count) + bare
             passages.append(Passage(times, device, part.gap * share))
         return blocks, passages
 
     def _tail(self, parts: Sequence[_Part], shares: Shares) -> list[PricedKernel]:
         """Gradients summed over the copies of the weights once a step, and new weights handed round (ZeRO-1 and 2)."""
         zero = np.asarray(self.parallel.zero)
-        once = _plain(where(zero < 2, 1.0, 0.0))
-        whole = _plain(where(zero == 0, 1.0, 0.0))
+        once = plain(where(zero < 2, 1.0, 0.0))
+        whole = plain(where(zero == 0, 1.0, 0.0))
         rows: list[PricedKernel] = []
         line: list[tuple[Value, Value, Value]] = []
         shared = self._shared_bytes(shares)
@@ -365,9 +424,47 @@ class _Spread:
             bare = maximum(behind(line) - computed, 0.0)
         else:
             bare = sent
-        share = bare / _some(sent)
+        share = bare / some(sent)
         rows = [dataclasses.replace(row, exposed=row.cost.time * row.count * share) for row in rows]
         return [*rows, *self._handed_round(parts, shares, shared[1]), *self._tied(shares)]
+
+    def _updated(self, parts: Sequence[_Part], shares: Shares) -> list[PricedKernel]:
+        """The host's update: gradients out behind the last backward pass, the update, weights back."""
+        way = self.outside
+        if way is None or "optimizer" not in way.where:
+            return []
+        sums: list[list[Value]] = [[0.0, 0.0], [0.0, 0.0], [0.0, 0.0]]
+        keys = ("weights", "gradients", "parameters")
+        for name, held in self.holdings.blocks.items():
+            count = self.holdings.counts[name] * shares[name]
+            for row, key in zip(sums, keys, strict=True):
+                for i in (0, 1):
+                    row[i] = row[i] + count * getattr(held, key)[i]
+        for users, held in self.holdings.shared:
+            for row, key in zip(sums, keys, strict=True):
+                for i in (0, 1):
+                    row[i] = row[i] + residents.holds(users, shares) * getattr(held, key)[i]
+        weights, gradients = (self._shard((row[0], row[1]), 1) for row in sums[:2])
+        states = self._shard((sums[2][0] * self.holdings.states[0], sums[2][1] * self.holdings.states[1]), 1)
+        rows = [way.update(states, weights + gradients, self.machine)]
+        if "weights" not in way.where:
+            rows.append(
+                way.move(
+                    "optimizer.load_weights", "optimizer", weights, 0.0, 1.0, "optimizer", self.machine, self.point
+                )
+            )
+        rows = [dataclasses.replace(row, exposed=row.cost.time * row.count) for row in rows]
+        if "gradients" not in way.where:
+            out = way.move(
+                "optimizer.store_gradients", "optimizer", 0.0, gradients, 1.0, "backward", self.machine, self.point
+            )
+            over: Value = 0.0
+            for part in parts:
+                if part.phase == "backward":
+                    over = over + part.count * shares[part.name] * part.compute
+            bare = maximum(out.cost.time - over, 0.0) if "offload" in self.overlap else out.cost.time
+            rows.append(dataclasses.replace(out, exposed=bare))
+        return rows
 
     def _reduced(self, name: str, sizes: tuple[Value, Value], once: Value, whole: Value) -> tuple[PricedKernel, ...]:
         made: list[PricedKernel] = []
@@ -400,8 +497,8 @@ class _Spread:
     def _handed_round(self, parts: Sequence[_Part], shares: Shares, shared: tuple[Value, Value]) -> list[PricedKernel]:
         """New weights gathered from the ranks that updated them; beside the next forward pass where the stack does so."""
         zero = np.asarray(self.parallel.zero)
-        some = _plain(where((zero == 1) | (zero == 2), 1.0, 0.0))
-        if not np.any(some):
+        after = plain(where((zero == 1) | (zero == 2), 1.0, 0.0))
+        if not np.any(after):
             return []
         rows: list[PricedKernel] = []
         over: Value = 0.0
@@ -412,12 +509,12 @@ class _Spread:
             count = part.count * shares[part.name]
             over = over + count * part.compute
             made = self._over_shards(
-                f"{part.name}.gather_weights", "all_gather", self.holdings.blocks[part.name].weights, some, "optimizer"
+                f"{part.name}.gather_weights", "all_gather", self.holdings.blocks[part.name].weights, after, "optimizer"
             )
             for message in made:
                 first = maximum(first, message.cost.time * message.count * where(np.asarray(count) > 0, 1.0, 0.0))
                 rows.append(dataclasses.replace(message, count=message.count * count))
-        rows += self._over_shards("shared.gather_weights", "all_gather", shared, some, "optimizer")
+        rows += self._over_shards("shared.gather_weights", "all_gather", shared, after, "optimizer")
         sent: Value = 0.0
         for row in rows:
             sent = sent + row.cost.time * row.count
@@ -426,7 +523,7 @@ class _Spread:
             if "weights" in self.overlap and self.stack.attrs.get("gather_ahead", False)
             else sent
         )
-        share = bare / _some(sent)
+        share = bare / some(sent)
         return [dataclasses.replace(row, exposed=row.cost.time * row.count * share) for row in rows]
 
     def _tied(self, shares: Shares) -> list[PricedKernel]:
@@ -436,45 +533,11 @@ class _Spread:
         first = self.cut.piece(0)
         for users, held in self.holdings.shared:
             both = [u for u in users if u in first]
-            apart = _plain(where(np.asarray(p.pp) > 1, 1.0, 0.0)) if len(both) > 1 else 0.0
+            apart = plain(where(np.asarray(p.pp) > 1, 1.0, 0.0)) if len(both) > 1 else 0.0
             size = size + apart * (held.gradients[0] + held.gradients[1])
         if not np.any(size):
             return []
         stride = p.tp * p.cp * p.dp * maximum(p.pp - 1, 1)
-        ranks = _plain(where(np.asarray(p.pp) > 1, 2.0, 1.0))
+        ranks = plain(where(np.asarray(p.pp) > 1, 2.0, 1.0))
         row = self._message("tied.reduce_gradients", "all_reduce", "pp", size, ((ranks, stride),), 1.0, "backward")
         return [dataclasses.replace(row, exposed=row.cost.time * row.count)]
-
-
-def _costs(blocks: Sequence[Any], stretch: Value | None) -> tuple[tuple[Cost, Value], ...]:
-    """Every cost once with how many kernels of the step have it; exposed ones only, stretched, where a factor is given."""
-    found: dict[int, tuple[Cost, Value]] = {}
-    for _, phase, kernels in blocks:
-        for k in kernels:
-            times = k.count
-            if stretch is not None:
-                if k.exposed is not None:
-                    times = k.exposed / _some(k.cost.time)
-                elif phase != "optimizer":
-                    times = times * stretch
-            known = found.get(id(k.cost))
-            found[id(k.cost)] = (k.cost, times if known is None else known[1] + times)
-    return tuple(found.values())
-
-
-def _chosen(values: Sequence[Value], at: np.ndarray) -> Value:
-    if np.ndim(at) == 0:
-        value = values[int(at)]
-        return value if np.ndim(value) else float(value)
-    spread = np.stack([np.broadcast_to(np.asarray(v, dtype=float), at.shape) for v in values])
-    return np.take_along_axis(spread, at[None], axis=0)[0]
-
-
-def _some(value: Value) -> Value:
-    """A divisor: the value, or a tiny number where it is 0 (what it divides is 0 there too)."""
-    return maximum(value, 1e-30)
-
-
-def _plain(value: Any) -> Value:
-    array = np.asarray(value)
-    return array if array.ndim else float(array)

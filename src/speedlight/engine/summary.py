@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .._foundation.arrays import Value, maximum
-from ..costs.cost import bound_names, largest
+from ..costs.cost import Cost, bound_names, largest
 from ..costs.price import peak_for
 from ..graph.ir import Graph
 from ..hardware.machine import Machine
+from ..lowering.kernels import Kernel
+from ..lowering.ledger import Ledger
 from ..scenario.scenario import Scenario
 from ..stacks.stack import Stack
 from ..workload.workload import Workload
@@ -18,10 +22,24 @@ from .phase import Parts, free_symbols, weighted
 from .prediction import Coverage, OpRow, PeakFact
 
 
-def op_rows(parts: Parts, machine: Machine) -> tuple[OpRow, ...]:
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A row of an answer and the cost behind it (none behind a gap).
+
+    Attributes:
+        over: a figure of one instance → of all of them over the call.
+    """
+
+    row: OpRow
+    kernel: Kernel | None = None
+    cost: Cost | None = None
+    over: Callable[[Value], Value] = float
+
+
+def pieces(parts: Parts, machine: Machine) -> tuple[Piece, ...]:
     """Rows of all kernels and gaps; kernels that never run are left out."""
     names = bound_names(machine)
-    rows: list[OpRow] = []
+    found: list[Piece] = []
     several = len(parts.results) > 1
     for index, (step, weight, nodes) in enumerate(parts.results):
         stage = parts.stages[index] if parts.stages else ""
@@ -32,35 +50,44 @@ def op_rows(parts: Parts, machine: Machine) -> tuple[OpRow, ...]:
             for priced in kernels:
                 cost, kernel = priced.cost, priced.kernel
 
-                def sum_of(value: Value, count: Value = priced.count, w: Value = weight, n: bool = nodes) -> Value:
+                def over(value: Value, count: Value = priced.count, w: Value = weight, n: bool = nodes) -> Value:
                     return weighted(value * count, w, n)
 
-                count = sum_of(1.0)
+                count = over(1.0)
                 if not count:
                     continue
                 bound = cost.bound
                 most = int(np.ravel(bound)[np.size(bound) // 2])
-                time = sum_of(cost.time) if priced.exposed is None else weighted(priced.exposed, weight, nodes)
-                rows.append(
-                    OpRow(
-                        kernel.name, within + kernel.path, kernel.kind, count, time,
-                        sum_of(largest(cost.busy)), sum_of(cost.limit), names[most], sum_of(cost.flops),
-                        sum_of(cost.bytes), phase, label,
-                    )
+                time = over(cost.time) if priced.exposed is None else weighted(priced.exposed, weight, nodes)
+                row = OpRow(
+                    kernel.name, within + kernel.path, kernel.kind, count, time, over(largest(cost.busy)), over(cost.limit),
+                    names[most], over(cost.flops), over(cost.bytes), phase, label,
                 )  # fmt: skip
+                found.append(Piece(row, kernel, cost, over))
             gap = weighted(passage.gap, weight, nodes)
             if gap > 0:
-                rows.append(
-                    OpRow(f"{block}.gap", within + block, "gap", 1.0, gap, gap, 0.0, "launch", 0.0, 0.0, phase, label)
-                )
+                home = within + (_home([priced.kernel.path for priced in kernels]) or block)
+                row = OpRow(f"{block}.gap", home, "gap", 1.0, gap, gap, 0.0, "launch", 0.0, 0.0, phase, label)
+                found.append(Piece(row))
         for wait in step.waits:
             seconds = weighted(wait.seconds, weight, nodes)
             if seconds > 0:
-                rows.append(
-                    OpRow(f"{wait.name}.{wait.bound}", within + wait.name, "gap", 1.0, seconds, seconds, 0.0, wait.bound, 0.0,
-                          0.0, "backward", label)
+                row = OpRow(
+                    f"{wait.name}.{wait.bound}", within + wait.name, "gap", 1.0, seconds, seconds, 0.0, wait.bound, 0.0, 0.0,
+                    "backward", label,
                 )  # fmt: skip
-    return tuple(rows)
+                found.append(Piece(row))
+    return tuple(found)
+
+
+def _home(paths: list[str]) -> str:
+    """The innermost module that holds all of a block's kernels."""
+    common: list[str] = []
+    for level in zip(*(path.split(".") for path in paths), strict=False):
+        if len(set(level)) > 1:
+            break
+        common.append(level[0])
+    return ".".join(common)
 
 
 def bound(parts: Parts, machine: Machine, rows: tuple[OpRow, ...] | None) -> Any:
@@ -123,6 +150,16 @@ def layer(parts: Parts, stack: Stack) -> str:
     ran = [p for step, _, _ in parts.results for _, _, kernels in step.blocks for p in kernels if np.any(p.count)]
     found = {p.cost.layer for p in ran}
     return "mixed" if len(found) > 1 else next(iter(found), "analytic")
+
+
+def tiers(ledger: Ledger, machine: Machine) -> dict[str, dict[str, Any]]:
+    """CONTRACT's ``memory.tiers``: the device's memory, and what is kept outside it."""
+    total, capacity = ledger.total, ledger.capacity
+    found = {machine.main.name: {"total": total, "capacity": capacity, "fits": total <= capacity}}
+    names = {t.role: t.name for t in machine.tiers}
+    for role, size in ledger.elsewhere.items():
+        found[names[role]] = {"total": size, "capacity": ledger.room[role], "fits": size <= ledger.room[role]}
+    return found
 
 
 def roofs(machine: Machine, peak: PeakFact | None) -> dict[str, dict[str, Value]]:

@@ -2,8 +2,8 @@
 
 Readers are asked in order; the first that takes the source reads it: ``file.py:factory`` or ``package.module:factory`` (a
 PyTorch module), a file by its ending (``.onnx``, ``.pt2``, ``.gguf`` also by URL or hub id, ``.safetensors``), a file of ops,
-one of timm's image models by timm's name, and else a configuration: another file or folder, a bundled name (or the hub id
-or alias of one), a folder of further configurations, a hub id.
+one of timm's image models by timm's name, and else a configuration: itself as JSON (``{"model_type": …}``), another file or
+folder, a bundled name (or the hub id or alias of one), a folder of further configurations, a hub id.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class Asked:
     models_dir: str | None = None
     mtp: int = 0
     layout: str | None = None
+    train: bool = False
 
     def only(self, what: str, *allowed: str, hint: str = "") -> None:
         """Refuse options that a sort of source does not take."""
@@ -65,6 +66,7 @@ def load_graph(
     models_dir: str | None = None,
     mtp: int = 0,
     layout: str | None = None,
+    train: bool = False,
 ) -> Graph:
     """The graph of a model source.
 
@@ -75,6 +77,7 @@ def load_graph(
         models_dir: folder of configuration files (``name.json``), searched after the bundled names.
         mtp: draft passes of multi-token prediction that a step runs.
         layout: ``channels_last`` for a captured module whose images lie so.
+        train: the model will be trained: a module of the user's code is captured in training mode; other sources are as they are.
 
     Raises:
         UnknownName: suggesting the nearest bundled names.
@@ -85,11 +88,12 @@ def load_graph(
         raise BadInput(f"the model source {source[:40]!r} is no name", expected="a path, a model id or file.py:factory")
     if layout not in (None, "channels_last"):
         raise BadInput(f"the layout {layout!r} is not known", expected="channels_last, or none")
-    asked = Asked(source, inputs, dtype, weights, activations, kv, models_dir, mtp, layout)
-    for reader in READERS:
-        found = reader(asked)
-        if found is not None:
-            return found
+    asked = Asked(source, inputs, dtype, weights, activations, kv, models_dir, mtp, layout, train)
+    if not source.lstrip().startswith("{"):
+        for reader in READERS:
+            found = reader(asked)
+            if found is not None:
+                return found
     return _configured(asked)
 
 
@@ -101,7 +105,8 @@ def _module(asked: Asked) -> Graph | None:
 
     hint = "a captured module keeps its own formats: use --dtype, or build it quantised"
     asked.only("a PyTorch module", "inputs", "dtype", "layout", hint=hint)
-    return capture(asked.source, asked.inputs, dtype=asked.dtype, channels_last=asked.layout == "channels_last")
+    last = asked.layout == "channels_last"
+    return capture(asked.source, asked.inputs, dtype=asked.dtype, channels_last=last, train=asked.train)
 
 
 def _onnx(asked: Asked) -> Graph | None:
@@ -184,7 +189,7 @@ READERS: tuple[Callable[[Asked], Graph | None], ...] = (
 def _configured(asked: Asked) -> Graph:
     from .hf.load import load_hf
 
-    found = _configuration(asked.source, asked.models_dir)
+    found = _written_out(asked.source) or _configuration(asked.source, asked.models_dir)
     if asked.inputs or asked.layout:
         option = "--input" if asked.inputs else "--layout"
         raise BadInput(
@@ -193,6 +198,17 @@ def _configured(asked: Asked) -> Graph:
         )
     graph = load_hf(found, asked.dtype, asked.weights, asked.activations, asked.kv, asked.mtp)[2]
     return graph.replace(name=_label(str(found if isinstance(found, Path) else found.where)))
+
+
+def _written_out(source: str) -> Config | None:
+    """A configuration given itself, as JSON; its ``_name_or_path`` is the model's name."""
+    if not source.lstrip().startswith("{"):
+        return None
+    from .._foundation.files import parse_json
+    from .hf.config import Config
+
+    data = parse_json(source, "the model configuration")
+    return Config(data, str(data.get("_name_or_path") or data.get("model_type") or "configuration"))
 
 
 def _label(where: str) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 
 from .._foundation.errors import BadFile, BadInput, UnknownName
 from .._foundation.files import parse_json, parse_yaml, read_text
+from .cluster import named_cluster
 from .machine import Machine
 
 _ROOT = files(__package__) / "catalogue"
@@ -58,6 +59,8 @@ def fold(name: str) -> str:
 def load_machine(name: str, machines_dir: str | Path | None = None, *, table: bool = False) -> Machine:
     """A machine by id, alias, driver string, unambiguous short name or file path; ``here`` describes this one.
 
+    A name of another machine with a number, ``dgx-h100x16``, is that many of it (:mod:`.cluster`).
+
     Args:
         name: what the user typed (``h100-sxm-80gb``, ``NVIDIA H200``, ``my.yaml``, ``here``).
         machines_dir: a folder of the user's own machine files, searched after the catalogue.
@@ -96,6 +99,9 @@ def load_machine(name: str, machines_dir: str | Path | None = None, *, table: bo
             expected="one of " + ", ".join(fitting),
             hint="form factor and memory change the answer",
         )
+    joined = named_cluster(name, lambda box: load_machine(box, machines_dir, table=table))
+    if joined is not None:
+        return joined
     raise UnknownName("machine", name, machine_ids(), "speedlight devices")
 
 

@@ -16,10 +16,13 @@ from .._foundation.expr import evaluate, parse_expr
 from .._foundation.formats import FORMATS
 from .._foundation.provenance import GRADES, Fact
 from .._foundation.quantity import parse_quantity
-from .machine import Domain, Engine, Link, LocalCalibration, Machine, Peak, PointErrors, Price, Tier
+from .cluster import cluster
+from .machine import Domain, Engine, Link, LocalCalibration, Machine, Part, Peak, PointErrors, Price, Tier
+from .mixed import weakest
 from .spec import (
     SCHEMA_VERSION,
     CalibratedSpec,
+    ClusterSpec,
     DeviceSpec,
     DomainSpec,
     EngineSpec,
@@ -40,7 +43,9 @@ SHARED_ROLES = ("host", "storage", "remote")
 LINK_ROLES = ("scale_up", "scale_out", "host")
 KINDS = ("gpu", "cpu", "tpu", "npu", "soc", "dataflow", "wafer", "in-memory", "fpga", "mcu")
 ENGINE_KINDS = ("simt", "cores", "systolic", "dataflow", "in-memory")
-TOPOLOGIES = ("switch", "full-mesh", "ring", "torus", "fat-tree", "tree", "cube-mesh")
+TOPOLOGIES = ("switch", "full-mesh", "ring", "torus", "mesh", "fat-tree", "tree", "cube-mesh", "shared")
+GRIDS = ("ring", "torus", "mesh")
+ROUTINGS, DUPLEX = ("hashed", "sprayed", "planned"), ("full", "half")
 
 # Latencies and granules a spec file may leave out; graded assumed where used.
 DEFAULT_LATENCY_S = {
@@ -68,12 +73,14 @@ def parse_machine(data: Any, where: str, device_by_id: Callable[[str], Machine])
             return _device(spec)
         if isinstance(spec, CalibratedSpec):
             return _calibrated(spec, device_by_id(spec.machine))
+        if isinstance(spec, ClusterSpec):
+            return _cluster(spec, device_by_id)
         return _system(spec, device_by_id(spec.device))
     except BadInput as error:
         raise BadFile(f"{where}: {error.message}", expected=error.expected, hint=error.hint) from None
 
 
-def read_spec(data: Any, where: str) -> DeviceSpec | SystemSpec | CalibratedSpec:
+def read_spec(data: Any, where: str) -> MachineSpec:
     """A machine file's content as a record, its fields' types checked.
 
     Raises:
@@ -86,12 +93,12 @@ def read_spec(data: Any, where: str) -> DeviceSpec | SystemSpec | CalibratedSpec
             hint="`speedlight devices --schema` prints the format",
         )
     if "sort" not in data:
-        data = {**data, "sort": "system" if "domains" in data and "engines" not in data else "device"}
+        data = {**data, "sort": _sort(data)}
     version = data.get("schema")
     if version != SCHEMA_VERSION or isinstance(version, bool):
         raise BadFile(f"{where}: schema is {version!r}", expected=f"schema: {SCHEMA_VERSION}")
     try:
-        spec: DeviceSpec | SystemSpec | CalibratedSpec = msgspec.convert(data, MachineSpec)
+        spec: MachineSpec = msgspec.convert(data, MachineSpec)
     except msgspec.ValidationError as error:
         raise BadFile(f"{where}: {error}", hint=_hint(str(error))) from None
     except (OverflowError, RecursionError) as error:
@@ -99,12 +106,19 @@ def read_spec(data: Any, where: str) -> DeviceSpec | SystemSpec | CalibratedSpec
     return spec
 
 
+def _sort(data: dict[Any, Any]) -> str:
+    """The sort of a file that does not say, by the field only that sort has."""
+    if "engines" in data:
+        return "device"
+    return "cluster" if "nodes" in data or "parts" in data else "system" if "domains" in data else "device"
+
+
 def _hint(message: str) -> str:
     """What to try after msgspec's message: the nearest field for a misspelt one."""
     unknown = re.search(r"unknown field `(.*?)`", message)
     specs = (
         FigureSpec, PeakSpec, EngineSpec, TierSpec, LinkSpec, DomainSpec, DeviceSpec, SystemSpec, PriceSpec,
-        CalibratedSpec, LocalCalibrationSpec, PointErrorsSpec,
+        ClusterSpec, CalibratedSpec, LocalCalibrationSpec, PointErrorsSpec,
     )  # fmt: skip
     near = nearest(unknown[1], {f for s in specs for f in s.__struct_fields__}) if unknown else []
     meant = f"did you mean {' or '.join(near)}? " if near else ""
@@ -222,7 +236,8 @@ def _engine(spec: EngineSpec, facts: _Facts) -> Engine:
         raise BadInput(f"{path} has no peaks", expected="at least one")
     _distinct((f"{p.unit}.{p.format}.{p.accumulate}" for p in spec.peaks), f"{path}: the peak")
     peaks = tuple(_peak(p, path, facts, units, clock) for p in spec.peaks)
-    return Engine(spec.name, spec.kind, units, clock, peaks, tuple(spec.tiles), latency)
+    fill = facts.optional(spec.fill, "s", f"{path}.fill_s") or 0.0
+    return Engine(spec.name, spec.kind, units, clock, peaks, tuple(spec.tiles), latency, fill)
 
 
 def _peak(spec: PeakSpec, path: str, facts: _Facts, units: float, clock: float) -> Peak:
@@ -260,7 +275,7 @@ def _derive(text: str, where: str, env: dict[str, float]) -> float:
 def _tier(spec: TierSpec, facts: _Facts, kind: str) -> Tier:
     path = f"tiers.{spec.name}"
     _one_of(spec.role, ROLES, f"{path}.role")
-    main = "host_dram" if kind == "cpu" else "hbm"
+    main = "sram" if spec.name == "sram" else "host_dram" if kind == "cpu" else "hbm"
     resource = {
         "registers": "sram", "sram": "sram", "cache": "cache", "main": main, "host": "host_dram", "storage": "disk",
         "remote": "link:remote",
@@ -286,7 +301,22 @@ def _links(specs: list[LinkSpec], facts: _Facts) -> tuple[Link, ...]:
         _one_of(spec.role, LINK_ROLES, f"{path}.role")
         bandwidth = facts.read(spec.bandwidth, "B/s", f"{path}.bandwidth")
         latency = facts.optional(spec.latency, "s", f"{path}.latency_s", 2e-6)
-        links.append(Link(spec.name, spec.role, bandwidth, latency))
+        if not 0 <= spec.grid <= 3 or spec.wrap < 1:
+            raise BadInput(
+                f"{path} has grid {spec.grid} and wrap {spec.wrap}", expected="0 to 3 dimensions, sides from 1"
+            )
+        links.append(
+            Link(
+                spec.name,
+                spec.role,
+                bandwidth,
+                latency,
+                spec.grid,
+                spec.wrap,
+                spec.ordered,
+                _ratio(spec.sharers, facts, f"{path}.sharers", 1.0),
+            )
+        )
     return tuple(links)
 
 
@@ -296,16 +326,7 @@ def _system(spec: SystemSpec, device: Machine) -> Machine:
     if device.n_devices != 1 or device.domains:
         raise BadInput(f"device {spec.device!r} is itself a system", expected="the id of a single device")
     facts = _Facts(spec.grade, spec.sources)
-    domains: list[Domain] = []
-    _distinct((d.name for d in spec.domains), "domain")
-    for d in spec.domains:
-        _one_of(d.topology, TOPOLOGIES, f"domains.{d.name}.topology")
-        if d.size < (domains[-1].size if domains else 1):
-            least = f"at least the {domains[-1].size} of the domain inside it" if domains else "at least 1 device"
-            raise BadInput(f"domains.{d.name}.size is {d.size}", expected=least)
-        bandwidth = facts.read(d.bandwidth, "B/s", f"domains.{d.name}.bandwidth")
-        latency = facts.optional(d.latency, "s", f"domains.{d.name}.latency_s", 2e-6)
-        domains.append(Domain(d.name, d.topology, d.size, bandwidth, latency))
+    domains = _domains(spec.domains, facts, (), "scale_up")
     if spec.count > 1 and (not domains or domains[-1].size < spec.count):
         size = domains[-1].size if domains else 0
         raise BadInput(f"count is {spec.count}, but the domains join {size}", expected="a domain that holds them all")
@@ -329,6 +350,106 @@ def _system(spec: SystemSpec, device: Machine) -> Machine:
         price=_price(spec.price) if spec.price else device.price,
         facts=MappingProxyType({**device.facts, **facts.facts}),
         notes=device.notes + tuple(spec.notes),
+    )
+
+
+def _domains(specs: list[DomainSpec], facts: _Facts, inner: tuple[Domain, ...], role: str) -> list[Domain]:
+    """Domains around those that are there, each at least as large as the one inside it."""
+    domains: list[Domain] = []
+    _distinct([*(d.name for d in inner), *(d.name for d in specs)], "domain")
+    for d in specs:
+        path = f"domains.{d.name}"
+        for value, allowed, field in (
+            (d.topology, TOPOLOGIES, "topology"), (d.routing, ROUTINGS, "routing"), (d.duplex, DUPLEX, "duplex"),
+        ):  # fmt: skip
+            _one_of(value, allowed, f"{path}.{field}")
+        held = next((x.size for x in (*reversed(domains), *reversed(inner))), 1)
+        if d.size < held:
+            least = f"at least the {held} of the domain inside it" if domains or inner else "at least 1 device"
+            raise BadInput(f"{path}.size is {d.size}", expected=least)
+        _check_shape(d, held, path)
+        domains.append(
+            Domain(
+                d.name, d.topology, d.size,
+                bandwidth=facts.read(d.bandwidth, "B/s", f"{path}.bandwidth"),
+                latency_s=facts.optional(d.latency, "s", f"{path}.latency_s", 2e-6),
+                role=role, shape=tuple(d.shape), leaf=float(d.leaf), uplinks=float(d.uplinks), routing=d.routing,
+                reduces=d.reduces, duplex=d.duplex, ordered=d.ordered,
+                oversubscription=_ratio(d.oversubscription, facts, f"{path}.oversubscription", 1.0),
+                sharers=_ratio(d.sharers, facts, f"{path}.sharers", 1.0),
+                loss=_part(d.loss, facts, f"{path}.loss", 0.0),
+                availability=_part(d.availability, facts, f"{path}.availability", 1.0),
+            )
+        )  # fmt: skip
+    return domains
+
+
+def _check_shape(spec: DomainSpec, held: int, path: str) -> None:
+    """A grid's sides multiply to the sets it joins; a leaf holds whole sets and not more than there are."""
+    if any(side < 1 for side in spec.shape) or (spec.shape and spec.topology not in GRIDS):
+        raise BadInput(f"{path}.shape is {spec.shape} of a {spec.topology}", expected="sides of a torus or mesh")
+    if spec.shape and math.prod(spec.shape) * held != spec.size:
+        raise BadInput(
+            f"{path}.shape {' × '.join(map(str, spec.shape))} of sets of {held} is not {spec.size}",
+            expected=f"sides that multiply to {spec.size // held}",
+        )
+    if spec.leaf and not (held <= spec.leaf <= spec.size):
+        raise BadInput(f"{path}.leaf is {spec.leaf}", expected=f"devices below a leaf switch, {held} to {spec.size}")
+    if spec.uplinks < 0:
+        raise BadInput(f"{path}.uplinks is {spec.uplinks}", expected="at least 0")
+
+
+def _ratio(figure: Figure | None, facts: _Facts, path: str, default: float) -> float:
+    """A figure of at least 1, or the default, which claims nothing."""
+    value = default if figure is None else facts.read(figure, "", path)
+    if value < 1:
+        raise BadInput(f"{path} is {value:g}", expected="at least 1")
+    return value
+
+
+def _part(figure: Figure | None, facts: _Facts, path: str, default: float) -> float:
+    """A share between 0 and 1; nothing gets through where all is lost or the link is never there."""
+    value = default if figure is None else facts.read(figure, "", path, zero=True)
+    if not 0 <= value <= 1 or (value == 1 - default):
+        raise BadInput(f"{path} is {value:g}", expected="0 to 1, and a link that carries something")
+    return value
+
+
+def _cluster(spec: ClusterSpec, load: Callable[[str], Machine]) -> Machine:
+    """So many boxes, joined by what the file states or by their own ports."""
+    if not spec.id:
+        raise BadInput("id is empty", expected="a name like dgx-a100x384")
+    if bool(spec.system) == bool(spec.parts) or (spec.parts and spec.nodes):
+        raise BadInput(
+            "a cluster states its boxes once", expected="system and nodes, or parts", hint="see docs/machines.md"
+        )
+    if spec.parts:
+        if any(part.nodes < 1 for part in spec.parts):
+            raise BadInput("a part of 0 nodes", expected="at least 1 node of each part")
+        box = weakest([Part(load(part.system), part.nodes) for part in spec.parts], spec.id)
+        nodes = sum(part.nodes for part in spec.parts)
+    else:
+        box, nodes = load(spec.system), spec.nodes
+    facts = _Facts(spec.grade, spec.sources)
+    network = _domains(spec.network, facts, box.domains, "scale_out")
+    if network and network[-1].size < nodes * box.n_devices:
+        raise BadInput(
+            f"{nodes} nodes of {box.n_devices}, but the network joins {network[-1].size} devices",
+            expected=f"an outermost size of {nodes * box.n_devices}",
+        )
+    for t in spec.host_tiers:
+        _one_of(t.role, SHARED_ROLES, f"host_tiers.{t.name}.role")
+    _distinct([*(t.name for t in box.tiers), *(t.name for t in spec.host_tiers)], "memory tier")
+    joined = cluster(box, nodes, network, spec.id)
+    return dataclasses.replace(
+        joined,
+        name=spec.name,
+        id=spec.id,
+        release_year=_year(spec.release_year) or box.release_year,
+        price=_price(spec.price) if spec.price else box.price,
+        tiers=box.tiers + tuple(_tier(t, facts, box.kind) for t in spec.host_tiers),
+        facts=MappingProxyType({**joined.facts, **facts.facts}),
+        notes=box.notes + tuple(spec.notes),
     )
 
 

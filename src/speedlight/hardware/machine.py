@@ -26,6 +26,10 @@ WIDER = {
     "tf32": "fp32", "fp32": "fp64", "int16": "int32", "int32": "fp32", "int64": "int32",
 }  # fmt: skip
 
+# NVSwitch reduces in the switch (NVLink SHARP) from its third generation on, the one of Hopper: NVIDIA H100 whitepaper,
+# "NVLink Switch System". A file of a system says so itself; this is for boxes made up around a lone device.
+REDUCING = ("Hopper", "Blackwell")
+
 
 @dataclass(frozen=True, slots=True)
 class Peak:
@@ -59,7 +63,10 @@ class Engine:
         clock_hz: the clock the peaks are stated at.
         peaks: rates of all units together.
         tiles: output tiles (rows, columns) a unit's matrix kernels work in; empty means tiles cost nothing.
-        launch_latency_s: time from the start of a kernel to its first useful work, plus draining: the launch floor.
+        launch_latency_s: time from the start of a kernel to its first useful work, plus draining: the launch floor. Of a spatial
+            machine: of a region.
+        fill_s: of a spatial machine, seconds from an op's first input to its first result: how deep its pipeline is, or how
+            far it reaches across a mesh.
     """
 
     name: str
@@ -69,6 +76,7 @@ class Engine:
     peaks: tuple[Peak, ...]
     tiles: tuple[tuple[int, int], ...] = ()
     launch_latency_s: Value = 0.0
+    fill_s: Value = 0.0
 
     def peak(self, unit: str, number_format: str, accumulate: str | None = None) -> tuple[Peak, tuple[str, ...]]:
         """The peak that work of this format runs at, and the formats that had to be widened on the way.
@@ -132,12 +140,19 @@ class Link:
         role: ``scale_up`` (between devices of a box or rack), ``scale_out`` (between boxes), ``host``.
         bandwidth: bytes/s per direction and device.
         latency_s: one way, per message.
+        grid: dimensions of the torus that several devices form by it; 0 where they meet on a switch or a bus.
+        wrap: least side that closes to a ring.
+        ordered, sharers: as of a :class:`Domain`.
     """
 
     name: str
     role: str
     bandwidth: Value
     latency_s: Value = 0.0
+    grid: int = 0
+    wrap: int = 1
+    ordered: bool = True
+    sharers: Value = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +161,24 @@ class Domain:
 
     Attributes:
         name: the link's resource name (``nvlink`` books its time as ``link:nvlink``).
-        topology: ``switch``, ``full-mesh``, ``ring``, ``torus``, ``fat-tree``, ``tree``, ``cube-mesh``.
+        topology: ``switch``, ``full-mesh``, ``ring``, ``torus``, ``mesh``, ``fat-tree``, ``tree`` (a host's bus), ``cube-mesh``,
+            ``shared`` (one medium for all: radio, a bus).
         size: devices in the domain.
-        bandwidth: bytes/s per direction and device.
+        bandwidth: bytes/s per direction and device, when every device sends; of a grid over all its dimensions.
         latency_s: one way, per message.
+        role: ``scale_up`` inside a box or rack, ``scale_out`` between them.
+        shape: sides of a torus or mesh, innermost first, in sets of the domain inside; empty elsewhere.
+        leaf: devices below one leaf switch of a fat tree (or one root of a tree of buses); 0 where one switch joins all.
+        oversubscription: ports of a leaf's devices over its uplinks.
+        uplinks: links of a leaf towards the spine; 0 for as many as keep that ratio at the ports' rate.
+        routing: how flows find their uplink: ``hashed`` (the busiest gets more than its share), ``sprayed`` or ``planned``.
+        sharers: devices that share a port, all of whose rate one of them gets when the others are silent.
+        reduces: whether its switches add up what passes (NVLink SHARP, InfiniBand SHARP).
+        duplex: ``full``, or ``half`` where both directions take turns.
+        ordered: whether bytes arrive in the order they were sent: protocols that send flags beside data need it (NCCL's LL and
+            LL128; EFA's packets overtake one another, so that only Simple runs on it).
+        loss: share of packets lost and sent again.
+        availability: share of the time it is there.
     """
 
     name: str
@@ -157,6 +186,18 @@ class Domain:
     size: Value
     bandwidth: Value
     latency_s: Value = 0.0
+    role: str = "scale_up"
+    shape: tuple[Value, ...] = ()
+    leaf: Value = 0.0
+    oversubscription: Value = 1.0
+    uplinks: Value = 0.0
+    routing: str = "planned"
+    sharers: Value = 1.0
+    reduces: bool = False
+    duplex: str = "full"
+    ordered: bool = True
+    loss: Value = 0.0
+    availability: Value = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +254,14 @@ class LocalCalibration:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """So many boxes of one sort in a cluster of unequal ones."""
+
+    machine: Machine
+    nodes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Machine:
     """A device, or several equal ones joined by domains; frozen, every figure with its pedigree in ``facts``.
 
@@ -223,6 +272,7 @@ class Machine:
         facts: pedigree by dotted path (``tiers.hbm.bandwidth``).
         notes: what the spec file wants said in every answer.
         calibrations: what the user's own measurements of it say (``speedlight calibrate``).
+        parts: boxes of a cluster of unequal ones, whose weakest common machine this is (:mod:`.mixed`); empty for equal ones.
     """
 
     id: str
@@ -244,6 +294,7 @@ class Machine:
     facts: Mapping[str, Fact] = field(default_factory=lambda: MappingProxyType({}), hash=False)
     notes: tuple[str, ...] = ()
     calibrations: tuple[LocalCalibration, ...] = ()
+    parts: tuple[Part, ...] = ()
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickling for worker processes: a read-only mapping does not pickle, a plain one does."""
@@ -264,6 +315,12 @@ class Machine:
     def main(self) -> Tier:
         """The tier that holds weights and activations by default."""
         return next(t for t in self.tiers if t.role == "main")
+
+    @property
+    def box(self) -> Value:
+        """Devices that reach each other without leaving the box or rack."""
+        inside = [d.size for d in self.domains if d.role == "scale_up"]
+        return inside[-1] if inside else 1
 
     @property
     def last_cache(self) -> Tier | None:

@@ -13,8 +13,9 @@ Conventions of the shipped files: capacity is the vendor's decimal figure (80 GB
 more), bandwidth decimal, link rates per direction and device, peaks dense and per accumulator. What cannot be found is
 left out or graded ``assumed``, never 0.
 
-Files of three sorts: a *device*, a *system* (``device`` + ``count`` + ``domains``), and a *calibrated* machine (another
-machine with what its owner measured, written by ``speedlight calibrate``). ``json_schema()`` publishes all.
+Files of four sorts: a *device*, a *system* (``device`` + ``count`` + ``domains``), a *cluster* (``system`` + ``nodes``), and a
+*calibrated* machine (another machine with what its owner measured, written by ``speedlight calibrate``). ``json_schema()``
+publishes all.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ class EngineSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     peaks: list[PeakSpec]
     tiles: list[tuple[int, int]] = []
     launch_latency: Figure | None = None
+    fill: Figure | None = None
 
 
 class TierSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -75,22 +77,43 @@ class TierSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class LinkSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """A port of one device, bytes/s per direction."""
+    """A port of one device, bytes/s per direction; ``grid`` and ``wrap`` where devices form a torus by it.
+
+    ``sharers`` devices have one port between them (its rate is stated per device); ``ordered`` as of a domain.
+    """
 
     name: str
     role: str
     bandwidth: Figure
     latency: Figure | None = None
+    grid: int = 0
+    wrap: int = 1
+    ordered: bool = True
+    sharers: Figure | None = None
 
 
 class DomainSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Devices joined by one sort of link, innermost domain first; bytes/s per direction and device."""
+    """Devices joined by one sort of link, innermost domain first; bytes/s per direction and device.
+
+    What the further fields mean: :class:`~speedlight.hardware.machine.Domain`.
+    """
 
     name: str
     topology: str
     size: int
     bandwidth: Figure
     latency: Figure | None = None
+    shape: list[int] = []
+    leaf: int = 0
+    oversubscription: Figure | None = None
+    uplinks: int = 0
+    routing: str = "planned"
+    sharers: Figure | None = None
+    reduces: bool = False
+    duplex: str = "full"
+    ordered: bool = True
+    loss: Figure | None = None
+    availability: Figure | None = None
 
 
 class PriceSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -156,6 +179,38 @@ class SystemSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag="s
     notes: list[str] = []
 
 
+class PartSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """So many boxes of one sort in a cluster of unequal ones."""
+
+    system: str
+    nodes: int
+
+
+class ClusterSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag="cluster", tag_field="sort"):
+    """Several boxes: ``system`` (an id or a path beside this file, a system or a lone device) and ``nodes``, or ``parts`` of several
+    sorts.
+
+    ``network`` are the domains that join them, innermost first, their ``size`` in devices; left out, the box's ``scale_out``
+    link joins them in a fat tree that never blocks.
+    """
+
+    schema: int
+    id: str
+    name: str
+    system: str = ""
+    nodes: int = 0
+    parts: list[PartSpec] = []
+    network: list[DomainSpec] = []
+    grade: str = "assumed"
+    sources: dict[str, str] = {}
+    release_year: int | None = None
+    aliases: list[str] = []
+    table_names: list[str] = []
+    host_tiers: list[TierSpec] = []
+    price: PriceSpec | None = None
+    notes: list[str] = []
+
+
 class PointErrorsSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Errors as fractions."""
 
@@ -186,7 +241,7 @@ class CalibratedSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True, ta
     calibration: list[LocalCalibrationSpec]
 
 
-MachineSpec = DeviceSpec | SystemSpec | CalibratedSpec
+MachineSpec = DeviceSpec | SystemSpec | ClusterSpec | CalibratedSpec
 
 
 def json_schema() -> dict[str, Any]:

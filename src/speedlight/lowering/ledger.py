@@ -2,20 +2,23 @@
 
 Activations: a tensor lives from the op that writes it to the last one that reads it (inside its block; a folded block's
 instances reuse the same memory; what a block hands on lives until the next block's last reader). The peak is the largest
-simultaneous sum. In training, tensors the backward pass needs live from the forward pass to theirs, in every instance.
+simultaneous sum. In training, tensors the backward pass needs live from the forward pass to theirs, in every instance
+(:mod:`.saved`). What the caller hands in, and what several blocks read, is there all the time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from .._foundation.arrays import Value, maximum
 from .._foundation.expr import Expr, Tape, compile_tape, total
-from ..graph.ir import Block, Graph, Persistent
+from ..graph.ir import Block, Graph, Persistent, Tensor
 from ..graph.stats import persistent_tensors
 from ..stacks.stack import Stack
+from .held import Held, held
+from .saved import of_instance, waiting
 
 CLASSES = ("weights", "kv", "activations", "gradients", "optimizer", "cache", "workspace", "reserve")
 _OF_TENSOR = {
@@ -31,10 +34,14 @@ class Ledger:
     Attributes:
         by_class: bytes by class of :data:`CLASSES`.
         capacity: bytes of main memory.
+        elsewhere: by tier role, bytes kept outside the device.
+        room: by tier role, bytes it may take there.
     """
 
     by_class: Mapping[str, Value]
     capacity: Value
+    elsewhere: Mapping[str, Value] = field(default_factory=dict)
+    room: Mapping[str, Value] = field(default_factory=dict)
 
     @property
     def total(self) -> Value:
@@ -49,38 +56,69 @@ class Ledger:
 
     @property
     def fits(self) -> Any:
-        return self.total <= self.capacity
+        fits = self.total <= self.capacity
+        for role, size in self.elsewhere.items():
+            fits = fits & (size <= self.room[role])
+        return fits
+
+
+@dataclass(frozen=True, slots=True)
+class _BlockPlan:
+    """Places on the tape of what one block's instance holds.
+
+    Attributes:
+        mirrored: number of the forward block whose saved tensors it fills or empties; None in the optimizer.
+        start, came, went: of saved tensors (:class:`.saved.Waiting`).
+        live: per op, everything else that is alive.
+    """
+
+    mirrored: int | None
+    start: list[int]
+    came: list[list[int]]
+    went: list[list[int]]
+    live: list[list[int]]
 
 
 class LedgerPlan:
     """A graph's memory expressions, compiled once: persistent classes, saved tensors and live sets."""
 
-    __slots__ = ("_classes", "_live", "_slots", "_tape")
+    __slots__ = ("_blocks", "_classes", "_held", "_saved", "_tape")
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, calls: bool = False) -> None:
+        """
+        Args:
+            calls: Python calls the modules, and holds what it calls them with (:mod:`.held`).
+        """
         exprs: list[Expr] = []
+        places: dict[Expr, int] = {}
+
+        def place(size: Expr) -> int:
+            if size not in places:
+                places[size] = len(exprs)
+                exprs.append(size)
+            return places[size]
+
+        def row(sizes: Iterable[Expr]) -> list[int]:
+            return [place(size) for size in sizes]
+
         sums: dict[str, list[Expr]] = {}
         for block, tensor in persistent_tensors(graph):
             assert tensor.persistent is not None
             sums.setdefault(_OF_TENSOR.get(tensor.cls, "cache"), []).append(
                 tensor.kept_bytes * _in_main(tensor.persistent) * (block.count if block is not None else 1)
             )
-        saved = _saved_bytes(graph)
-        self._classes = list(sums)
-        exprs += [total(sums[name]) for name in self._classes]
-        exprs.append(saved)
-        self._live: list[list[int]] = []
-        tensors: dict[Expr, int] = {}
+        self._classes = {name: place(total(terms)) for name, terms in sums.items()}
+        self._held = place(total(t.bytes for t in graph.shared.values() if _transient(t)))
+        forward = [block for block in graph.blocks if block.phase == "forward"]
+        numbers = {block.name: number for number, block in enumerate(forward)}
+        self._saved = [(place(of_instance(graph, block)), place(block.count)) for block in forward]
+        self._blocks = []
+        holding = held(graph) if calls else {}
         for block in graph.blocks:
-            for live in live_sets(graph, block):
-                row = []
-                for size in live:
-                    if size not in tensors:
-                        tensors[size] = len(exprs)
-                        exprs.append(size)
-                    row.append(tensors[size])
-                self._live.append(row)
-        self._slots = len(self._classes)
+            parts = waiting(graph, block)
+            came, went = ([row(sizes) for sizes in each] for each in (parts.came, parts.went))
+            live = [row(sizes) for sizes in live_sets(graph, block, holding.get(block.name))]
+            self._blocks.append(_BlockPlan(numbers.get(parts.mirrored), row(parts.start), came, went, live))
         self._tape: Tape = compile_tape(exprs)
 
     def evaluate(
@@ -95,15 +133,24 @@ class LedgerPlan:
         """
         cells = self._tape.run(env, groups)
         by_class: dict[str, Value] = dict.fromkeys(CLASSES, 0.0)
-        by_class |= dict(zip(self._classes, cells, strict=False))  # the classes come first on the tape
+        by_class |= {name: cells[place] for name, place in self._classes.items()}
+        before: list[Value] = [0.0]  # saved by the blocks ahead of each
+        for size, count in self._saved:
+            before.append(before[-1] + cells[size] * cells[count])
         peak: Value = 0.0
-        for row in self._live:
-            live: Value = 0.0
-            for slot in row:
-                live = live + cells[slot]
-            peak = maximum(peak, live)
+        for block in self._blocks:
+            there: Value = 0.0
+            if block.mirrored is not None:
+                size, count = self._saved[block.mirrored]
+                there = before[block.mirrored] + (cells[count] - 1) * cells[size]
+            there = _sum(cells, block.start, there)
+            for came, went, live in zip(block.came, block.went, block.live, strict=True):
+                there = _sum(cells, came, there)
+                peak = maximum(peak, _sum(cells, live, there))
+                for place in went:
+                    there = there - cells[place]
         kept = by_class["activations"]  # those of a whole call, which no step frees
-        by_class["activations"] = (kept + peak + cells[self._slots]) * (1 + stack.reserve.fragmentation)
+        by_class["activations"] = (kept + cells[self._held] + peak) * (1 + stack.reserve.fragmentation)
         by_class["reserve"] = stack.reserve.runtime_bytes + (1 - stack.reserve.utilization) * capacity
         return Ledger(by_class, capacity)
 
@@ -113,18 +160,18 @@ def _in_main(persistent: Persistent) -> float:
     return sum(share for role, share in persistent.homes if role == "main")
 
 
-def _saved_bytes(graph: Graph) -> Expr:
-    """Activations that wait for the backward pass, over all instances (``graph.attrs["saved"]``)."""
-    saved: Mapping[str, tuple[str, ...]] = graph.attrs.get("saved", {})
-    terms = []
-    for block in graph.blocks:
-        for name in saved.get(block.name, ()):
-            if name in block.tensors:
-                terms.append(block.tensors[name].bytes * block.count)
-    return total(terms)
+def _transient(tensor: Tensor) -> bool:
+    """An activation or input that no record keeps."""
+    return tensor.persistent is None and tensor.cls in ("activation", "input")
 
 
-def live_sets(graph: Graph, block: Block) -> list[list[Expr]]:
+def _sum(cells: Sequence[Value], places: Iterable[int], start: Value) -> Value:
+    for place in places:
+        start = start + cells[place]
+    return start
+
+
+def live_sets(graph: Graph, block: Block, holding: Held | None = None) -> list[list[Expr]]:
     """Sizes of the activations alive while each op runs.
 
     Tensors saved for the backward pass are counted apart, in the block that makes them and in the one that mirrors it.
@@ -134,18 +181,23 @@ def live_sets(graph: Graph, block: Block) -> list[list[Expr]]:
         return []
     mirrored = graph.attrs.get("mirrors", {}).get(block.name, block.name)
     saved = set(graph.attrs.get("saved", {}).get(mirrored, ()))
-    first: dict[str, int] = dict.fromkeys(block.inputs, 0)
-    last: dict[str, int] = dict.fromkeys(block.inputs, 0)
+    taken = [name for name in block.inputs if name not in saved and _transient(block.tensors[name])]
+    first: dict[str, int] = dict.fromkeys(taken, 0)
+    last: dict[str, int] = dict.fromkeys(taken, 0)
     for index, op in enumerate(block.ops):
         for operand in (*op.reads, *op.writes):
             tensor = block.tensors.get(operand.tensor)
-            if tensor is None or tensor.persistent is not None or operand.tensor in saved:
-                continue
+            if tensor is None or not _transient(tensor) or operand.tensor in saved:
+                continue  # a weight that the backward pass or the optimizer names again is kept where it is declared
             first.setdefault(operand.tensor, index)
             last[operand.tensor] = index
     for name in block.outputs:
         if name in first:
             last[name] = len(block.ops)
+    around = holding.around if holding is not None else []
+    for name, index in holding.until.items() if holding is not None else ():
+        if name in last:
+            last[name] = max(last[name], index)
     made: list[list[str]] = [[] for _ in block.ops]
     ended: list[list[str]] = [[] for _ in range(len(block.ops) + 1)]
     for name, index in first.items():
@@ -157,6 +209,6 @@ def live_sets(graph: Graph, block: Block) -> list[list[Expr]]:
     for index, op in enumerate(block.ops):
         alive.update(made[index])
         over = {r.tensor for r in op.reads[:1] if last.get(r.tensor) == index} if op.attrs.get("in_place") else set()
-        sets.append([sizes[n] for n in sorted(alive - over)])
+        sets.append([*(sizes[n] for n in sorted(alive - over)), *(size for size, end in around if index <= end)])
         alive.difference_update(ended[index])
     return sets

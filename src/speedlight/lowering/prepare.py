@@ -26,6 +26,8 @@ def as_written(graph: Graph, stack: Stack, autocast: str | None = None) -> Graph
     """
     if graph.attrs.get("kind") == "module" and stack.rewrites:
         graph = _written(graph, by_rules(stack, stack.rewrites))
+    if stack.attrs.get("loss") == "fp32" and graph.attrs.get("kind") == "transformer":
+        graph = _widened(graph)
     if autocast is None:
         return graph
     if not stack.autocast:
@@ -33,6 +35,11 @@ def as_written(graph: Graph, stack: Stack, autocast: str | None = None) -> Graph
             f"the stack {stack.id} has no autocast", expected="a stack of PyTorch, or --dtype for the whole model"
         )
     return _cast(graph, autocast, frozen(only(stack.autocast, functions_of(graph))))
+
+
+@lru_cache(maxsize=64)
+def _widened(graph: Graph) -> Graph:
+    return rewrite(graph, "loss_in_fp32", checked=False)
 
 
 @lru_cache(maxsize=64)

@@ -1,4 +1,4 @@
-"""What every block of a training step holds in memory, so that pipeline stages, shards and micro-batches can be added up.
+"""What every block of a step holds in memory, so that pipeline stages, shards and micro-batches can be added up.
 
 The ledger of one device (:mod:`.ledger`) sums over all blocks; here each block's bytes stand alone, for one instance:
 weights, gradients and trained parameters (dense ones and experts', which other ranks hold), activations that wait for the
@@ -29,6 +29,7 @@ class Held:
         saved_whole: the same without recomputation.
         live: the largest simultaneous sum of the others.
         handed: bytes it hands to the next block.
+        kept: of caches and states of sequences.
     """
 
     weights: tuple[Value, Value]
@@ -38,6 +39,7 @@ class Held:
     saved_whole: Value = 0.0
     live: Value = 0.0
     handed: Value = 0.0
+    kept: Value = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ class HoldingsPlan:
             lives = [live_sets(graph, b) for b in (block, pair) if b is not None]
             rows["live"] = [slot(total(sizes)) for sets in lives for sizes in sets]
             rows["handed"] = [slot(total(block.tensors[n].bytes for n in block.outputs if n in block.tensors))]
+            rows["kept"] = [slot(total(t.kept_bytes for t in block.tensors.values() if t.cls in ("kv", "state")))]
             self._blocks[block.name] = rows
             self._counts[block.name] = slot(block.count)
         self._shared: list[tuple[frozenset[str], dict[str, list[int]]]] = []
@@ -121,8 +124,8 @@ class HoldingsPlan:
                 live = maximum(live, cells[index])
             pairs = [(cells[rows[n][0]], cells[rows[n][1]]) for n in ("weights", "gradients", "parameters")]
             kept = [cells[i] for i in rows.get("saved", ())] or [0.0, 0.0]
-            handed = cells[rows["handed"][0]] if "handed" in rows else 0.0
-            return Held(pairs[0], pairs[1], pairs[2], kept[0], kept[1], live, handed)
+            handed, caches = (cells[rows[n][0]] if n in rows else 0.0 for n in ("handed", "kept"))
+            return Held(pairs[0], pairs[1], pairs[2], kept[0], kept[1], live, handed, caches)
 
         states = [cells[i] for i in self._states]
         each = tuple(

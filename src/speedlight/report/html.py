@@ -8,17 +8,17 @@ from typing import Any
 from .._foundation.quantity import format_bytes, format_percent, format_time
 from ..engine.prediction import Prediction
 from .bars import bound_stack, gain_bars, kind_bars, memory_stack, ruler
+from .bottlenecks import bottleneck_card
 from .facts import Figure, Memory, bound_share, figures, memory_figure, memory_of, reached, roofs
 from .icicle import icicle
 from .opstable import ops_section
+from .page import card as _card
+from .page import grade_row, page
 from .roofline import roofline
-from .style import asset, chart_style
 from .svg import Markup, element, joined
-from .theme import GRADE_SYMBOLS, MEMORY_CLASSES, family
+from .theme import MEMORY_CLASSES, family
 from .view import Row, clean, percents, ranged, rows_of, shares
-from .words import CALLS, assumption_value, bound_words, coverage_words, crossover_sentence, question, title
-
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+from .words import CALLS, bound_words, coverage_words, crossover_sentence, question, title
 
 
 def explain_html(prediction: Prediction, *, levers: Any = None) -> str:
@@ -32,24 +32,10 @@ def explain_html(prediction: Prediction, *, levers: Any = None) -> str:
     memory = memory_of(prediction, levers)
     sections = [
         _header(prediction), _hero(prediction, rows, memory), _tiles([*figures(prediction), memory_figure(memory)]),
-        _levers(memory), _roofline(prediction, rows), _pair(_kinds(rows), _memory(memory)), _modules(rows),
-        ops_section(rows), _basis(prediction), _footer(prediction),
+        _levers(memory), _roofline(prediction, rows), _pair(_kinds(rows), _memory(memory)),
+        _modules(prediction, rows), bottleneck_card(prediction, rows), ops_section(rows), _basis(prediction), _footer(prediction),
     ]  # fmt: skip
-    head = [
-        Markup('<meta charset="utf-8">'),
-        Markup('<meta name="viewport" content="width=device-width,initial-scale=1">'),
-        Markup(f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'),
-        Markup('<meta name="color-scheme" content="light dark">'),
-        element("title", f"{title(prediction)} · Speedlight"),
-        element("style", Markup(chart_style() + asset("page.css"))),
-    ]
-    tip = element("div", id="tip", role="status")
-    body = element("body", element("main", *sections), tip, element("script", Markup(asset("page.js"))), class_="sl")
-    return f'<!doctype html>\n<html lang="en">{element("head", *head)}{body}</html>\n'
-
-
-def _card(name: str, why: str, *content: Any) -> Markup:
-    return element("section", element("h2", name), element("p", why, class_="why"), *content, class_="card")
+    return page(title(prediction), sections)
 
 
 def _header(prediction: Prediction) -> Markup:
@@ -175,8 +161,8 @@ def _memory(memory: Memory) -> Markup:
     )  # fmt: skip
 
 
-def _modules(rows: Sequence[Row]) -> Markup:
-    chart = icicle(rows)
+def _modules(prediction: Prediction, rows: Sequence[Row]) -> Markup:
+    chart = icicle(prediction, rows)
     if not chart:
         return Markup("")
     return _card("By module", "Width is time; each level is one module deeper.", element("div", chart, class_="scroll"))
@@ -192,18 +178,7 @@ def _basis(prediction: Prediction) -> Markup:
         notes = [element("li", clean(note, 600)) for note in prediction.notes]
         parts.append(_card("Notes", "", element("ul", *notes, class_="lines")))
     if prediction.assumptions:
-        lines = []
-        for a in prediction.assumptions:
-            grade = clean(a.grade, 20)
-            badge = element(
-                "span",
-                f"{GRADE_SYMBOLS.get(grade, '?')} {grade}",
-                class_=f"grade {grade if grade in GRADE_SYMBOLS else ''}",
-            )
-            what = [element("b", clean(a.what)), f" = {assumption_value(a)}"]
-            if a.source:
-                what.append(element("span", f" · {clean(a.source, 300)}", class_="source"))
-            lines.append(element("tr", element("td", badge), element("td", *what)))
+        lines = [grade_row(a) for a in prediction.assumptions]
         table = element("table", element("tbody", *lines), class_="basis")
         parts.append(
             _card(

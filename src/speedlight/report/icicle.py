@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .._foundation.quantity import format_percent, format_time
+from ..engine.prediction import Prediction
 from .svg import Markup, Picture, element, joined, picture, rect, shortened, text
 from .theme import bound_label, family
 from .tree import Node, tree
-from .view import Row
+from .view import Row, clean
 
 WIDTH, STEP = 1120.0, 27.0
 LEAST = 0.0015
 MOST_BLOCKS = 400
 
 
-def icicle(rows: Sequence[Row]) -> Picture:
+def icicle(prediction: Prediction, rows: Sequence[Row]) -> Picture:
     """The chart; empty where all rows are at the top level or nothing takes time."""
-    nodes = tree(rows)
+    nodes = tree(prediction, rows)
     blocks: list[Markup] = []
     deepest = _place(nodes, 0.0, 0, blocks)
     if deepest < 1 or not blocks:
@@ -43,6 +44,8 @@ def _block(node: Node, x: float, y: float) -> Markup:
     leaf = not node.children
     bound = family(row.bound).key
     words = f"{node.name}: {format_time(row.time)}, {format_percent(row.share)}, mostly {bound_label(row.bound)}"
+    if node.layer is not None and node.layer.why:
+        words += f". {clean(node.layer.why, 300)}"
     parts = [element("title", words), rect(x, y, max(wide, 0.6), STEP - 2, f"b-{bound}" if leaf else "module", rx=3.0)]
     label = shortened(node.name, wide - 10)
     if label:

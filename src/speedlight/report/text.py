@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._foundation.quantity import format_percent, format_time
 from ..engine.prediction import Prediction
+from .bottlenecks import bottleneck_table
 from .console import BAD, Fitted, bar, bound_bar, bullets, grid, heading, listing
 from .facts import Memory, bound_share, figures, interval_words, memory_figure, memory_of, reached
 from .tables import ledger_bars, render_compare, render_devices, render_fit, render_models
@@ -39,7 +40,7 @@ def render_explain(
 
     Args:
         prediction: of one scenario or a sweep (a sweep shows ranges and no rows).
-        by: rows of the table: ``op``, ``kind`` or ``layer`` (the module tree).
+        by: rows of the table: ``op``, ``kind`` or ``layer`` (the module tree, then its bottlenecks).
         width: columns, or None for the console's.
         top: rows before the rest is folded (``op`` and ``kind``).
         levers: what would make it fit (``fit``'s list), shown when it does not.
@@ -52,7 +53,11 @@ def render_explain(
         if rows:
             yield heading("Where the time goes")
             yield from bound_bar(rows, columns, ascii_only)
-            yield from _table(rows, by, columns, ascii_only, top)
+            yield from _table(prediction, rows, by, columns, ascii_only, top)
+            necks = bottleneck_table(prediction, rows, columns, ascii_only) if by == "layer" else None
+            if necks is not None:
+                yield heading("Bottleneck layers", "by time; why; what they would take without what binds them")
+                yield necks
         yield from ledger_bars(memory, columns, ascii_only)
         yield from _moves(prediction, columns, ascii_only)
         yield from _basis(prediction)
@@ -99,7 +104,9 @@ def _headline(prediction: Prediction, rows: Sequence[Row], memory: Memory, colum
     )  # fmt: skip
 
 
-def _table(rows: Sequence[Row], by_what: str, columns: int, ascii_only: bool, top: int) -> Iterable[Any]:
+def _table(
+    prediction: Prediction, rows: Sequence[Row], by_what: str, columns: int, ascii_only: bool, top: int
+) -> Iterable[Any]:
     """Rows by time; sections (steps of a call, passes of a training step) under their own sums."""
     wide = columns >= 100
     heads = [
@@ -112,7 +119,7 @@ def _table(rows: Sequence[Row], by_what: str, columns: int, ascii_only: bool, to
     heads += [("SOL %", "right")] if wide else []
     table = listing([*heads, ("bound", "left")], ("",), columns)
     cells = 14 if wide else 8
-    lines = list(_lines(rows, by_what, top))
+    lines = list(_lines(prediction, rows, by_what, top))
     leaves = [i for i, (_, _, leaf) in enumerate(lines) if leaf]
     figures_of = dict(zip(leaves, percents([lines[i][1].share for i in leaves]), strict=True))
     for i, (depth, row, leaf) in enumerate(lines):
@@ -121,10 +128,10 @@ def _table(rows: Sequence[Row], by_what: str, columns: int, ascii_only: bool, to
     yield table
 
 
-def _lines(rows: Sequence[Row], by_what: str, top: int) -> Iterable[tuple[int, Row, bool]]:
+def _lines(prediction: Prediction, rows: Sequence[Row], by_what: str, top: int) -> Iterable[tuple[int, Row, bool]]:
     """(indent, row, whether it is a summand of the whole)."""
     if by_what == "layer":
-        for depth, node, leaf in walk(tree(rows), LEAST_LAYER_SHARE):
+        for depth, node, leaf in walk(tree(prediction, rows), LEAST_LAYER_SHARE):
             yield depth, _named(node.row, node.name), leaf
         return
     sections = by(rows, lambda r: r.section)

@@ -9,6 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..engine.bounds import bound_label
+
+__all__ = [
+    "FAMILIES", "GRADE_SYMBOLS", "MEMORY_CLASSES", "Family", "bound_label", "css_variables", "family", "ink_on",
+]  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Family:
@@ -49,14 +55,6 @@ _FAMILY_OF = {
 }  # fmt: skip
 _FAMILY_OF_PREFIX = {"unit": "vector", "link": "link"}
 
-_LABELS = {
-    "matmul": "matrix units", "vector": "vector units", "sram": "on-chip memory", "cache": "cache bandwidth",
-    "hbm": "memory bandwidth", "host_dram": "host memory bandwidth", "disk": "disk bandwidth",
-    "launch": "kernel launches", "host": "host time", "latency": "kernel latency", "tile_waste": "tile and wave waste",
-    "bubble": "pipeline bubble", "queue": "queueing", "capacity": "memory capacity",
-}  # fmt: skip
-_PREFIX_LABELS = {"unit": "{} units", "link": "{} link", "stage": "stage {}"}
-
 # Shades of one hue, strongest for what cannot be moved away; reserve is hatched and free space stays empty.
 MEMORY_CLASSES: dict[str, tuple[str, str]] = {
     "weights": ("#3b3f8f", "#7a80e0"),
@@ -79,14 +77,6 @@ def family(bound: str) -> Family:
     head = bound.split(":", 1)[0]
     key = _FAMILY_OF.get(bound) or (_FAMILY_OF_PREFIX.get(head) if ":" in bound else None) or "other"
     return FAMILIES[key]
-
-
-def bound_label(bound: str) -> str:
-    """A bound in words: ``hbm`` → ``memory bandwidth``, ``link:nvlink`` → ``nvlink link``."""
-    if bound in _LABELS:
-        return _LABELS[bound]
-    head, _, rest = bound.partition(":")
-    return _PREFIX_LABELS[head].format(rest) if rest and head in _PREFIX_LABELS else bound
 
 
 def ink_on(colour: str) -> str:

@@ -1,69 +1,64 @@
-"""Rows as a tree of modules: ``model.layers.*.self_attn.o_proj`` → model › layers.* › self_attn › o_proj."""
+"""The module tree of an answer as renderers walk it: sums of rows under their modules, with what the engine says of each."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from .view import Row, merged
-
-MOST_DEPTH = 12
-_FOLD = re.compile(r"\.(?=(?:\*|\d+)(?:\.|$))")  # a list and the place in it are one step: layers.*, stages.0
+from ..engine.prediction import Layer, Prediction
+from .view import Row, clean, merged, number
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A module, or an op at the leaves.
+    """A module, or a call at the leaves.
 
     Attributes:
-        row: sums of everything below.
-        children: largest time first; empty for an op.
+        row: sums of everything below; its limit is the layer's own, not the sum over its parts.
+        layer: what the engine says of it; None for what is shown as "… 4 more".
+        children: largest time first; empty for a call.
     """
 
     name: str
     row: Row
+    layer: Layer | None = None
     children: tuple[Node, ...] = ()
 
 
-def steps_of(path: str) -> list[str]:
-    """The modules a path passes through, a list with its index as one."""
-    joined = _FOLD.sub("\x00", path)
-    steps = [s.replace("\x00", ".") for s in joined.split(".") if s]
-    return steps if len(steps) <= MOST_DEPTH else [*steps[: MOST_DEPTH - 1], ".".join(steps[MOST_DEPTH - 1 :])]
+def tree(prediction: Prediction, rows: Sequence[Row]) -> list[Node]:
+    """Top modules (steps and passes where there are several), largest time first.
 
-
-def tree(rows: Sequence[Row]) -> list[Node]:
-    """Top modules, largest time first; a chain of only children becomes one node (``model.norm``).
-
-    Sections (the steps of a call, the passes of a training step) are the top level where there are several.
+    Args:
+        rows: the prediction's, in its order.
     """
-    sections = {row.section for row in rows}
-    placed = [([r.section, *steps_of(r.path)] if len(sections) > 1 else steps_of(r.path), r) for r in rows]
-    return _grow([(steps or [r.name], r) for steps, r in placed])
+    nodes, rest = _siblings(prediction.layers, 0, 0, rows)
+    assert rest == len(prediction.layers)
+    return nodes
 
 
-def _grow(placed: list[tuple[list[str], Row]]) -> list[Node]:
-    groups: dict[str, list[tuple[list[str], Row]]] = {}
-    for steps, row in placed:
-        groups.setdefault(steps[0], []).append((steps[1:], row))
+def bottlenecks(prediction: Prediction, rows: Sequence[Row], most: int) -> list[tuple[Layer, Row]]:
+    """The layers that take most of the time, each with the sum of its rows."""
+    ranked = sorted((layer for layer in prediction.layers if layer.rank), key=lambda layer: layer.rank or 0)
+    found = [(layer, _row(layer, rows)) for layer in ranked[:most]]
+    return [(layer, row) for layer, row in found if row.share > 0]
+
+
+def _siblings(layers: Sequence[Layer], at: int, depth: int, rows: Sequence[Row]) -> tuple[list[Node], int]:
+    """Nodes of one depth from ``at`` on, and where the next shallower one stands."""
     nodes = []
-    for name, members in groups.items():
-        rows = [row for _, row in members]
-        inner = [(steps, row) for steps, row in members if steps]
-        own = [row for steps, row in members if not steps]
-        if not inner and len(own) == 1:
-            nodes.append(Node(name, own[0]))
-            continue
-        # An op that carries the module's own path (its gap, a captured leaf) sits beside the module's children.
-        children = (*_grow(inner), *(Node(row.name.rsplit(".", 1)[-1], row) for row in own))
-        if len(children) == 1 and inner:
-            only = children[0]
-            nodes.append(Node(f"{name}.{only.name}", only.row, only.children))
-            continue
-        ordered = tuple(sorted(children, key=lambda n: -n.row.share))
-        nodes.append(Node(name, merged(rows, name), ordered))
-    return sorted(nodes, key=lambda n: -n.row.share)
+    while at < len(layers) and layers[at].depth == depth:
+        layer = layers[at]
+        children, at = _siblings(layers, at + 1, depth + 1, rows)
+        nodes.append(Node(clean(layer.name), _row(layer, rows), layer, tuple(children)))
+    return nodes, at
+
+
+def _row(layer: Layer, rows: Sequence[Row]) -> Row:
+    name = clean(layer.name)
+    own = merged([rows[i] for i in layer.rows], name)
+    index = layer.rows[0] if len(layer.rows) == 1 else -1
+    count, limit = number(layer.count), number(layer.limit)
+    return replace(own, index=index, count=count, limit=limit, bound=clean(layer.bound, 60))
 
 
 def walk(nodes: Sequence[Node], least: float = 0.0, depth: int = 0) -> Iterator[tuple[int, Node, bool]]:

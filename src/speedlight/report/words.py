@@ -142,10 +142,15 @@ def how(prediction: Prediction) -> str:
     parts += [f"rewritten: {clean(each.name, 40)}" for each in model.rewrites]
     if model.mtp:
         parts.append(f"{model.mtp} draft passes")
-    for axis, usual in (("tp", 1), ("pp", 1), ("dp", 1), ("ep", 1), ("cp", 1), ("zero", 0)):
+    for axis, usual in (("tp", 1), ("pp", 1), ("dp", 1), ("ep", 1), ("etp", None), ("cp", 1), ("sp", 0), ("zero", 0)):
         degree = getattr(parallel, axis)
-        if number(degree) != usual:
+        if degree is not None and number(degree) != usual:
             parts.append(f"{axis} {ranged(degree, whole_number)}")
+    training = program.workload.training
+    if prediction.phase == "train" and number(parallel.pp) != 1:
+        stages = f":{ranged(training.virtual, whole_number)}" if number(training.virtual) != 1 else ""
+        parts.append(f"{clean(training.schedule, 40)}{stages}")
+    parts += [f"{clean(cls, 40)} in {clean(tier, 40)}" for cls, tier in training.offload]
     for name, label in (("core_clock", "core clock"), ("memory_clock", "memory clock"), ("fabric_clock", "link clock")):
         factor = getattr(point, name)
         if number(factor) != 1.0:

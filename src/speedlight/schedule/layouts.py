@@ -1,27 +1,10 @@
-"""Training steps on several devices as closed forms: pipelines filled and drained, gradients reduced behind the backward pass."""
+"""Gradients reduced behind the backward pass, in closed form."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from .._foundation.arrays import Value, maximum, where
-
-
-def pipeline(stages: Sequence[Value], micro_batches: Value) -> Value:
-    """Seconds of one pass of a GPipe pipeline (arXiv 1811.06965 §2.3): fill with the first micro-batch, then the slowest stage.
-
-    Exact for stages that take equal time for every micro-batch and messages that hide: Σ t + (M − 1) · max t, which is
-    (M + S − 1) · t for S equal stages.
-
-    Args:
-        stages: seconds each stage takes for one micro-batch.
-        micro_batches: M ≥ 1.
-    """
-    filled: Value = 0.0
-    slowest: Value = 0.0
-    for seconds in stages:
-        filled, slowest = filled + seconds, maximum(slowest, seconds)
-    return filled + (micro_batches - 1) * slowest
 
 
 def behind(parts: Sequence[tuple[Value, Value, Value]]) -> Value:

@@ -1,7 +1,8 @@
 """In which order each rank of a pipeline runs its passes: one function a family of schedules.
 
 A *pass* is one micro-batch through one stage: forward, backward (the gradient of its inputs, and of its weights too unless
-those are split off), or the gradient of weights alone. A stage is one chunk of the model; with v virtual stages a rank holds
+those are split off), the gradient of weights alone, or every rank's share of what comes between the last forward and the first
+backward pass of a micro-batch (a loss over a vocabulary dealt to all ranks). A stage is one chunk of the model; with v virtual stages a rank holds
 v of them. An order says nothing about seconds: :mod:`speedlight.schedule.passes` finds what must wait for what, and when
 everything runs.
 """
@@ -15,8 +16,8 @@ import numpy as np
 
 from .._foundation.arrays import Value, ceil, floor, maximum
 
-FORWARD, BACKWARD, WEIGHT = 0, 1, 2
-KINDS = ("forward", "backward", "weight")
+FORWARD, BACKWARD, WEIGHT, SHARED = 0, 1, 2, 3
+KINDS = ("forward", "backward", "weight", "shared")
 
 Ints = np.ndarray
 
@@ -122,6 +123,24 @@ def _groups(ranks: int, micro_batches: int, virtual: int) -> tuple[Ints, Ints]:
     return micro[by], chunk[by]
 
 
+def vocabulary(ranks: int, micro_batches: int, virtual: int, pace: float = 2.0) -> Order:
+    """1F1B whose vocabulary layers are dealt to all ranks: each runs its share of a micro-batch's when the last stage is done
+    with it, and the last stage goes back when all are, for which it holds one micro-batch more (arXiv 2411.05288 §4.2, one
+    barrier).
+
+    Passes are ordered by when they would run if a backward pass took ``pace`` forward passes' time (f = 1, a micro-batch every
+    1 + pace): rank r runs forward at r, all ranks their shares at p, and rank r backward pace · (p − 1 − r) after the last one does.
+    """
+    turn = (1.0 + pace) * np.arange(micro_batches)
+    passes = []
+    for rank in range(ranks):
+        begins = np.concatenate([rank + turn, ranks + turn, ranks + pace + 0.5 + pace * (ranks - 1 - rank) + turn])
+        by = np.argsort(begins, kind="stable")
+        kind = np.repeat([FORWARD, SHARED, BACKWARD], micro_batches)[by]
+        passes.append((kind, np.tile(np.arange(micro_batches), 3)[by], np.full(by.size, rank)))
+    return _order(passes, ranks, micro_batches, looped(ranks, 1), split=False)
+
+
 def zero_bubble_h1(ranks: int, micro_batches: int, virtual: int) -> Order:
     """ZB-H1: 1F1B whose weight gradients lag r passes behind on rank r, so that backwards start earlier and what was put
     off fills the drain; no rank holds more than the first one does in 1F1B (arXiv 2401.10241 §2.1)."""
@@ -154,47 +173,78 @@ def _lagging(ranks: int, micro_batches: int, ahead: Callable[[int], int], lag: C
     return _order(passes, ranks, micro_batches, looped(ranks, 1), split=True)
 
 
+def zero_bubble_v(ranks: int, micro_batches: int, virtual: int) -> Order:
+    """ZB-V: two chunks a rank, down the ranks and up again, so that every rank holds as much as 1F1B's first one; without a
+    bubble where forward, backward and weight passes take equal time (arXiv 2401.10241 §5, 2405.15362)."""
+    f0, f1, b0, b1, w0, w1 = range(6)  # the pass of either chunk
+    kind_of = np.array([FORWARD, FORWARD, BACKWARD, BACKWARD, WEIGHT, WEIGHT])
+    most = max(micro_batches, 2 * ranks - 1)  # the pattern fills the pipeline; what is beyond m is left out
+    passes = []
+    for rank in range(ranks):
+        up = ranks - rank
+        code = np.array(
+            [f0] * (2 * up - 1) + [f1, f0] * rank + [f1, b1, w1] * up  # fill
+            + [f0, b0, w0, f1, b1, w1] * (most - 2 * ranks + 1 + rank) + [b0, w0, f1, b1, w1] * (up - 1)  # steady
+            + [b0, b1] * rank + [b0, w0] * up + [w1] * rank + [w0] * rank  # drain
+        )  # fmt: skip
+        number = np.empty(code.size, int)
+        for one in range(6):
+            number[code == one] = np.arange(most)
+        real = number < micro_batches
+        code, number = code[real], number[real]
+        passes.append((kind_of[code], number, np.where(code % 2 == 0, rank, 2 * ranks - 1 - rank)))
+    return _order(passes, ranks, micro_batches, folded(ranks), split=True)
+
+
 def bidirectional(ranks: int, micro_batches: int, virtual: int) -> Order:
-    """Chimera: one copy of the model down the ranks and one up, half the micro-batches each; a rank takes what started
-    earliest, a forward before a backward of its age never (arXiv 2107.06925 §3.1, §3.5: p in flight at most)."""
-    held = np.zeros(ranks, int)
-    holder = both_ways(ranks)
-    half = micro_batches // 2
-    forward, backward = np.zeros((2, ranks), int), np.zeros((2, ranks), int)  # passes done, by copy and stage
-    ready = np.zeros((2, 2, ranks), int)  # forwards, backwards that may start
-    ready[0, :, 0] = half
+    """Chimera: one copy of the model down the ranks and one up, half the micro-batches each, at most p in flight (arXiv 2107.06925
+    §3.1, §3.5).
+
+    The order is that of ranks which, whenever they are free, take the oldest pass that may run. Of more than p micro-batches
+    forwards count p/2 older than they are, and backward passes take two forward passes' time: so a step is the paper's m forwards
+    and m + p − 2 backwards, whatever either takes.
+    """
+    many = micro_batches > ranks
+    ahead, longer = (ranks // 2, 1) if many else (0, 0)
+    half, free, held = micro_batches // 2, [0] * ranks, [0] * ranks
+    done = np.zeros((2, 2, ranks), int)  # passes begun, by kind, copy and stage
+    ready: list[list[list[list[int]]]] = [
+        [[[] for _ in range(ranks)] for _ in (0, 1)] for _ in (0, 1)
+    ]  # when each may begin
+    for copy in (0, 1):
+        ready[FORWARD][copy][0] = [0] * half
     passes: list[list[tuple[int, int, int]]] = [[] for _ in range(ranks)]
-    left = 4 * half * ranks
+    left, now = 4 * half * ranks, 0
     while left:
-        chosen = []
         for rank in range(ranks):
+            if free[rank] > now:
+                continue
             options = []
             for copy in (0, 1):
                 stage = rank if copy == 0 else ranks - 1 - rank
-                f, b = int(forward[copy, stage]), int(backward[copy, stage])
-                if b < ready[1, copy, stage]:
-                    options.append((b, -BACKWARD, copy, stage))
-                if f < ready[0, copy, stage] and held[rank] < ranks:
-                    options.append((f, -FORWARD, copy, stage))
-            if options:
-                chosen.append((rank, *min(options)))
-        for rank, number, kind, copy, stage in chosen:
-            passes[rank].append((-kind, number + copy * half, stage))
+                for kind in (FORWARD, BACKWARD):
+                    number = int(done[kind, copy, stage])
+                    may = ready[kind][copy][stage]
+                    if number < len(may) and may[number] <= now and (kind == BACKWARD or held[rank] < ranks):
+                        age = number - (ahead if kind == FORWARD else 0)
+                        options.append((age, -kind, copy, stage, number))
+            if not options:
+                continue
+            _, kind, copy, stage, number = min(options)
+            kind = -kind
+            free[rank] = now + 1 + longer * kind
+            done[kind, copy, stage] += 1
+            held[rank] += 1 if kind == FORWARD else -1
+            passes[rank].append((kind, number + copy * half, stage))
+            left -= 1
             if kind == FORWARD:
-                forward[copy, stage] += 1
-                held[rank] += 1
-                if stage + 1 < ranks:
-                    ready[0, copy, stage + 1] += 1
-                else:
-                    ready[1, copy, stage] += 1
-            else:
-                backward[copy, stage] += 1
-                held[rank] -= 1
-                if stage:
-                    ready[1, copy, stage - 1] += 1
-        left -= len(chosen)
+                following = ready[FORWARD][copy][stage + 1] if stage + 1 < ranks else ready[BACKWARD][copy][stage]
+                following.append(free[rank])
+            elif stage:
+                ready[BACKWARD][copy][stage - 1].append(free[rank])
+        now += 1
     columns = [tuple(np.array(column) for column in zip(*of_rank, strict=True)) for of_rank in passes]
-    return _order(columns, ranks, micro_batches, holder, split=False)  # type: ignore[arg-type]
+    return _order(columns, ranks, micro_batches, both_ways(ranks), split=False)  # type: ignore[arg-type]
 
 
 def _order(

@@ -4,33 +4,21 @@ A pipeline is a list of *stage classes* in the model's order: so many stages ali
 backward. Usually three: first (embedding), middle × (pp·v − 2), last (head and loss); counts may be arrays and 0, so that
 pp ∈ {1, 2, 4, 8} is one call, and any uneven cut is a longer list.
 
-Closed forms are used where they are exact (the table; p ranks, m micro-batches, v chunks a rank, equal stages of f, b, w
-seconds, s seconds a message); everything else takes the longest path through the passes (:mod:`speedlight.schedule.passes`),
-which is exact too, at a cost of m · v · p.
-
-===========  ======================================================  ===================================
-schedule     seconds                                                 where
-===========  ======================================================  ===================================
-one rank     m · Σ (f + b + w)                                       always
-gpipe        Σ f + (p−1)·s + (m−1)·max(f, s), and so for b           v = 1, any stages
-1f1b         (m+p−1)·(f+b) + 2·s·(m+p−1 − ⌈(m+p−1)/p⌉)               equal stages, m ≥ p, s ≤ min(f, b)
-interleaved  (m·v + p−1)·(f+b)                                       equal stages, p divides m, s = 0
-zb-h1        m·(f+b+w) + (p−1)·(f+b−w)                               equal stages, m ≥ p, w ≤ min(f, b), s = 0
-zb-h2        m·(f+b+w) + (p−1)·max(f+b−2w, 0)                        the same, m ≥ 2p−1
-===========  ======================================================  ===================================
+How they are found: :mod:`.solve`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from .._foundation.arrays import Value
 from .._foundation.errors import BadInput
-from .families import FAMILIES, check, in_flight, parse, passes_of
-from .passes import MOST, Floats, Passes, run
+from .families import FAMILIES, check, in_flight, parse
+from .passes import Floats
+from .solve import Layouts, seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +31,15 @@ class StageClass:
         backward: seconds of its backward pass, recomputation included, without ``weight``.
         weight: the part of the backward pass that takes gradients of weights, which zero-bubble schedules put off; in the
             others it follows ``backward`` at once.
+        shared: seconds of one micro-batch's work that every rank does a share of between the last stage's forward and backward
+            pass, messages included: vocabulary layers dealt to all ranks (``vocabulary`` alone).
     """
 
     count: Value
     forward: Value
     backward: Value
     weight: Value = 0.0
+    shared: Value = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +60,24 @@ class PipelineStep:
     bubble: Value
     exposed_send: Value
     in_flight: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineRun:
+    """A question to :func:`pipeline_step`, kept so that it can be drawn later; fields are its arguments."""
+
+    classes: tuple[StageClass, ...]
+    micro_batches: Value
+    schedule: str = "1f1b"
+    virtual: Value | None = None
+    send_s: Value = 0.0
+    blocking: bool = False
+
+    def step(self) -> PipelineStep:
+        return pipeline_step(
+            self.classes, self.micro_batches, self.schedule, virtual=self.virtual, send_s=self.send_s,
+            blocking=self.blocking,
+        )  # fmt: skip
 
 
 def pipeline_step(
@@ -97,13 +106,32 @@ def pipeline_step(
         BadInput: counts that are no multiple of ``virtual``, or sizes the schedule cannot run.
         UnknownName: of a schedule that does not exist.
     """
+    name, layouts, shape = layouts_of(classes, micro_batches, schedule, virtual, send_s)
+    busy, bare, time = seconds(name, layouts, blocking)
+    ranks, rank_of = layouts.ranks, FAMILIES[name].rank_of
+    firsts = [rank_of(start, ranks) for start in np.cumsum(layouts.counts, axis=0) - layouts.counts]
+    # a class of no stage may start beyond the last rank
+    held = [in_flight(name, ranks, layouts.micro_batches, layouts.virtual, np.minimum(r, ranks - 1)) for r in firsts]
+
+    def shaped(values: Floats) -> Value:
+        return values.reshape(shape) if shape else float(values[0])
+
+    return PipelineStep(shaped(time), shaped(busy), shaped(bare - busy), shaped(time - bare), tuple(map(shaped, held)))
+
+
+def layouts_of(
+    classes: Sequence[StageClass], micro_batches: Value, schedule: str, virtual: Value | None, send_s: Value
+) -> tuple[str, Layouts, tuple[int, ...]]:
+    """(name of the family, pipelines side by side, shape of the question), checked; as :func:`pipeline_step` takes them."""
     name, own = parse(schedule)
-    given = [x for c in classes for x in (c.count, c.forward, c.backward, c.weight)]
+    given = [x for c in classes for x in (c.count, c.forward, c.backward, c.weight, c.shared)]
     numbers = [micro_batches, own if virtual is None else virtual, send_s, *given]
     spread = np.broadcast_arrays(*(np.asarray(x, dtype=float) for x in numbers))
     shape = spread[0].shape
     flat = np.stack([x.ravel() for x in spread])
-    layouts = _Layouts(flat[0], flat[1], flat[2], flat[3::4], flat[4::4], flat[5::4], flat[6::4])
+    layouts = Layouts(*flat[:3], *(flat[i::5] for i in range(3, 8)))
+    if not FAMILIES[name].shares and np.any(layouts.shared > 0):
+        raise BadInput(f"work shared by all ranks in {name}", expected="the schedule vocabulary")
     if np.any(layouts.counts < 0) or np.any(layouts.counts != np.floor(layouts.counts)):
         raise BadInput("a number of stages is no whole number", expected="counts of 0, 1, 2 …")
     stages = layouts.counts.sum(axis=0)
@@ -113,164 +141,8 @@ def pipeline_step(
             expected="counts that add up to ranks × virtual stages",
         )
     check(name, layouts.ranks, layouts.micro_batches, layouts.virtual)
-    busy, bare, time = _seconds(name, layouts, blocking)
-    starts = np.cumsum(layouts.counts, axis=0) - layouts.counts
-    worst = tuple(
-        in_flight(name, layouts.ranks, layouts.micro_batches, layouts.virtual, start % layouts.ranks)
-        for start in starts
-    )
-
-    def shaped(values: Floats) -> Value:
-        return values.reshape(shape) if shape else float(values[0])
-
-    return PipelineStep(shaped(time), shaped(busy), shaped(bare - busy), shaped(time - bare), tuple(map(shaped, worst)))
-
-
-@dataclass(frozen=True, slots=True)
-class _Layouts:
-    """Pipelines side by side: one column each; rows of the last four are stage classes."""
-
-    micro_batches: Floats
-    virtual: Floats
-    send: Floats
-    counts: Floats
-    forward: Floats
-    backward: Floats
-    weight: Floats
-
-    @property
-    def ranks(self) -> Floats:
-        ranks: Floats = self.counts.sum(axis=0) / self.virtual
-        return ranks
-
-    def __getitem__(self, some: Floats) -> _Layouts:
-        return _Layouts(*(getattr(self, field)[..., some] for field in self.__slots__))
+    return name, layouts, shape
 
 
 def _some(values: Floats) -> str:
     return " ".join(f"{x:g}" for x in np.unique(values)[:4])
-
-
-def _seconds(name: str, layouts: _Layouts, blocking: bool) -> tuple[Floats, Floats, Floats]:
-    """(busy, time without messages, time) of each layout: by closed form where one is exact, else by the longest path."""
-    busy = _busiest(name, layouts)
-    bare = _time(name, replace(layouts, send=np.zeros_like(layouts.send)), False)
-    sends = layouts.send > 0
-    time = bare.copy()
-    if sends.any():
-        time[sends] = np.maximum(_time(name, layouts[sends], blocking), bare[sends])
-    return busy, np.maximum(bare, busy), np.maximum(time, busy)
-
-
-def _time(name: str, layouts: _Layouts, blocking: bool) -> Floats:
-    time = _closed(name, layouts, blocking)
-    open_ = np.flatnonzero(np.isnan(time))
-    if open_.size:
-        time[open_] = _walked(name, layouts[open_], blocking)
-    return time
-
-
-def _closed(name: str, layouts: _Layouts, blocking: bool) -> Floats:
-    """Seconds by the module's table; NaN where no closed form is exact."""
-    p, m, v, s = layouts.ranks, layouts.micro_batches, layouts.virtual, layouts.send
-    f, b, w, equal = _stage(layouts)
-    if not FAMILIES[name].splits:
-        b, w = b + w, np.zeros_like(w)
-    alone = (m * layouts.counts * (layouts.forward + layouts.backward + layouts.weight)).sum(axis=0)
-    time = np.full(p.shape, np.nan)
-    bare = (s == 0) & equal
-    if name == "gpipe" and not blocking:
-        passes = (layouts.forward, layouts.backward + layouts.weight)
-        time = np.where(v == 1, sum(_flow(layouts.counts, x, p, m, s) for x in passes), time)
-    elif name == "1f1b" and not blocking:
-        n = m + p - 1
-        exact = equal & (m >= p) & (s <= np.minimum(f, b))
-        time = np.where(exact, n * (f + b) + 2 * s * (n - np.ceil(n / p)), time)
-    elif name == "interleaved":
-        time = np.where(bare & (m % p == 0), (m * v + p - 1) * (f + b), time)
-    elif name in ("zb-h1", "zb-h2"):
-        exact = bare & (w <= np.minimum(f, b)) & (m >= (p if name == "zb-h1" else 2 * p - 1))
-        left = f + b - w if name == "zb-h1" else np.maximum(f + b - 2 * w, 0.0)
-        time = np.where(exact, m * (f + b + w) + (p - 1) * left, time)
-    return np.where(p == 1, alone, time)
-
-
-def _flow(counts: Floats, seconds: Floats, p: Floats, m: Floats, s: Floats) -> Floats:
-    """A row of stages and links between them, all micro-batches one way: fill with the first, then the slowest of them."""
-    slowest = np.where(counts > 0, seconds, 0.0).max(axis=0)
-    total: Floats = (
-        (counts * seconds).sum(axis=0) + (p - 1) * s + (m - 1) * np.maximum(slowest, np.where(p > 1, s, 0.0))
-    )
-    return total
-
-
-def _stage(layouts: _Layouts) -> tuple[Floats, Floats, Floats, Floats]:
-    """Seconds (f, b, w) of a stage, and whether all stages of a layout are equal."""
-    here = layouts.counts > 0
-    found = []
-    equal = np.ones(layouts.send.shape, bool)
-    for seconds in (layouts.forward, layouts.backward, layouts.weight):
-        high = np.where(here, seconds, -np.inf).max(axis=0)
-        equal &= high == np.where(here, seconds, np.inf).min(axis=0)
-        found.append(high)
-    return found[0], found[1], found[2], equal
-
-
-def _busiest(name: str, layouts: _Layouts) -> Floats:
-    """Seconds the busiest rank computes."""
-    busy = np.empty(layouts.send.shape)
-    total = layouts.forward + layouts.backward + layouts.weight
-    for rows, p, m, v, classes in _groups(layouts):
-        each = total[:, rows][classes]  # (stages, layouts)
-        holder = FAMILIES[name].holder(p, v)
-        load = np.zeros((p, rows.size))
-        for copy in holder:
-            np.add.at(load, copy, each / len(holder))
-        busy[rows] = m * load.max(axis=0)
-    return busy
-
-
-def _groups(layouts: _Layouts) -> Iterator[tuple[Floats, int, int, int, Floats]]:
-    """Layouts of one size together: (their columns, ranks, micro-batches, virtual stages, class of each stage)."""
-    key = np.vstack([layouts.micro_batches, layouts.virtual, layouts.counts])
-    sizes, group = np.unique(key, axis=1, return_inverse=True)
-    group = group.reshape(-1)
-    order = np.argsort(group, kind="stable")
-    ends = np.cumsum(np.bincount(group))
-    for size, a, b in zip(sizes.T, np.append(0, ends[:-1]), ends, strict=True):
-        m, v, counts = int(size[0]), int(size[1]), size[2:].astype(int)
-        yield order[a:b], int(counts.sum()) // v, m, v, np.repeat(np.arange(counts.size), counts)
-
-
-def _walked(name: str, layouts: _Layouts, blocking: bool) -> Floats:
-    """Seconds by the longest path, layouts of one size at once."""
-    time = np.empty(layouts.send.shape)
-    for rows, p, m, v, classes in _groups(layouts):
-        passes = passes_of(name, p, m, v)
-        for part in np.array_split(rows, -(-rows.size * passes.size // MOST)):
-            time[part] = _walk(name, passes, layouts[part], classes, blocking)
-    return time
-
-
-def _walk(name: str, passes: Passes, layouts: _Layouts, classes: Floats, blocking: bool) -> Floats:
-    seconds = seconds_of(passes, layouts.forward[classes], layouts.backward[classes], layouts.weight[classes])
-    send = layouts.send
-    if blocking:
-        seconds = seconds + passes.sends[:, None] * send
-        send = np.zeros_like(send)
-    end, _ = run(passes, seconds, send)
-    if FAMILIES[name].flushes:
-        last: Floats = end[passes.last].max(axis=0)
-        return last
-    spans: Floats = (end[passes.last] - (end[passes.first] - seconds[passes.first])).max(axis=0)
-    return spans
-
-
-def seconds_of(passes: Passes, forward: Floats, backward: Floats, weight: Floats) -> Floats:
-    """Seconds of each pass, (passes, layouts), from those of each stage, (stages, layouts)."""
-    order = passes.order
-    if not order.split:
-        backward = backward + weight
-    by_kind = np.stack([forward, backward, weight])
-    seconds: Floats = by_kind[order.kind, order.stage]
-    return seconds

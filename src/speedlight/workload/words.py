@@ -7,7 +7,7 @@ from typing import Any
 
 from .._foundation.errors import BadInput
 
-RECOMPUTE = ("none", "selective", "full")
+RECOMPUTE = ("none", "selective", "operators", "full")
 OFFLOADED = ("optimizer", "gradients", "weights", "activations", "kv")
 TIERS = ("host", "disk")
 
@@ -27,7 +27,7 @@ def schedule_of(text: str | None) -> tuple[str, Any]:
 
 
 def recompute_of(value: Any) -> tuple[str, Any]:
-    """``none``, ``selective``, ``full`` or a number of layers of each stage → (kind, layers or None for all).
+    """``none``, ``selective``, ``operators``, ``full`` or a number of layers of each stage → (kind, layers or None for all).
 
     Raises:
         BadInput: for anything else.
@@ -38,7 +38,8 @@ def recompute_of(value: Any) -> tuple[str, Any]:
     if text is not None:
         if not text.isdigit():
             raise BadInput(
-                f"recomputation {value!r} is not known", expected="none, selective, full or a number of layers"
+                f"recomputation {value!r} is not known",
+                expected="none, selective, operators, full or a number of layers",
             )
         value = int(text)
     return "full", value

@@ -38,7 +38,8 @@ class Training:
 
     Attributes:
         optimizer: ``adamw``, ``adam``, ``sgd``, ``sgd_momentum``, ``lion``; ``none`` for a forward and backward pass alone.
-        recompute: ``none``, ``selective`` (attention only) or ``full``.
+        recompute: ``none``, ``selective`` (attention only), ``operators`` (all but attention and every other product) or
+            ``full``.
         micro_batch: sequences per forward and backward pass of one replica; None for its whole share of the batch, in a
             pipeline for one.
         recompute_layers: layers of each stage that are computed again; None for all of them.

@@ -116,7 +116,12 @@ def _cell(table: list[float], first: Place, second: Place, third: Place) -> floa
     return low + (_patch(table, second, third, base + step) - low) * share
 
 
-_ONE: Mapping[int, Callable[..., float]] = {1: _line, 2: _patch, 3: _cell}
+def _number(table: list[float]) -> float:
+    """What is left of a table when all its coordinates are one point."""
+    return table[0]
+
+
+_ONE: Mapping[int, Callable[..., float]] = {0: _number, 1: _line, 2: _patch, 3: _cell}
 
 
 def _many(corners: tuple[np.ndarray, ...], at: list[tuple[Value, Value, int]]) -> Value:

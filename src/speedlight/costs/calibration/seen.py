@@ -24,6 +24,8 @@ class Seen:
         key: key fields beside device and architecture (``format`` …); ``framework`` where it is not the stack's library.
         resources: term → resource whose busy time it is (of several terms the longest); a term without one is latency.
         gap: seconds the device needs from this kernel to the next, where the fit's own floor is that of a benchmark.
+        applies: where the fit speaks of all that runs; elsewhere it speaks of a part (the ranks of one box, of a group that
+            leaves it), and the analytic cost stands unless that part alone takes longer.
     """
 
     family: str
@@ -32,6 +34,7 @@ class Seen:
     key: Mapping[str, str]
     resources: Mapping[str, str]
     gap: Value = 0.0
+    applies: Value = True
 
 
 def framework_of(library: Mapping[str, str], family: str, number_format: str = "") -> str:

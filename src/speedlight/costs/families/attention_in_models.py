@@ -1,7 +1,9 @@
 """Attention kernels of a model as the attention fits see them: one decode step, or a whole prompt.
 
 Left to the analytic cost: mixtures of both in one kernel, prompts on top of cached tokens, latent attention (its own
-tables), backward passes. Keys and values of a model come cold from main memory: the memory term counts all bytes that price
+tables). No table has backward passes: they take the forward kernel's efficiency, at 5/2 of its products (scores again, then the
+gradients of values, weights, queries and keys). A rank of context parallelism multiplies s/cp queries by s keys, under a causal
+mask as many pairs as a whole sequence of s/√cp: it is looked up as one. Keys and values of a model come cold from main memory: the memory term counts all bytes that price
 finds cold, where a table's row counts the share that a repeated benchmark misses. Coordinates stay near the shape's own, because
 the fit has tables of the whole time over the cache's, which mean little away from shapes that have it (studies/2026-11-kernels-in-models.md).
 """
@@ -24,6 +26,7 @@ from .attention import NO_WINDOW, Shape, path_of
 # log2 of bytes over the last cache from which a benchmark's loop misses nearly all of them: below it, the table's bend of the
 # memory term makes up for bytes that are not read at all.
 FULL = 0.0
+BACKWARD = 2.5  # products of the backward pass over the forward one's
 TABLE_FORMATS = {"bf16": "bfloat16", "fp16": "bfloat16", "fp8": "fp8"}
 
 
@@ -34,13 +37,15 @@ def see(
     """The view of a causal attention, or None where no table measured its like."""
     stored = number_format(str(kernel.attrs.get("stored", ""))).name if kernel.attrs.get("stored") else ""
     used = number_format(str(kernel.attrs.get("format", ""))).name if kernel.attrs.get("format") else ""
-    if kernel.fn != "sdpa" or kernel.phase != "forward" or not kernel.attrs.get("causal"):
+    backward = kernel.fn == "sdpa_backward"
+    if kernel.fn not in ("sdpa", "sdpa_backward") or not kernel.attrs.get("causal"):
         return None
     if stored not in TABLE_FORMATS or used not in TABLE_FORMATS or np.any(values.dims["qk_dim"] > 512.0):
         return None
     d = values.dims
     decode = conditions.step == "decode"
-    if (decode and not np.all(d["rows"] == d["seqs"])) or (not decode and np.any(d["keys"] > d["rows"])):
+    train = conditions.step == "train"
+    if (decode and not np.all(d["rows"] == d["seqs"])) or (not decode and not train and np.any(d["keys"] > d["rows"])):
         return None  # several new tokens a sequence in decoding; a prompt on cached tokens
     family = attention_decode if decode else attention_prefill
     window = kernel.attrs.get("window")
@@ -49,6 +54,13 @@ def see(
         own = at.dims
         seqs = maximum(own["seqs"], 1e-9)
         new = own["rows"] / seqs
+        if train:
+            new = np.sqrt(own["rows"] * maximum(own["keys"], own["rows"])) / seqs
+            return Shape(
+                batch=maximum(own["seqs"], 1.0), new=maximum(new, 1.0), cached=0.0, heads=own["heads"],
+                kv_heads=own["kv_heads"], qk_dim=own["qk_dim"], v_dim=own["v_dim"],
+                window=float(window) if isinstance(window, (int, float)) else NO_WINDOW, dtype=used, kv=stored,
+            )  # fmt: skip
         return Shape(
             batch=maximum(own["seqs"], 1.0), new=maximum(new, 1.0), cached=maximum(own["keys"] / seqs - new, 0.0),
             heads=own["heads"], kv_heads=own["kv_heads"], qk_dim=own["qk_dim"], v_dim=own["v_dim"],
@@ -59,7 +71,8 @@ def see(
         found: Mapping[str, Value] = family.coords_of(shape(at), machine)
         return {**found, "cache": maximum(found["cache"], FULL)} if decode else found
 
-    terms = {name: seconds / conditions.throttle for name, seconds in family.terms_of(shape(values), machine).items()}
+    longer = BACKWARD / conditions.throttle if backward else 1.0 / conditions.throttle
+    terms = {name: seconds * longer for name, seconds in family.terms_of(shape(values), machine).items()}
     terms["memory"] = cost.bytes / (machine.main.bandwidth * point.memory_clock)
     if not conditions.device_latency:
         terms["launch"] = 0.0

@@ -5,7 +5,8 @@ ones, switched by size) where that was measured; every other collective, and eng
 the vendor's library: NCCL, or oneCCL on Intel. Left to the analytic cost: other vendors, transfers between two ranks.
 
 Engines capture decode steps in graphs, and where they do not, the timeline charges the host: the measurements from captured
-graphs are the kernels'. What crosses the domains of a machine passes, after the innermost, its network ports.
+graphs are the kernels'. Of groups that leave a box
+(:mod:`..network`) the fits know what its ranks do among themselves.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..._foundation.arrays import Value, maximum
+from ..._foundation.arrays import Value, maximum, minimum
 from ...hardware.machine import Machine, OperatingPoint
 from ...lowering.kernels import Kernel, KernelValues
 from ..calibration.samples import View
 from ..calibration.seen import SEERS, Seen, framework_of
 from ..collective import domain_for
 from ..cost import Conditions, Cost
+from ..network.footprint import ranks_within
 from . import collectives, custom_allreduce
 from .fabric import fabric
 from .in_models import once
@@ -41,6 +43,9 @@ def see(
     if kernel.message is None or values.message is None or not machine.domains:
         return None
     name = kernel.message.collective
+    here = _in_a_box(machine, values)
+    if not np.any(here > 1.0):
+        return None
     library, measured = LIBRARIES.get(machine.vendor, ("", ()))
     if name not in measured:
         return None
@@ -52,10 +57,11 @@ def see(
 
     def look(at: KernelValues) -> View:
         assert at.message is not None
-        size, ranks = maximum(at.message[0], 1.0), maximum(at.message[1], 1.0)
+        size, ranks = maximum(at.message[0], 1.0), maximum(_in_a_box(machine, at), 1.0)
+        group = fabric(machine, ranks, stride=_stride(at))
         if own:
-            return custom_allreduce.view(size, ranks, False, engine, machine)
-        return collectives.view(name, size, fabric(machine, ranks), machine)
+            return custom_allreduce.view_of(size, group, False, engine, machine)
+        return collectives.view(name, size, group, machine)
 
     def coords(at: KernelValues, under: Conditions) -> Mapping[str, Value]:
         return again(at).coords
@@ -64,11 +70,27 @@ def see(
     terms = {**first.terms, "wire": first.terms["wire"] / point.fabric_clock}
     if not conditions.device_latency:
         terms["launch"] = 0.0
-    return Seen(family, terms, coords, key, {"wire": _link(machine, values.message[1])})
+    return Seen(
+        family, terms, coords, key, {"wire": _link(machine, values.message[1] * _stride(values))}, applies=here >= values.message[1]
+    )  # fmt: skip
 
 
-def _link(machine: Machine, ranks: Value) -> str:
+def _stride(values: KernelValues) -> Value:
+    """Devices between neighbours of the group: of its innermost axis."""
+    assert values.message is not None
+    spans = values.message[2]
+    return spans[0][1] if spans else 1.0
+
+
+def _in_a_box(machine: Machine, values: KernelValues) -> Value:
+    """Ranks of the group in one box: no table measured a group that leaves it."""
+    assert values.message is not None
+    _, ranks, spans = values.message
+    return ranks_within(machine.box, spans or ((ranks, 1.0),))
+
+
+def _link(machine: Machine, reach: Value) -> str:
     """The link the payload passes: of the outermost domain in use."""
-    domains, masks = domain_for(machine, ranks)
+    domains, masks = domain_for(machine, minimum(reach, machine.box))
     used = [domain for domain, mask in zip(domains, masks, strict=True) if np.any(mask)]
     return f"link:{used[-1].name}"

@@ -24,7 +24,7 @@ from ..._foundation.errors import BadInput
 from ...hardware.machine import Machine
 from ..calibration.blocks import Axis, Block
 from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View, architecture_of
-from .fabric import START, fabric
+from .fabric import START, Fabric, fabric
 
 ELEMENT = {"bfloat16": 2.0, "half": 2.0, "float16": 2.0, "float32": 4.0, "float": 4.0}
 HIDDEN = 2.0**20  # bytes below which an eager call's kernel hides behind its dispatch
@@ -68,15 +68,20 @@ FAMILY = Family(
 
 
 def view(size: Value, ranks: Value, eager: bool, engine: str, machine: Machine) -> View:
+    """The view of one all-reduce among ``ranks`` neighbours of one box; else as :func:`view_of`."""
+    return view_of(size, fabric(machine, ranks), eager, engine, machine)
+
+
+def view_of(size: Value, group: Fabric, eager: bool, engine: str, machine: Machine) -> View:
     """The view of one all-reduce.
 
     Args:
         size: bytes of the message each rank holds.
-        ranks: how many, in one box.
+        group: who talks, in one box, over what.
         eager: launched by the host call by call, rather than from a captured graph.
+        engine: whose kernels.
         machine: where.
     """
-    group = fabric(machine, ranks)
     one_shot, largest = SWITCHES.get(engine, SWITCHES["vllm"])
     n = group.ranks
     direct = (group.bus == 0) | (n <= 2)

@@ -10,12 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..._foundation.arrays import Value, maximum, minimum, where
-from ...hardware.machine import Machine
+from ...hardware.machine import REDUCING, Machine
 from ..collective import domain_for, least_traffic, traffic
 
-# NVSwitch reduces in the switch (NVLink SHARP) from its third generation on, the one of Hopper: NVIDIA H100 whitepaper,
-# "NVLink Switch System".
-REDUCING = ("Hopper", "Blackwell")
 # A reduction in the switch moves (1 + 1/n)·S through a port, but multicast stores reach fewer bytes/s than plain ones:
 # NCCL's tuning model (src/graph/tuning.cc, nvlsEfficiency) gives a switch reduction 0.85 of the links' rate on Hopper
 # and 0.74 on Blackwell where rings get all of it.
@@ -91,12 +88,13 @@ class Fabric:
         return maximum(inside / self.ceiling, across)
 
 
-def fabric(machine: Machine, ranks: Value, per_node: Value | None = None) -> Fabric:
-    """The links of a group of ``ranks``, ``per_node`` of them in a box (by default as many as it holds)."""
+def fabric(machine: Machine, ranks: Value, per_node: Value | None = None, stride: Value = 1.0) -> Fabric:
+    """The links of a group of ``ranks`` that stand ``stride`` devices apart, ``per_node`` of them in a box (by default as many
+    as it holds)."""
     links = {link.role: link for link in machine.links}
     up, host, out = links.get("scale_up"), links.get("host"), links.get("scale_out")
     if per_node is None:
-        per_node = minimum(ranks, machine.domains[-1].size) if machine.domains else ranks
+        per_node = minimum(ranks, machine.box) if machine.domains else ranks
     nodes = maximum(ranks / per_node, 1.0)
     bandwidth: Value = 0.0
     ceiling: Value = 0.0
@@ -104,7 +102,7 @@ def fabric(machine: Machine, ranks: Value, per_node: Value | None = None) -> Fab
     bus: Value = 0.0
     topology = "switch"
     if machine.domains:
-        domains, masks = domain_for(machine, per_node)
+        domains, masks = domain_for(machine, minimum(per_node * stride, machine.box))
         for domain, mask in zip(domains, masks, strict=True):
             fact = machine.facts.get(f"domains.{domain.name}.bandwidth")
             known = fact is not None and fact.grade != "assumed"  # an assumed figure proves nothing impossible
@@ -112,7 +110,7 @@ def fabric(machine: Machine, ranks: Value, per_node: Value | None = None) -> Fab
             ceiling = ceiling + mask * (domain.bandwidth if known else machine.main.bandwidth)
             latency = latency + mask * domain.latency_s
             bus = bus + mask * (domain.topology == "tree")
-        topology = domains[0].topology
+        topology = domains[0].topology if domains else topology
     else:
         link = up or host or out
         if link is None:

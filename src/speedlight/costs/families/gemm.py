@@ -311,6 +311,9 @@ TABLES.register("gemm")(
 COLD = 3.0
 
 
+PRODUCTS = ("linear", "linear_dgrad", "linear_wgrad")
+
+
 def format_of(kernel: Kernel) -> str | None:
     """The table's name of a linear layer's formats, or None where it has none."""
     weights, activations = kernel.attrs.get("weights"), kernel.attrs.get("activations")
@@ -328,12 +331,13 @@ def format_of(kernel: Kernel) -> str | None:
 def see(
     kernel: Kernel, values: KernelValues, machine: Machine, point: OperatingPoint, conditions: Conditions, cost: Cost
 ) -> Seen | None:
-    """A linear layer of a model: one product, its weights cold unless all of them fit a cache.
+    """A linear layer of a model, or one of the two products of its backward pass: its weights cold unless all fit a cache.
 
-    Where a stack quantises activations in a kernel of their own, that kernel is priced apart: the term is left out here.
+    What m, n and k are in the backward pass the graph says (:mod:`...graph.backward.products`): a library runs the same kernels
+    for all three, and no table measured the backward ones apart. Where a stack quantises activations in a kernel of their own, that kernel is priced apart: the term is left out here.
     """
     named = format_of(kernel)
-    if kernel.fn != "linear" or kernel.phase != "forward" or named is None or "matmul" not in cost.least:
+    if kernel.fn not in PRODUCTS or named is None or "matmul" not in cost.least:
         return None
     weights, activations = (bytes_per_element(f) for f in FORMATS[named])
     sizes = (weights, activations, False)

@@ -2,6 +2,7 @@
 
 ::
 
+    training_mode.py  what a graph of evaluation lacks
     needs.py          which tensors a gradient flows to
     accumulate.py     gradients of a block under way: contributions, their sum, the messages they need
     rules.py          each forward op → its backward ops (products.py: matrix products and attention; emit.py: helpers)
@@ -14,5 +15,6 @@ from __future__ import annotations
 
 from .differentiate import differentiate
 from .optimizer import OPTIMIZERS, add_optimizer
+from .training_mode import training_mode
 
-__all__ = ["OPTIMIZERS", "add_optimizer", "differentiate"]
+__all__ = ["OPTIMIZERS", "add_optimizer", "differentiate", "training_mode"]

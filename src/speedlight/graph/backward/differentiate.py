@@ -15,11 +15,11 @@ from ..grammar import check
 from ..ir import Block, Graph, Op, Operand, Tensor
 from .accumulate import Gradients
 from .needs import layers, mirror, needs
-from .recompute import again, attention_core
+from .recompute import again, attention_core, operators
 from .rules import backward, loss
 from .samples import Samples
 
-RECOMPUTE = ("none", "selective", "full")
+RECOMPUTE = ("none", "selective", "operators", "full")
 LOSSES = frozenset({"cross_entropy", "nll_loss_forward", "mse_loss", "nll_loss2d_forward", "binary_cross_entropy"})
 
 
@@ -29,8 +29,8 @@ def differentiate(graph: Graph, *, recompute: str = "none") -> Graph:
     Args:
         graph: a forward graph of any frontend, checked. The pass starts at its loss if it has one (an op whose result
             nobody reads, or a returned scalar), else at every output of its last block, whose gradients are taken as given.
-        recompute: ``none``; ``selective``: written-out attention cores again; ``full``: of each layer only its input is
-            kept (which blocks are layers: :func:`.needs.layers`).
+        recompute: ``none``; ``selective``: written-out attention cores again; ``operators``: all but attention and every other
+            matrix product; ``full``: of each layer only its input is kept (which blocks are layers: :func:`.needs.layers`).
 
     Returns:
         a checked graph with blocks of phase ``backward``, gradients of weights (``grad.<weight>``, class ``gradient``) and
@@ -62,13 +62,18 @@ def differentiate(graph: Graph, *, recompute: str = "none") -> Graph:
 
 
 def _with_statistics(block: Block) -> Block:
-    """Fused attention hands each row's log-sum-exp to its backward pass."""
+    """What only a training step writes: each row's log-sum-exp of fused attention, the cell states of an LSTM."""
     tensors: dict[str, Tensor] = dict(block.tensors)
     ops: list[Op] = []
     for op in block.ops:
         if op.kind == "attention" and {"rows", "heads"} <= set(op.dims):
             name = f"{op.name}.lse"
             tensors[name] = Tensor(name, op.dims["rows"] * op.dims["heads"], "fp32", "activation", None, False)
+            op = dataclasses.replace(op, writes=(*op.writes, Operand(name)))
+        elif op.kind == "scan" and op.fn == "lstm":
+            name, states = f"{op.name}.cell", op.writes[0]
+            size = states.elements if states.elements is not None else tensors[states.tensor].elements
+            tensors[name] = Tensor(name, size, tensors[states.tensor].dtype, "activation", None, False)
             op = dataclasses.replace(op, writes=(*op.writes, Operand(name)))
         ops.append(op)
     return dataclasses.replace(block, ops=tuple(ops), tensors=tensors)
@@ -171,7 +176,8 @@ class _Walk:
     def _recompute(self, g: Gradients, block: Block) -> None:
         if self.recompute == "none" or block.name not in self.layers:
             return
-        ops = block.ops if self.recompute == "full" else attention_core(block)
+        chosen = {"selective": attention_core, "operators": operators}.get(self.recompute)
+        ops = block.ops if chosen is None else chosen(block)
         for op in again(self.graph, block, ops):
             g.ops.append(op)
             for operand in (*op.reads, *op.writes):
@@ -197,9 +203,11 @@ def _saved(
     for block in reversed(graph.blocks):
         for position, name in enumerate(block.inputs):
             passed = position < len(block.outputs) and block.outputs[position] == name
-            if name in kept[block.name] and passed:  # one tensor for all instances: it belongs to its producer
+            before = graph.blocks[order[block.name] - 1]
+            once = block.count.constant == 1 and before.count.constant != 1  # the last of its producer's instances only
+            if name in kept[block.name] and passed and not once:
+                # One tensor for all instances, or for all blocks that pass it on: it belongs to its producer.
                 del kept[block.name][name]
-                before = graph.blocks[order[block.name] - 1]
                 kept[before.name][before.outputs[position]] = None
     for index, block in enumerate(graph.blocks):
         after = graph.blocks[index + 1] if index + 1 < len(graph.blocks) else None

@@ -4,6 +4,8 @@
 *selective*: the core of attention written out as separate ops (scores, mask, softmax, dropout) is computed again, since
 it is large and cheap (Korthikanti et al., arXiv 2205.05198 section 5). Fused attention keeps no scores and computes them
 again anyway, so it has nothing to drop.
+*operators*: of a layer its input, the result of attention and of every other matrix product are kept, everything else is computed
+again (torchtitan's selective checkpointing by operator, torchtitan/parallelisms/parallelize_llama.py: ``_save_list``).
 """
 
 from __future__ import annotations
@@ -64,6 +66,13 @@ def _down(op: Op, readers: dict[str, list[Op]]) -> tuple[list[Op], Op | None]:
         found.append(after)
         current = after
     return [], None
+
+
+def operators(block: Block) -> list[Op]:
+    """All ops but attention and every other matrix product, beginning with the first."""
+    products = [op.name for op in block.ops if op.kind == "matmul"]
+    kept = {*products[::2], *(op.name for op in block.ops if op.kind == "attention")}
+    return [op for op in block.ops if op.name not in kept]
 
 
 def again(graph: Graph, block: Block, ops: Collection[Op]) -> list[Op]:

@@ -11,20 +11,21 @@ import dataclasses
 from collections.abc import Callable
 
 from ..builder import BlockBuilder
-from ..ir import Op, Operand
+from ..ir import ZERO, Op, Operand
 from .accumulate import Gradients
 from .emit import dys, elements, emit, facts, twice
 from .products import attention, product
 
 Rule = Callable[[Gradients, Op, "dict[str, str]"], None]
 
-# What the derivative of a function is computed from: its inputs, its outputs, or nothing (linear functions).
+# What the derivative of a function is computed from: its inputs, its outputs, or nothing (linear functions). PyTorch keeps the
+# inputs of pools, of which its backward kernels read the shape only ("kept").
 SAVES: dict[str, str] = {
     "add": "none", "sub": "none", "neg": "none", "scale": "none", "rope": "none", "copy": "none", "cast": "none",
-    "lerp": "none", "mean": "none", "sum": "none", "avg_pool": "none", "interpolate": "none", "cumsum": "none",
+    "lerp": "none", "mean": "none", "sum": "none", "avg_pool": "kept", "interpolate": "none", "cumsum": "none",
     "relu": "out", "sigmoid": "out", "tanh": "out", "exp": "out", "sqrt": "out", "rsqrt": "out", "reciprocal": "out",
     "softmax": "out", "log_softmax": "out", "logsumexp": "both", "topk": "out", "amax": "both", "amin": "both",
-    "max": "both", "min": "both", "dropout": "indices", "max_pool": "indices", "where": "masks", "sort": "indices",
+    "max": "both", "min": "both", "dropout": "indices", "max_pool": "kept", "where": "masks", "sort": "indices",
     "norm": "both", "linalg_vector_norm": "both", "prod": "both", "clamp": "in", "pow": "in",
 }  # fmt: skip
 
@@ -62,6 +63,8 @@ def _rule(op: Op) -> Rule:
         return copy
     if op.fn in _ALIASES and op.kind == "elementwise":
         return addition
+    if op.fn in ("mul", "div") and op.kind == "elementwise" and len(op.writes) == 1:
+        return factors
     return streaming
 
 
@@ -77,6 +80,8 @@ def saved_reads(g: Gradients, op: Op, arrived: dict[str, str]) -> list[Operand]:
         return [*op.reads, *rest]  # the input, the scale and the rows' statistics where the forward pass wrote them
     if how == "none" and not (op.kind == "reduction" and len(op.reads) > 1):  # a weighted sum is a product
         return []
+    if how == "kept":
+        return [*rest, *(dataclasses.replace(r, elements=ZERO) for r in op.reads)]
     if how == "out":
         return outs
     if how == "indices":
@@ -85,7 +90,9 @@ def saved_reads(g: Gradients, op: Op, arrived: dict[str, str]) -> list[Operand]:
         return [r for r in op.reads if g.forward_only(r.tensor).dtype == "bool"]
     if op.fn in ("mul", "div") and len(op.reads) == 1 and not op.attrs.get("square"):
         return []  # by a number
-    return [*op.reads, *outs] if how == "both" or op.kind in ("scan", "other") else list(op.reads)
+    if op.kind == "scan":
+        return [*op.reads, *outs, *rest]  # an LSTM's cell states with them
+    return [*op.reads, *outs] if how == "both" or op.kind == "other" else list(op.reads)
 
 
 def streaming(g: Gradients, op: Op, arrived: dict[str, str]) -> None:
@@ -110,6 +117,35 @@ def streaming(g: Gradients, op: Op, arrived: dict[str, str]) -> None:
         dims=op.dims, span=op.span, attrs=facts(op),
     )  # fmt: skip
     g.settle()
+
+
+def factors(g: Gradients, op: Op, arrived: dict[str, str]) -> None:
+    """y = a · b or a / b: the gradient of a factor that was broadcast is a product of dy's size, then its sum.
+
+    Where none was, one op reads dy and both factors and writes both gradients.
+    """
+    (dy,) = dys(op, arrived)
+    whole = dy.elements if dy.elements is not None else g.held(dy.tensor).elements
+    wanted = [r for r in op.reads if g.wants(r)]
+    small = [r for r in wanted if g.samples.less(elements(g, r), whole)]
+    if not small:
+        streaming(g, op, arrived)
+        return
+    sums: list[tuple[Operand, str, list[Operand]]] = []
+    for read in wanted:
+        others = [dy, *(r for r in op.reads if op.fn == "div" or r.tensor != read.tensor)]
+        if read in small:
+            made = g.make(f"d.{read.tensor}.product", whole, g.held(dy.tensor).dtype)
+            written = [Operand(made)]
+            sums.append((read, made, others))
+        else:
+            written = g.target(read, others)
+        work = BlockBuilder.element_work(op.fn, whole)
+        emit(g, f"{op.name}.backward", op.kind, f"{op.fn}_backward", op, others, written, work)
+    for read, made, others in sums:  # autograd hands all products on before the first of them is summed
+        written = g.target(read, others)
+        work = BlockBuilder.element_work("add", whole)
+        emit(g, f"{op.name}.sum", "reduction", "grad_sum", op, (Operand(made),), written, work)
 
 
 def addition(g: Gradients, op: Op, arrived: dict[str, str]) -> None:

@@ -5,10 +5,13 @@
     registry.py    where rewrites are filed by name
     edit.py        a block under way: ops kept, ops put before or after, fresh names
     autocast.py    what a mixed-precision region casts, by lists of functions
+    adapters.py    low-rank adapters that train beside frozen weights
     attention.py   fused attention written out as products and a softmax
     expand.py      one call as the kernels a library makes of it: copies, layout changes, biases
+    frozen.py      a model whose large weights do not train
     heads.py       a model without its head
     layouts.py     a whole graph's convolutions channels last
+    loss.py        logits widened before the loss
     norms.py       batch norms folded into the weights before them
     tidy.py        results nobody reads, copies made twice
     rotate.py      repeated layers cut where they meet, so that neighbours across layers are neighbours
@@ -27,7 +30,7 @@ from typing import Any
 from ..._foundation.errors import BadInput
 from ..grammar import check
 from ..ir import Graph
-from . import attention, autocast, expand, heads, layouts, norms, rotate, tidy  # noqa: F401  they register themselves
+from . import adapters, attention, autocast, expand, frozen, heads, layouts, loss, norms, rotate, tidy  # noqa: F401  they register themselves
 from .registry import REWRITES, Rewriter
 
 

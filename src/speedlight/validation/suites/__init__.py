@@ -1,6 +1,6 @@
 """Suites; importing this package registers them: one for every table that a cost family is fitted to, and one for each
 table of whole models."""
 
-from . import fp32_models, image_models, tables
+from . import deployments, fp32_models, image_models, inference, tables, training
 
-__all__ = ["fp32_models", "image_models", "tables"]
+__all__ = ["deployments", "fp32_models", "image_models", "inference", "tables", "training"]

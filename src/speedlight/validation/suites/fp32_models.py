@@ -9,7 +9,7 @@ Nothing is fitted to these rows: they rest on the fit of single kernels. Leaving
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from ...frontends.source import load_graph
 from ...hardware.catalogue import load_machine
 from ...scenario.scenario import ModelRef, Parallel, Program, Rewrite, Scenario
 from ...workload.workload import Training, Workload
+from ..cells import records
 from ..suite import SUITES, Columns, Leave, Outcome, Predicted, Progress, Suite
 
 NAME = "torch_fp32_models"
@@ -70,13 +71,6 @@ def predicted(inputs: Columns, chosen: np.ndarray, without: str = "") -> Predict
 def fill(numbers: Mapping[str, np.ndarray], column: str, row: int, spell: Spell) -> None:
     for what in ("time", "limit", "low", "high"):
         numbers[f"{column}|{what}"][row] = getattr(spell, what)
-
-
-def records(inputs: Columns, rows: int) -> Iterator[dict[str, Any]]:
-    """Rows as dictionaries; blank texts are empty."""
-    for i in range(rows):
-        row = {name: column[i] for name, column in inputs.items()}
-        yield {n: "" if v is None or v != v else v for n, v in row.items()}
 
 
 def answered(row: Mapping[str, Any], without: str = "") -> tuple[str, Passes | None]:
@@ -133,7 +127,8 @@ def scenario_of(model: str, seq_len: int, batch: int, machine: str, mode: str, o
     causal = bool(load_graph(model, (), "fp32").attrs.get("causal"))
     rewrites = () if causal or mode == "train" else (Rewrite("bare"),)
     workload = Workload(
-        "train" if mode == "train" else "forward", batch, seq_len, training=Training("none", micro_batch=micro)
+        "train" if mode == "train" else "forward", batch, seq_len,
+        training=Training("none", micro_batch=micro, schedule="gpipe" if mode == "train" else "1f1b"),
     )  # fmt: skip
     program = Program(ModelRef(model, dtype="fp32", rewrites=rewrites), workload, parallel, stack)
     return Scenario((program,), machine)

@@ -8,7 +8,7 @@ from ....graph.ir import Message
 from ..site import Site
 from .template import number_format, size, template, tensor, word
 
-COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv")
+COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast", "send_recv")
 
 
 @template(

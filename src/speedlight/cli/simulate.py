@@ -1,0 +1,139 @@
+"""The verb ``simulate``: a deployment under load."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .._foundation.errors import BadInput
+from . import options
+from .output import emit_json
+
+load = options.group(
+    click.option("--rate", type=float, help="Requests per second (Poisson unless --burstiness)."),
+    click.option("--concurrency", type=int, help="Clients that each send again when their last request ended."),
+    click.option("--arrivals", metavar="FILE", help="A trace: .parquet, .csv, .jsonl (Mooncake), .json (vllm bench)."),
+    click.option("--isl", type=int, default=1024, show_default=True, help="Prompt tokens."),
+    click.option("--osl", type=int, default=128, show_default=True, help="Output tokens."),
+    click.option("--spread", type=float, default=0.0, help="Lengths vary uniformly by this share about --isl and --osl."),
+    click.option("--requests", type=int, help="How many (1000, 10 a client, or the whole trace)."),
+    click.option("--burstiness", type=float, default=1.0, help="Shape of the gaps: 1 Poisson, below 1 bursts."),
+    click.option("--think", type=float, default=0.0, help="Seconds between a client's requests."),
+    click.option("--prefix", metavar="TOKENS:GROUPS", help="Prompt tokens shared within each of so many groups."),
+    click.option("--adapters", type=int, default=0, help="Low-rank adapters asked for."),
+    click.option("--seed", type=int, default=0),
+)  # fmt: skip
+
+engines = options.group(
+    click.option("--policy", metavar="NAME[@VERSION]", help="Scheduler: vllm@0, vllm@1, sglang, tensorrt-llm …; the stack's if left out."),
+    click.option("--replicas", default="1", show_default=True, help="Engines behind the router, or several numbers: 1,2,4."),
+    click.option("--prefill-replicas", type=int, default=0, help="Engines that run prompts only (disaggregated serving)."),
+    click.option("--router", default="least-loaded", help="least-loaded | round-robin"),
+    click.option("--max-seqs", type=int, default=256, show_default=True, help="Sequences an engine runs at once."),
+    click.option("--token-budget", type=int, default=8192, show_default=True, help="New tokens of a step at most."),
+    click.option("--block-size", type=int, default=16, show_default=True, help="Tokens of a KV block."),
+    click.option("--kv-blocks", type=int, help="KV blocks, instead of those that fit."),
+    click.option("--attention-dp", type=int, default=1, help="Replicas of the attention within an engine; experts are shared."),
+    click.option("--memory-utilisation", type=float, default=0.9, help="Share of a device's memory that the engine takes."),
+    click.option("--drafted", type=int, default=0, help="Drafted tokens a step (speculative decoding)."),
+    click.option("--acceptance", type=float, default=0.0, help="Chance that a drafted token is kept."),
+    click.option("--kv-link", "link", metavar="B/S", help="Bandwidth of a device's link for keys and values."),
+    click.option("--adapter-slots", type=int, default=0, help="Adapters in memory at once (0: all)."),
+    click.option("--adapter-seconds", type=float, default=0.0, help="Seconds to bring one."),
+    click.option("--scale-up", type=float, default=0.0, help="Requests in flight a replica above which one is started."),
+    click.option("--scale-down", type=float, default=0.0, help="… and below which an idle one is stopped."),
+    click.option("--cold-start", type=float, default=0.0, help="Seconds until a new replica serves."),
+)  # fmt: skip
+
+
+def run(model: str, on: str | None, slo: str, curve: int, find_rate: bool, tp: str, json_to: str | None,
+        html: Path | None, given: dict[str, Any]) -> int:  # fmt: skip
+    """Answer for one layout, or for each of several tensor-parallel degrees and numbers of replicas."""
+    import dataclasses
+
+    from .._foundation.quantity import parse_quantity
+    from ..engine.simulate import Answer, answer, asked, with_curve
+    from ..serving.compiled import to_compile
+    from ..serving.metrics import parse_slo
+    from .question import question
+
+    objectives = parse_slo(slo) if slo else ()
+    if find_rate and not objectives:
+        raise BadInput("--find-rate without objectives", expected="--slo, like ttft:p95<2s,tpot:p95<50ms")
+    if given.get("prefix"):
+        given["shared"], given["groups"] = _prefix(given.pop("prefix"))
+    if given.get("link"):
+        given["link"] = parse_quantity(given["link"], "B/s")
+    layouts = [(t, r) for t in _numbers("--tp", tp) for r in _numbers("--replicas", str(given.pop("replicas", 1)))]
+    asked_load, how, rest = asked(given)
+    if to_compile():
+        print("compiling the event loop, once: about half a minute", file=sys.stderr, flush=True)
+    found: list[Answer] = []
+    with _progress(len(layouts) * (curve + (25 if find_rate else 1))) as tick:
+        for degree, replicas in layouts:
+            asked_question = question(model, on, {**rest, "phase": "decode", "tp": degree})
+            one = answer(asked_question, asked_load, dataclasses.replace(how, replicas=replicas), objectives)
+            tick()
+            found.append(with_curve(one, points=curve, search=find_rate, tick=tick))
+    if html is not None:
+        from .._foundation.files import write_atomically
+        from ..report.serving_html import simulate_html
+
+        for one, name in zip(found, _names(html, layouts), strict=True):
+            write_atomically(name, simulate_html(one))
+            print(f"wrote {name}", file=sys.stderr)
+    if json_to is not None:
+        from .._foundation.version import VERSION
+
+        each = [one.to_dict() for one in found]
+        data = each[0] if len(each) == 1 else {"layouts": each}
+        emit_json({"schema": 1, "speedlight": VERSION, **data}, json_to)
+    if json_to != "-":
+        from rich.console import Console
+
+        from ..report.serving import render_simulate
+
+        console = Console(width=None if sys.stdout.isatty() else 110)
+        for one in found:
+            console.print(render_simulate(one))
+    return 0 if any(one.holds for one in found) else 1
+
+
+def _prefix(text: str) -> tuple[int, int]:
+    tokens, _, groups = text.partition(":")
+    if not tokens.isdigit() or (groups and not groups.isdigit()):
+        raise BadInput(f"--prefix {text}", expected="TOKENS:GROUPS, like 512:20")
+    return int(tokens), int(groups or 1)
+
+
+def _numbers(option: str, text: str) -> list[int]:
+    parts = text.split(",")
+    if not all(p.strip().isdigit() and int(p) > 0 for p in parts):
+        raise BadInput(f"{option} {text}", expected="a number, or several joined by commas")
+    return [int(p) for p in parts]
+
+
+def _names(html: Path, layouts: list[tuple[int, int]]) -> list[Path]:
+    """One page a layout."""
+    if len(layouts) == 1:
+        return [html]
+    return [html.with_name(f"{html.stem}-tp{t}-{r}x{html.suffix}") for t, r in layouts]
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[], None]]:
+    """A bar on stderr where somebody watches and there is more than one run."""
+    if total < 2 or not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("simulating", total=total)
+        yield lambda: bar.advance(task)

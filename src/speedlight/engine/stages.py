@@ -1,0 +1,83 @@
+"""Stages of a call in sequence: their times add to its latency; in a steady stream the slowest place sets the pace.
+
+Stages that compute share the device, so their times add there too. Copies over the host's link run on copy engines beside them: while
+one call is computed, the next one's inputs come. So a stream of calls takes, each,
+
+    period = max(Σ over stages of time on the device, Σ over stages of time on the link),
+
+and the stage that takes most of the slower place is what binds it, ``stage:<name>``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .._foundation.arrays import Value, maximum
+from .._foundation.quantity import format_percent, format_time
+from ..costs.cost import bound_names
+from ..hardware.machine import Machine
+from .phase import Parts, weighted
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One program of a call.
+
+    Attributes:
+        time: seconds of all its repeats; the stages' sum to the call's.
+        copying: those of them in which only the host's link works.
+    """
+
+    name: str
+    time: Value
+    copying: Value
+
+    @property
+    def computing(self) -> Value:
+        """Seconds on the device."""
+        return self.time - self.copying
+
+
+def stages_of(parts: Parts, machine: Machine) -> tuple[Stage, ...]:
+    """The stages of a call, in order; empty for a single program."""
+    links = [i for i, name in enumerate(bound_names(machine)) if name.startswith("link:") or name == "host_dram"]
+    order = list(dict.fromkeys(parts.stages))
+    time: dict[str, Value] = dict.fromkeys(order, 0.0)
+    copying: dict[str, Value] = dict.fromkeys(order, 0.0)
+    for name, (step, weight, nodes) in zip(parts.stages, parts.results, strict=False):
+        time[name] = time[name] + weighted(step.time, weight, nodes)
+        for _, _, kernels in step.blocks:
+            for priced in kernels:
+                if priced.kernel.kind != "copy":
+                    continue
+                waits = np.isin(priced.cost.bound, links)
+                if np.any(waits):
+                    seconds = priced.cost.time * priced.count * waits
+                    copying[name] = copying[name] + weighted(seconds, weight, nodes)
+    return tuple(Stage(name, time[name], copying[name]) for name in order)
+
+
+def period(stages: Sequence[Stage]) -> Value:
+    """Seconds from one call of a steady stream to the next."""
+    computing: Value = 0.0
+    copying: Value = 0.0
+    for stage in stages:
+        computing, copying = computing + stage.computing, copying + stage.copying
+    return maximum(computing, copying)
+
+
+def pace(stages: Sequence[Stage]) -> str:
+    """``stage:<name>``: who takes most of the place that sets the pace."""
+    on_link = sum(float(s.copying) for s in stages) > sum(float(s.computing) for s in stages)
+    slowest = max(stages, key=lambda s: float(s.copying if on_link else s.computing))
+    return f"stage:{slowest.name}"
+
+
+def said(stages: Sequence[Stage]) -> str:
+    """One sentence for people."""
+    each, whole = float(period(stages)), sum(float(s.time) for s in stages)
+    shares = ", ".join(f"{s.name} {format_percent(float(s.time) / whole)}" for s in stages) if whole else ""
+    return f"stages add to the latency ({shares}); a steady stream takes {format_time(each)} a call, bound by {pace(stages)}"

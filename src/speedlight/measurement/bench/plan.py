@@ -1,0 +1,240 @@
+"""What is measured, in which order: points that tell most come first, so that an interrupted measurement is of use.
+
+A point names a sort of benchmark and its sizes; its name is stable, and a resumed measurement skips the names it holds already.
+Sizes are what models run: products of transformers and heads of convolutional nets, convolutions of ResNets, MobileNets and
+U-Nets, rows of norms; and working sets from the first cache to well beyond the last.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+KIB, MIB = 2**10, 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One thing to measure.
+
+    Attributes:
+        sort: ``stream``, ``operator``, ``launch``, ``transfer``, ``message`` or ``disk``.
+        op: the loop or operator; see :mod:`.streams` and :mod:`.operators`.
+        sizes: its arguments.
+        quick: one of the few points of ``--quick``.
+    """
+
+    sort: str
+    op: str
+    sizes: Mapping[str, Any]
+    quick: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.sort}:{self.op}(" + ",".join(f"{k}={v}" for k, v in self.sizes.items()) + ")"
+
+
+def points(cache_bytes: float, formats: tuple[str, ...] = ("fp32", "bf16"), device: str = "cpu") -> tuple[Point, ...]:
+    """Everything to measure.
+
+    Args:
+        cache_bytes: of the last cache: main memory is measured well beyond it.
+    """
+    found = [*_dispatch(), *_large(formats), *(_streams(cache_bytes) if device == "cpu" else ())]
+    found += [
+        *_products(formats),
+        *_convolutions(formats),
+        *_rows(),
+        *_elements(cache_bytes),
+        *_attention(),
+        *_others(),
+    ]
+    found += [*_transfers(device), *_messages(), *_disk()]
+    unique = {p.name: p for p in found}
+    return tuple(sorted(unique.values(), key=lambda p: not p.quick))
+
+
+def _dispatch() -> Iterator[Point]:
+    """What an operator costs before it computes anything."""
+    yield Point("launch", "view", {}, quick=True)
+    yield Point("launch", "add", {"elements": 1}, quick=True)
+    yield Point("launch", "mm", {"m": 1, "n": 1, "k": 1}, quick=True)
+    yield Point("launch", "linear", {"m": 1, "n": 1, "k": 1})
+    yield Point("launch", "relu", {"elements": 1})
+    yield Point("launch", "layer_norm", {"rows": 1, "columns": 8})
+    yield Point("launch", "softmax", {"rows": 1, "columns": 8})
+    yield Point("launch", "conv2d", {"b": 1, "channels": 8, "filters": 8, "side": 4, "kernel": 1})
+    yield Point("launch", "sdpa", {"b": 1, "heads": 1, "queries": 1, "keys": 1, "width": 16})
+
+
+def _large(formats: tuple[str, ...]) -> Iterator[Point]:
+    """Products large enough to reach the peak."""
+    for form in formats:
+        for size in (1024, 2048, 4096):
+            yield Point("operator", "mm", {"m": size, "n": size, "k": size, "format": form}, quick=size == 2048)
+
+
+def _streams(cache_bytes: float) -> Iterator[Point]:
+    top = 2 ** math.ceil(math.log2(max(cache_bytes, MIB) * 8))
+    sizes = [s for s in (2**p for p in range(14, 31)) if s <= max(top, 64 * MIB)]
+    for loop in ("read", "triad", "copy", "write"):
+        for size in sizes:
+            yield Point("stream", loop, {"working_set": size}, quick=loop == "triad" and size in (sizes[1], sizes[-1]))
+
+
+def _products(formats: tuple[str, ...]) -> Iterator[Point]:
+    shapes = [
+        (m, n, k)
+        for (n, k), m in itertools.product(
+            ((64, 64), (256, 256), (768, 768), (3072, 768), (768, 3072), (2304, 768), (1000, 2048), (4096, 1024), (1000, 512), (128, 1024)),
+            (1, 4, 16, 64, 196, 512, 2048),
+        )
+    ]  # fmt: skip
+    for form in formats:
+        for m, n, k in shapes:
+            yield Point(
+                "operator",
+                "linear",
+                {"m": m, "n": n, "k": k, "format": form},
+                quick=form == "fp32" and (m, n) in ((1, 3072), (196, 768)),
+            )
+    for b, m, n, k in (
+        (12, 197, 197, 64),
+        (12, 197, 64, 197),
+        (96, 49, 49, 32),
+        (16, 512, 512, 64),
+        (64, 1, 128, 64),
+        (8, 64, 64, 16),
+    ):
+        yield Point("operator", "bmm", {"b": b, "m": m, "n": n, "k": k})
+
+
+def _convolutions(formats: tuple[str, ...]) -> Iterator[Point]:
+    dense = [
+        (3, 64, 224, 7, 2), (64, 64, 56, 1, 1), (64, 64, 56, 3, 1), (64, 256, 56, 1, 1), (256, 128, 56, 1, 1), (128, 128, 56, 3, 2),
+        (128, 128, 28, 3, 1), (256, 256, 14, 3, 1), (1024, 256, 14, 1, 1), (512, 512, 7, 3, 1), (512, 2048, 7, 1, 1),
+        (2048, 512, 7, 1, 1), (3, 32, 224, 3, 2), (32, 16, 112, 1, 1), (16, 96, 112, 1, 1), (96, 24, 56, 1, 1), (144, 32, 28, 1, 1),
+        (3, 96, 224, 4, 4), (320, 320, 32, 3, 1), (32, 32, 64, 3, 1), (128, 64, 32, 3, 1),
+    ]  # fmt: skip
+    for b in (1, 8):
+        for channels, filters, side, kernel, stride in dense:
+            sizes = {"b": b, "channels": channels, "filters": filters, "side": side, "kernel": kernel, "stride": stride}
+            yield Point(
+                "operator",
+                "conv2d",
+                {**sizes, "format": "fp32"},
+                quick=b == 1 and (channels, side, kernel) in ((64, 56, 3), (256, 14, 3), (1024, 14, 1)),
+            )
+        for channels, side, kernel, stride in (
+            (32, 112, 3, 1), (96, 112, 3, 2), (144, 56, 3, 1), (192, 28, 3, 2), (384, 14, 3, 1), (960, 7, 3, 1), (96, 56, 7, 1), (384, 14, 7, 1),
+            (768, 7, 7, 1), (240, 14, 5, 1),
+        ):  # fmt: skip
+            sizes = {
+                "b": b,
+                "channels": channels,
+                "filters": channels,
+                "side": side,
+                "kernel": kernel,
+                "stride": stride,
+                "groups": channels,
+            }
+            yield Point(
+                "operator", "conv2d", {**sizes, "format": "fp32"}, quick=b == 1 and (channels, kernel) == (144, 3)
+            )
+        for channels, side, groups in ((128, 56, 32), (256, 28, 32), (512, 14, 32), (224, 28, 4)):
+            sizes = {"b": b, "channels": channels, "filters": channels, "side": side, "kernel": 3, "groups": groups}
+            yield Point("operator", "conv2d", {**sizes, "format": "fp32"})
+    if "bf16" in formats:
+        for channels, filters, side, kernel, stride in dense[1:8:2]:
+            yield Point(
+                "operator",
+                "conv2d",
+                {
+                    "b": 8,
+                    "channels": channels,
+                    "filters": filters,
+                    "side": side,
+                    "kernel": kernel,
+                    "stride": stride,
+                    "format": "bf16",
+                },
+            )
+
+
+def _rows() -> Iterator[Point]:
+    for op in ("layer_norm", "softmax", "sum"):
+        for rows, columns in (
+            (1, 768),
+            (16, 1024),
+            (196, 768),
+            (512, 768),
+            (2048, 1024),
+            (12 * 197, 197),
+            (8192, 4096),
+            (3136, 96),
+        ):
+            yield Point("operator", op, {"rows": rows, "columns": columns}, quick=op == "layer_norm" and rows == 196)
+    for b, channels, side in ((1, 64, 56), (8, 64, 56), (8, 256, 14), (1, 512, 7), (8, 32, 112)):
+        yield Point("operator", "batch_norm", {"b": b, "channels": channels, "side": side}, quick=b == 8 and side == 56)
+        yield Point("operator", "max_pool", {"b": b, "channels": channels, "side": side})
+
+
+def _elements(cache_bytes: float) -> Iterator[Point]:
+    large = int(2 ** math.ceil(math.log2(max(cache_bytes, MIB))))
+    for op in ("add", "copy", "relu", "gelu", "silu", "exp", "tanh"):
+        for elements in (1024, 16384, 2**17, 2**20, 2**22, large):
+            yield Point("operator", op, {"elements": elements}, quick=op in ("add", "gelu") and elements == 2**20)
+    for rows, columns in ((256, 256), (1024, 1024), (4096, 4096)):
+        yield Point("operator", "transpose", {"rows": rows, "columns": columns})
+
+
+def _attention() -> Iterator[Point]:
+    for b, heads, queries, keys, width in (
+        (1, 12, 197, 197, 64),
+        (8, 12, 197, 197, 64),
+        (1, 12, 512, 512, 64),
+        (1, 12, 1, 512, 64),
+        (1, 8, 1024, 1024, 64),
+        (8, 8, 64, 64, 32),
+    ):
+        yield Point(
+            "operator",
+            "sdpa",
+            {"b": b, "heads": heads, "queries": queries, "keys": keys, "width": width},
+            quick=b == 1 and queries == 197,
+        )
+
+
+def _others() -> Iterator[Point]:
+    for columns in (1, 4, 16, 64, 256, 1024):  # bytes side by side: 4 to 4096
+        yield Point(
+            "operator", "gather", {"rows": 2**16, "table": 2**25 // columns, "columns": columns}, quick=columns == 16
+        )
+    for b, steps, width in ((1, 32, 128), (8, 32, 256), (1, 64, 512)):
+        yield Point("operator", "lstm", {"b": b, "steps": steps, "width": width})
+
+
+def _transfers(device: str) -> Iterator[Point]:
+    """Between host and device, from pageable and from pinned memory; nothing to do on a host alone."""
+    if device == "cpu":
+        return
+    for pinned in (0, 1):
+        for direction in ("to", "from"):
+            for size in (4 * KIB, 256 * KIB, 16 * MIB, 256 * MIB):
+                yield Point(
+                    "transfer", direction, {"bytes": size, "pinned": pinned}, quick=pinned == 1 and size == 16 * MIB
+                )
+
+
+def _messages() -> Iterator[Point]:
+    for op in ("all_reduce", "all_gather", "send"):
+        for size in (4 * KIB, 256 * KIB, 4 * MIB, 64 * MIB):
+            yield Point("message", op, {"bytes": size, "ranks": 2}, quick=op == "all_reduce" and size == 4 * MIB)
+
+
+def _disk() -> Iterator[Point]:
+    for op in ("write", "read"):
+        yield Point("disk", op, {"bytes": 128 * MIB}, quick=op == "read")

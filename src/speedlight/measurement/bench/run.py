@@ -1,0 +1,125 @@
+"""Runs the plan: point after point, each written when it is done; whatever cannot be measured here is noted and left out."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..._foundation.errors import MissingDependency
+from .context import busy, moment
+from .evidence import Evidence, Measurement, measurement, write
+from .operators import operator
+from .plan import Point
+from .streams import stream
+from .timing import Timed, timed
+
+SECONDS = 0.35  # for a point, at most
+WORTH = "measuring needs PyTorch: operators are timed as it runs them"
+
+
+def measure(
+    plan: Sequence[Point], evidence: Evidence, path: Path | None, *, device: str = "cpu", seconds: float = SECONDS,
+    tell: Callable[[Point, Measurement | str], None] = lambda point, found: None,
+) -> Evidence:  # fmt: skip
+    """Measure what the evidence lacks.
+
+    Args:
+        path: where to keep the evidence after each point; None for nowhere.
+        seconds: for each point, at most.
+        tell: called with each point and what was found, or why nothing was.
+    """
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        raise MissingDependency("torch", "torch", WORTH) from None
+    left = [p for p in plan if p.name not in evidence.done()]
+    for number, point in enumerate(left):
+        try:
+            found: Measurement | str = _one(point, device, seconds)
+        except (ImportError, RuntimeError, OSError, MemoryError, NotImplementedError) as error:
+            found = f"{type(error).__name__}: {error}"[:200]
+        if isinstance(found, str):
+            evidence = dataclasses.replace(evidence, failed={**evidence.failed, point.name: found})
+        else:
+            evidence = dataclasses.replace(evidence, points=(*evidence.points, found))
+        if number == len(left) - 1:
+            evidence = dataclasses.replace(evidence, complete=True)
+        if path is not None:
+            write(path, evidence)
+        tell(point, found)
+    return evidence
+
+
+def _one(point: Point, device: str, seconds: float) -> Measurement:
+    before, start = moment(), time.perf_counter()
+    moved = 0.0
+    if point.sort == "stream":
+        run, moved = stream(point.op, int(point.sizes["working_set"]))
+        result = timed(run, seconds=seconds)
+    elif point.sort in ("operator", "launch"):
+        result = timed(operator(point.op, point.sizes, device), seconds=seconds, wait=_wait(device))
+    elif point.sort == "transfer":
+        result, moved = _transfer(point.op, point.sizes, device, seconds), float(point.sizes["bytes"])
+    elif point.sort == "disk":
+        result, moved = _disk(point.op, int(point.sizes["bytes"]), seconds), float(point.sizes["bytes"])
+    else:
+        from .messages import message
+
+        result, moved = message(point.op, point.sizes, seconds), float(point.sizes["bytes"])
+    after = moment()
+    warning = busy(before, after, time.perf_counter() - start)
+    return measurement(
+        point.name, point.sort, point.op, point.sizes, result, moved=moved, moment=after, warning=warning
+    )
+
+
+def _wait(device: str) -> Callable[[], object] | None:
+    if device == "cpu":
+        return None
+    import torch
+
+    kind = torch.device(device).type
+    module = getattr(torch, kind)
+    wait: Callable[[], object] = module.synchronize
+    return wait
+
+
+def _transfer(direction: str, sizes: Mapping[str, Any], device: str, seconds: float) -> Timed:
+    import torch
+
+    host = torch.empty(int(sizes["bytes"]), dtype=torch.uint8, pin_memory=bool(sizes["pinned"]))
+    far = torch.empty(int(sizes["bytes"]), dtype=torch.uint8, device=device)
+    one, other = (far, host) if direction == "to" else (host, far)
+    return timed(lambda: one.copy_(other, non_blocking=bool(sizes["pinned"])), seconds=seconds, wait=_wait(device))
+
+
+def _disk(op: str, size: int, seconds: float) -> Timed:
+    """A file of the temporary folder, written through to the disk, or read past the page cache where the system lets one."""
+    block = os.urandom(2**20)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "block"
+
+        def save() -> None:
+            with path.open("wb") as stream:
+                for _ in range(size // len(block)):
+                    stream.write(block)
+                stream.flush()
+                os.fsync(stream.fileno())
+
+        if op == "write":
+            return timed(save, seconds=3 * seconds, once=True)
+        save()
+
+        def load() -> None:
+            with path.open("rb", buffering=0) as stream:
+                if hasattr(os, "posix_fadvise"):
+                    os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+                while stream.read(2**22):
+                    pass
+
+        return timed(load, seconds=3 * seconds, once=True)

@@ -1,0 +1,172 @@
+"""Runs a step for real: its time without a profiler, then once under it, by module path, with what it allocates."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..bench.timing import Timed, timed
+from ..traces.chrome import read_chrome
+from ..traces.nesting import parents
+from ..traces.sorts import has_kernel, op_sort
+from ..traces.trace import Trace
+from .subject import Subject
+
+MARK = "module:"
+BACKWARD = "autograd::engine::evaluate_function"
+OPTIMIZER = "Optimizer.step"
+NAMESPACES = ("aten::", "mkldnn::", "quantized::", "onednn::", "torchvision::", "prims::")
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Operators of one module in one pass.
+
+    Attributes:
+        path: the module's; ``""`` for the model itself.
+        phase: ``forward``, ``backward`` or ``optimizer``.
+        name, sort: of the operator.
+    """
+
+    path: str
+    phase: str
+    name: str
+    sort: str
+    count: int
+    busy: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A step as it ran here.
+
+    Attributes:
+        time: without the profiler.
+        traced: seconds of the step under it.
+        spent: seconds of operators by module, most first; what is left of ``traced`` is the host's.
+        kept: bytes of parameters, buffers, the optimizer's states and the arguments.
+        peak: those and the most that was allocated beside them.
+    """
+
+    time: Timed
+    traced: float
+    spent: tuple[Spent, ...]
+    kept: int
+    peak: int
+
+    @property
+    def host(self) -> float:
+        """Seconds of the traced step in which no operator computed."""
+        return max(self.traced - sum(s.busy for s in self.spent), 0.0)
+
+
+def run(it: Subject, seconds: float = 2.0) -> Measured:
+    """Time a step, then trace it.
+
+    Args:
+        seconds: to time it for, at most; its warm-up comes before.
+    """
+    for _ in range(2):
+        it.step()
+    time = timed(it.step, seconds=seconds, once=True)
+    trace, allocated = _traced(it)
+    kept = sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in it.kept()}.values())
+    return Measured(time, float(trace.end.max()), _spent(trace), kept, kept + allocated)
+
+
+def _traced(it: Subject) -> tuple[Trace, int]:
+    """A step under the profiler, and the most bytes it held beyond what was there before."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with _marked(it.module), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorder:
+        it.step()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "trace.json"
+        recorder.export_chrome_trace(str(path))
+        return read_chrome(path), _most(path)
+
+
+def _most(path: Path) -> int:
+    """The most bytes allocated since the first event, from the profiler's own marks."""
+    events = json.loads(path.read_text(encoding="utf-8"))["traceEvents"]
+    steps = [
+        e["args"]["Bytes"] for e in sorted((e for e in events if e.get("name") == "[memory]"), key=lambda e: e["ts"])
+    ]
+    return int(np.cumsum(steps).max(initial=0)) if steps else 0
+
+
+@contextmanager
+def _marked(module: Any) -> Iterator[None]:
+    """Every module's forward pass as an annotation of its path."""
+    from torch.autograd.profiler import record_function
+
+    handles = []
+    for path, part in module.named_modules():
+        open_marks: list[Any] = []
+
+        def enter(_: Any, __: Any, name: str = MARK + path, marks: list[Any] = open_marks) -> None:
+            mark = record_function(name)
+            mark.__enter__()
+            marks.append(mark)
+
+        def leave(_: Any, __: Any, ___: Any, marks: list[Any] = open_marks) -> None:
+            marks.pop().__exit__(None, None, None)
+
+        handles += [part.register_forward_pre_hook(enter), part.register_forward_hook(leave)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _spent(trace: Trace) -> tuple[Spent, ...]:
+    """Operators that compute, by the module whose forward pass they are in, or whose backward pass."""
+    rows = np.flatnonzero(trace.of(("op", "annotation")))
+    parent = parents(trace.start[rows], trace.end[rows], trace.track[rows])
+    names = [trace.names[n] for n in trace.name[rows]]
+    links = trace.link[rows].tolist()
+    places: list[tuple[str, str]] = []
+    forward: dict[int, str] = {}  # number of an operator that autograd follows → its module
+    order = np.lexsort((-trace.end[rows], trace.start[rows]))
+    place_of: dict[int, tuple[str, str]] = {}
+    for row in order.tolist():
+        name, above = names[row], int(parent[row])
+        place = place_of.get(above, ("", "forward"))
+        if name.startswith(MARK):
+            place = (name.removeprefix(MARK), "forward")
+        elif name.startswith(BACKWARD):
+            place = (forward.get(links[row], ""), "backward")
+        elif name.startswith(OPTIMIZER):
+            place = ("", "optimizer")
+        elif links[row] >= 0 and place[1] == "forward":
+            forward.setdefault(links[row], place[0])
+        place_of[row] = place
+    places = [place_of[row] for row in range(rows.size)]
+    works = np.array([n.startswith(NAMESPACES) and op_sort(n) not in ("view", "collective") for n in names], dtype=bool)
+    own = np.array([has_kernel(n) for n in names], dtype=bool)
+    holds = np.zeros(rows.size, dtype=bool)
+    for row in np.flatnonzero(works & (parent >= 0)):
+        above = parent[row]
+        while above >= 0:
+            if own[above]:
+                works[row] = False
+            holds[above] = True
+            above = parent[above]
+    found: dict[tuple[str, str, str], list[float]] = {}
+    for row in np.flatnonzero(works & (~holds | own)):
+        entry = found.setdefault((*places[row], names[row]), [0, 0.0])
+        entry[0] += 1
+        entry[1] += float(trace.end[rows[row]] - trace.start[rows[row]])
+    made = [
+        Spent(path, phase, name, op_sort(name), int(count), busy)
+        for (path, phase, name), (count, busy) in found.items()
+    ]
+    return tuple(sorted(made, key=lambda s: -s.busy))

@@ -1,0 +1,156 @@
+"""What is run: a module with weights, the tensors it is called with, and one step of it.
+
+Running a model runs its code: the factory the user named and the module's ``forward``. Nothing else is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from ..._foundation.errors import BadInput, MissingDependency
+
+WORTH = "running a module"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A module and its arguments.
+
+    Attributes:
+        name: of the model.
+        module: with weights, on the host, in evaluation or training mode.
+        args, kwargs: what it is called with.
+        step: runs it once: a forward pass, or a whole training step.
+        kept: tensors that outlive a step: parameters, buffers, the optimizer's states, the arguments.
+    """
+
+    name: str
+    module: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    step: Callable[[], object]
+    kept: Callable[[], list[Any]]
+
+
+def subject(
+    source: str, inputs: Sequence[str] = (), *, train: bool = False, dtype: str | None = None, last: bool = False,
+    autocast: str | None = None, optimizer: str = "adamw",
+) -> Subject:  # fmt: skip
+    """Build the module with random weights and make one step of it.
+
+    Args:
+        source: ``file.py:factory``, ``package.module:factory`` or one of timm's names.
+        inputs: as ``--input``; one of timm's models needs none.
+        last: channels last.
+        autocast: ``bf16`` or ``fp16`` around the forward pass.
+        optimizer: ``adamw``, ``adam``, ``sgd`` or ``sgd_momentum``; used when training.
+
+    Raises:
+        BadInput: for code that fails, or a source that is no module.
+        MissingDependency: without torch, or timm for its names.
+    """
+    try:
+        import torch
+    except ImportError:
+        raise MissingDependency("torch", "torch", WORTH) from None
+    from ...frontends.torch_export.inputs import TORCH_DTYPES, parse_inputs
+
+    torch.manual_seed(0)
+    module, inputs = _module(source, inputs)
+    if dtype is not None:
+        module = module.to(getattr(torch, TORCH_DTYPES.get(dtype, dtype)))
+    if last:
+        module = module.to(memory_format=torch.channels_last)
+    module.train(train)
+    own = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
+    args, kwargs = [], {}
+    for shape in parse_inputs(tuple(inputs)):
+        kind = own if shape.dtype is None else getattr(torch, TORCH_DTYPES[shape.dtype])
+        value = _values(torch, shape.shape, kind)
+        if last and value.dim() == 4:
+            value = value.contiguous(memory_format=torch.channels_last)
+        if shape.name is None:
+            args.append(value)
+        else:
+            kwargs[shape.name] = value
+    cast = nullcontext() if autocast is None else torch.autocast("cpu", dtype=getattr(torch, TORCH_DTYPES[autocast]))
+    made: Any = _optimizer(torch, optimizer, module) if train else None
+
+    def forward() -> object:
+        with torch.inference_mode(), cast:
+            return module(*args, **kwargs)
+
+    def training() -> object:
+        with cast:
+            out = module(*args, **kwargs)
+        loss = sum(t.float().mean() for t in _floats(torch, out))
+        loss.backward()
+        made.step()
+        made.zero_grad(set_to_none=True)
+        return None
+
+    def kept() -> list[Any]:
+        states = [] if made is None else [t for s in made.state.values() for t in s.values() if torch.is_tensor(t)]
+        return [*module.parameters(), *module.buffers(), *states, *args, *kwargs.values()]
+
+    return Subject(source, module, tuple(args), kwargs, training if train else forward, kept)
+
+
+def _module(source: str, inputs: Sequence[str]) -> tuple[Any, Sequence[str]]:
+    if ":" in source:
+        from ...frontends.torch_export.source import find
+
+        found = find(source)
+        import torch
+
+        try:
+            module = found if isinstance(found, torch.nn.Module) else found()
+        except Exception as error:
+            raise BadInput(
+                f"{source} failed: {type(error).__name__}: {str(error)[:200]}", expected="an nn.Module"
+            ) from error
+        if not isinstance(module, torch.nn.Module):
+            raise BadInput(f"{source} returned a {type(module).__name__}", expected="an nn.Module")
+        return module, inputs
+    from ...frontends.carried import find as carried
+
+    known = carried(source)
+    if known is None:
+        raise BadInput(
+            f"{source!r} cannot be run", expected="file.py:factory, package.module:factory or one of timm's names"
+        )
+    from ...frontends.torch_export.timm_models import timm
+
+    size = "x".join(map(str, (1, *known.size)))
+    return timm().create_model(known.name, pretrained=False), inputs or (size,)
+
+
+def _values(torch: Any, shape: Sequence[int], dtype: Any) -> Any:
+    """Random numbers; whole ones are 0 or 1, which every table of an embedding has."""
+    if dtype.is_floating_point or dtype.is_complex:
+        return torch.randn(*shape).to(dtype)
+    return torch.randint(0, 2, tuple(shape)).to(dtype)
+
+
+def _floats(torch: Any, out: Any) -> list[Any]:
+    """Tensors of an output that a gradient flows from."""
+    if torch.is_tensor(out):
+        return [out] if out.requires_grad else []
+    if isinstance(out, dict):
+        out = list(out.values())
+    elif not isinstance(out, (list, tuple)):
+        out = list(vars(out).values()) if hasattr(out, "__dict__") else []
+    return [t for part in out for t in _floats(torch, part)]
+
+
+def _optimizer(torch: Any, name: str, module: Any) -> Any:
+    makers = {
+        "adamw": lambda p: torch.optim.AdamW(p), "adam": lambda p: torch.optim.Adam(p), "sgd": lambda p: torch.optim.SGD(p, 1e-3),
+        "sgd_momentum": lambda p: torch.optim.SGD(p, 1e-3, momentum=0.9),
+    }  # fmt: skip
+    if name not in makers:
+        raise BadInput(f"the optimizer {name!r} cannot be run here", expected="one of " + ", ".join(makers))
+    return makers[name]([p for p in module.parameters() if p.requires_grad])

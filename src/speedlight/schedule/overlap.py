@@ -1,0 +1,95 @@
+"""Compute with transfers beside it, as closed forms that broadcast: prefetched weights, chunked products, two batches in turn.
+
+A transfer whose kernels hold a share σ of the compute units slows what runs beside it to 1 − σ; it does not slow itself. Over a
+stretch in which a compute part of c seconds and a transfer of k start together and the next stretch waits for both, the units
+work c + σ·k seconds and the link k, so the stretch takes
+
+    max(k, c + σ·k)
+
+Everything here is a sum of such stretches or the longest cycle of one, and equal to
+:func:`speedlight.schedule.events.simulate`. What is *exposed* is the time beyond computing alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .._foundation.arrays import Value, maximum, where
+from .cycles import Work, steady_step
+
+
+def beside(compute: Value, transfer: Value, share: Value = 0.0) -> Value:
+    """Seconds of a compute part and a transfer that start together, until both are done.
+
+    Args:
+        share: of the compute units that the transfer's kernels hold, 0–1.
+    """
+    return maximum(transfer, compute + share * transfer)
+
+
+def streamed(
+    parts: Sequence[tuple[Value, Value, Value, Value]], share: Value = 0.0, *, resident: bool = False
+) -> Value:
+    """Seconds of layers whose weights arrive one layer ahead and whose results leave one layer behind, over one link.
+
+    While layer i computes, the link takes away layer i − 1's results and brings layer i + 1's weights: FSDP's forward pass (gather,
+    compute, nothing) and its backward pass (gather, compute, reduce-scatter) with one layer prefetched (arXiv 2304.11277 §3.3),
+    weights streamed from host memory. Layer i + 1 starts when both are done, so with K = taken + brought
+
+        time = brought₀ + Σ max(Kᵢ, cᵢ + σ·Kᵢ) + taken_last
+
+    Args:
+        parts: (count, seconds to bring one in, to compute it, to take its results away) of blocks of equal layers, in order; a
+            count may be 0.
+        share: of the compute units that transfers hold.
+        resident: the first layer's weights are there already (FSDP keeps the last layer's between forward and backward).
+    """
+    ahead: list[Value] = []  # what the next layer behind each block brings in
+    bring: Value = 0.0
+    for count, brought, _, _ in reversed(parts):
+        ahead.append(bring)
+        bring = where(count > 0, brought, bring)
+    time: Value = 0.0 if resident else bring
+    left: Value = 0.0  # what the layer before takes away
+    for (count, brought, compute, taken), following in zip(parts, reversed(ahead), strict=True):
+        one = beside(compute, left + following, share)
+        ends = beside(compute, left + brought, share) + beside(compute, taken + following, share)
+        inner = (count - 2) * beside(compute, taken + brought, share)
+        time = time + where(count >= 2, ends + inner, where(count > 0, one, 0.0))
+        left = where(count > 0, taken, left)
+    return time + left
+
+
+def chunked(compute: Value, transfer: Value, chunks: Value, share: Value = 0.0) -> Value:
+    """Seconds of a product cut into equal chunks, each sent while the next is computed (or computed while the next arrives).
+
+    Tensor-parallel products with their reduce-scatter or all-gather (arXiv 2104.04473's successors: Wang et al., ASPLOS 2023,
+    "Overlap communication with dependent computation via decomposition"). One chunk is not overlapped at all.
+
+    Args:
+        compute: seconds of all chunks, at the speed products of a chunk's size have.
+        transfer: seconds of all messages.
+        chunks: n ≥ 1.
+    """
+    return compute / chunks + (chunks - 1) * beside(compute / chunks, transfer / chunks, share) + transfer / chunks
+
+
+def two_batches(attention: Value, dispatch: Value, experts: Value, combine: Value) -> Value:
+    """Seconds a layer of experts takes in steady state when two half batches take turns: one computes while the other is sent.
+
+    Both halves' work of one layer: attention, dispatch, experts and combine of each half in the order (first, second), messages
+    on a stream of their own (DeepSeek-V3, arXiv 2412.19437 §3.4.2; two-batch overlap of serving engines).
+
+    Args:
+        attention, dispatch, experts, combine: seconds of one half.
+
+    Returns:
+        seconds of both halves; 2·(attention + experts) where all messages hide.
+    """
+    works = []
+    for name, seconds, stream, after in (
+        ("attention", attention, "compute", ("combine", 1)), ("dispatch", dispatch, "link", ("attention", 0)),
+        ("experts", experts, "compute", ("dispatch", 0)), ("combine", combine, "link", ("experts", 0)),
+    ):  # fmt: skip
+        works += [Work(f"{name} {half}", seconds, stream, ((f"{after[0]} {half}", after[1]),)) for half in "ab"]
+    return steady_step(works)

@@ -1,0 +1,67 @@
+"""States kept outside the device: bytes conserved, every path occupied, the update beside the states."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from speedlight._foundation.errors import BadInput
+from speedlight.api import explain
+from speedlight.engine.prediction import Prediction
+
+LAYOUT = {"phase": "train", "batch": 16, "isl": 512, "dp": 8, "zero": 3, "micro_batch": 1, "recompute": "full"}
+
+
+def asked(*offload: str, machine: str = "dgx-h100", **more: Any) -> Prediction:
+    return explain("llama-3.2-1b", machine, **{**LAYOUT, **more}, offload=offload)
+
+
+@pytest.mark.parametrize("cls", ["optimizer", "gradients", "weights"])
+def test_what_leaves_the_device_is_in_the_host(cls: str) -> None:
+    inside, outside = asked(), asked(f"{cls}:host")
+    assert outside.tiers["host"]["total"] == pytest.approx(inside.memory.by_class[cls])
+    assert outside.memory.by_class[cls] <= inside.memory.by_class[cls]
+    assert outside.tiers["host"]["capacity"] == pytest.approx(2000e9 / 8)
+    assert sum(row.time for row in outside.ops) == pytest.approx(outside.time, rel=1e-9)
+    assert outside.limit <= outside.low <= outside.time <= outside.high
+
+
+def test_the_hosts_update_streams_every_state_through_its_memory() -> None:
+    """Adam in mixed precision: 12 bytes of states read and written, 2 of gradients read, 2 of weights written: 28 a parameter,
+    over the box's memory that eight devices share (ZeRO-Offload, arXiv 2101.06840 §4)."""
+    p = asked("optimizer:host")
+    n = p.model["params"] / 8
+    update = next(row for row in p.ops if row.name == "optimizer.update")
+    assert update.busy == pytest.approx(28 * n / (614e9 / 8), rel=1e-6)
+    assert update.bound == "host_dram"
+    back = next(row for row in p.ops if row.name == "optimizer.load_weights")
+    assert back.busy == pytest.approx(2 * n / 63e9, rel=1e-3)
+    assert not [row for row in p.ops if row.name.startswith("adam")]
+
+
+def test_activations_go_out_and_come_back() -> None:
+    """Of each layer its input, once forward and once backward, for every micro-batch."""
+    p = asked("activations:host")
+    rows = {row.name: row for row in p.ops if row.name.endswith("_activations")}
+    assert set(rows) == {"layers.store_activations", "layers.backward.load_activations"}
+    for row in rows.values():
+        assert row.count == 2 * 16
+        assert row.busy == pytest.approx(2 * 16 * 512 * 2048 * 2 / 63e9, rel=1e-3)
+        assert row.time <= row.busy
+
+
+def test_transfers_that_wait_for_nobody_cost_more(tmp_path: Any) -> None:
+    path = tmp_path / "plain.yaml"
+    path.write_text(
+        "schema: 1\nname: plain\nversion: '1'\ndate: '2026-11-26'\nbase: torch-eager@2.9\nattrs: {overlap: [gradients, weights]}\n"
+    )
+    beside, after = (asked("weights:host", stack=stack) for stack in ("torch-eager@2.9", str(path)))
+    assert after.time > beside.time
+
+
+def test_a_machine_without_host_memory_says_so() -> None:
+    with pytest.raises(BadInput, match="states no host memory"):
+        asked("optimizer:host", machine="h100-sxm-80gb")
+    with pytest.raises(BadInput, match="states no disk"):
+        asked("optimizer:disk")

@@ -1,0 +1,65 @@
+"""Step times of an engine: tables against direct pricing on random steps, and laws of what a step may cost."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from speedlight._foundation.errors import BadInput
+from speedlight.engine.resolve import resolve
+from speedlight.engine.step_times import EngineSteps
+from speedlight.placement.serving import Layout
+from speedlight.scenario.scenario import ModelRef, Program, Scenario
+from speedlight.serving.steps import StepShape, prefill_pairs
+from speedlight.workload.workload import Workload
+
+
+def engine(model: str, layout: Layout, machine: str = "dgx-h100", stack: str = "vllm") -> EngineSteps:
+    workload = Workload("decode", 1, context=1024)
+    return EngineSteps(resolve(Scenario((Program(ModelRef(model), workload, stack=stack),), machine)), layout)
+
+
+def random_steps(count: int) -> StepShape:
+    """Mixed steps: some decode only, some prompts only, contexts to 32 thousand tokens, pieces of up to 8192."""
+    random = np.random.default_rng(3)
+    decodes = np.floor(np.exp(random.uniform(0, np.log(256), count))) * (random.random(count) > 0.1)
+    context = np.floor(np.exp(random.uniform(np.log(32), np.log(32768), count)))
+    new = np.floor(np.exp(random.uniform(np.log(16), np.log(8192), count))) * (
+        (random.random(count) > 0.5) | (decodes == 0)
+    )
+    cached = np.floor(new * random.integers(0, 4, count))
+    return StepShape(
+        decodes + new, decodes, decodes * context, context, prefill_pairs(new, cached), 0, (new > 0) * 1.0, new
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("model", "layout"), [("llama-3.1-8b", Layout()), ("qwen3-30b-a3b", Layout(1, 4, 1, 4))], ids=["dense", "experts"]
+)
+def test_tables_agree_with_direct_pricing(model: str, layout: Layout) -> None:
+    steps = engine(model, layout)
+    shape = random_steps(10_000)
+    direct, tabulated = steps.step_time(shape), steps.tables().step_time(shape)
+    off = np.abs(tabulated / direct - 1)
+    assert np.median(off) <= 0.01
+    assert off.max() <= 0.03
+
+
+def test_more_work_takes_no_less_time() -> None:
+    steps = engine("llama-3.1-8b", Layout(2, 1, 2, 1))
+    context = np.array([128.0, 1024.0, 8192.0, 65536.0])
+    assert np.all(np.diff(steps.step_time(StepShape.decode(32, context))) > 0)
+    assert np.all(np.diff(steps.step_time(StepShape.prefill(1, np.array([512.0, 1024.0, 4096.0])))) > 0)
+    assert np.all(steps.step_time(StepShape.prefill(1, 1024.0, np.array([0.0, 4096.0]))) > 0)
+
+
+def test_pieces_of_a_prompt_cost_what_the_whole_costs_and_their_launches() -> None:
+    steps = engine("llama-3.1-8b", Layout())
+    pieces = sum(steps.of_prompts(np.array(1024.0), np.array(1024.0 * i + 512.5)) for i in range(4))
+    launch = steps.of_prompts(np.array(1.0), np.array(1.0))
+    assert pieces == pytest.approx(steps.of_prompts(np.array(4096.0), np.array(2048.5)) + 3 * launch)
+
+
+def test_layouts_that_do_not_fill_their_ranks_are_refused() -> None:
+    with pytest.raises(BadInput):
+        engine("llama-3.1-8b", Layout(2, 1, 1, 1))

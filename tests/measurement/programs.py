@@ -1,0 +1,101 @@
+"""Programs with one thing wrong, and mended: what ``diagnose`` must name. Run as ``python programs.py NAME FOLDER``.
+
+Recorded by ``torch.profiler`` on the host's CPU; ``ranks`` is one of two processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.profiler import ProfilerActivity, profile
+
+
+def record(path: Path):
+    """A profiler that writes its trace when it ends."""
+
+    def write(prof) -> None:
+        prof.export_chrome_trace(str(path))
+
+    return profile(activities=[ProfilerActivity.CPU], record_shapes=True, on_trace_ready=write)
+
+
+class Residual(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.body(x)
+
+
+def training(path: Path, loading_s: float) -> None:
+    """Three steps of a small ResNet; each picture takes ``loading_s`` to load."""
+
+    class Pictures(torch.utils.data.Dataset):
+        def __len__(self) -> int:
+            return 24
+
+        def __getitem__(self, index: int):
+            time.sleep(loading_s)
+            return torch.zeros(3, 48, 48), index % 10
+
+    stem, head = nn.Conv2d(3, 32, 7, 2, 3), nn.Linear(32, 10)
+    net = nn.Sequential(stem, *[Residual(32) for _ in range(4)], nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
+    optimizer = torch.optim.SGD(net.parameters(), 0.01)
+    with record(path) as prof:
+        for pictures, classes in torch.utils.data.DataLoader(Pictures(), batch_size=8):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(net(pictures), classes).backward()
+            optimizer.step()
+            prof.step()
+
+
+def decoding(path: Path, width: int, batch: int, new: int) -> None:
+    """A small transformer token by token (``new`` = 1), or many positions of many sequences at once."""
+    layer = nn.TransformerEncoderLayer(width, 4, 4 * width, batch_first=True)
+    net = nn.TransformerEncoder(layer, 3).eval()
+    with torch.no_grad(), record(path):
+        for _ in range(8 if new == 1 else 3):
+            net(torch.zeros(batch, new, width))
+
+
+def ranks(folder: Path, number: int, world: int, port: int) -> None:
+    """Data-parallel training over gloo: with all-reduces (``sync``), and with gradients left where they are (``alone``)."""
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.distributed.init_process_group("gloo", rank=number, world_size=world)
+    net = nn.parallel.DistributedDataParallel(nn.Sequential(*[nn.Linear(1024, 1024) for _ in range(6)]))
+    optimizer = torch.optim.SGD(net.parameters(), 0.01)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        net(torch.zeros(4, 1024)).sum().backward()
+        optimizer.step()
+
+    step()  # buckets are laid out in the first
+    for name, context in (("sync", contextlib.nullcontext()), ("alone", net.no_sync())):
+        with context:
+            step()
+            torch.distributed.barrier()
+            with record(folder / name / f"{number}.json"):
+                for _ in range(3):
+                    step()
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    name, folder = sys.argv[1], Path(sys.argv[2])
+    if name == "training":
+        training(folder / "slow.json", 0.05)
+        training(folder / "fast.json", 0.0)
+    elif name == "decoding":
+        decoding(folder / "one.json", width=64, batch=1, new=1)
+        decoding(folder / "many.json", width=512, batch=8, new=64)
+    else:
+        ranks(folder, int(sys.argv[3]), 2, int(sys.argv[4]))
