@@ -37,9 +37,11 @@ def test_depthwise_convolutions_do_not_run_at_the_rate_of_dense_ones() -> None:
     plain, deep = (asked(m, "a100-sxm-80gb", layout="nhwc") for m in ("resnet50", "convnext_tiny"))
     assert deep.flops < 1.15 * plain.flops
     assert deep.time > 1.2 * plain.time
-    rows = [op for op in deep.ops if op.path.endswith("conv_dw") and op.kind == "conv"]
-    assert rows
-    assert all(op.bound != "matmul" for op in rows)  # matrix units could be fed, but their tiles would stay empty
+    spent: dict[str, float] = {}
+    for op in deep.ops:
+        if op.path.endswith("conv_dw") and op.kind == "conv":
+            spent[op.bound] = spent.get(op.bound, 0.0) + op.time
+    assert max(spent, key=lambda name: spent[name]) == "hbm"
 
 
 def test_a_sweep_is_its_points() -> None:

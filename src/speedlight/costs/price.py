@@ -24,6 +24,8 @@ from .residency import Split
 # 3–6 with range reduction (FlashAttention-4 emulates exp2 on the FMA units with about this many).
 SOFTWARE_TRANSCENDENTAL = 8.0
 
+PACKED = ("fp16", "bf16")  # formats that vector units multiply in pairs where a machine says so
+
 
 @dataclass(frozen=True, slots=True)
 class PeakUsed:
@@ -147,8 +149,10 @@ def _compute(
     for work, amount, unmasked in zip(kernel.work, values.flops, values.dense, strict=True):
         if work.unit == "matmul" and single_channel(kernel):
             peak = peak_for(machine, "matmul", work.format, work.accumulate, point)
-            _add(busy, "vector", amount / vector)
-            _add(least, "matmul", amount / maximum(peak.flops, vector))
+            number = work.format if work.format in PACKED else "fp32"
+            packed = peak_for(machine, "vector", number, None, point).flops
+            _add(busy, "vector", amount / packed)
+            _add(least, "matmul", amount / maximum(peak.flops, packed))
             flops, dense = flops + amount, dense + unmasked
         elif work.unit == "matmul":
             peak = peak_for(machine, "matmul", work.format, work.accumulate, point)
@@ -176,8 +180,8 @@ def _compute(
 def single_channel(kernel: Kernel) -> bool:
     """Is it a depthwise convolution? Each filter sees one channel, so a matrix unit has nothing to share among columns.
 
-    Libraries run such kernels on vector units, with fp32 sums whatever the operands' format (ATen's DepthwiseConv2d.cu,
-    cuDNN's direct grouped kernels).
+    Libraries run such kernels on vector units (ATen's DepthwiseConv2d.cu, cuDNN's direct grouped kernels), taken to multiply in
+    the operands' format: on GeForce, where they were measured, that is no faster than fp32.
     """
     if kernel.family != "conv":
         return False

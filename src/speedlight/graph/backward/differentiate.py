@@ -136,7 +136,8 @@ class _Walk:
         needed = self.needed[block.name]
         g = Gradients(self.graph, block, needed, self.shared, self._written, self.samples)
         self._recompute(g, block)
-        starts = [op for op in block.ops if first and self._is_loss(block, op)]
+        read = {r.tensor for o in block.ops for r in o.reads} | set(block.outputs)  # a loss nobody reads starts it
+        starts = [op for op in block.ops if first and op.fn in LOSSES and not any(w.tensor in read for w in op.writes)]
         if starts:
             seeds: Sequence[int] = ()
         elif first:
@@ -167,11 +168,6 @@ class _Walk:
             "backward",
         )  # fmt: skip
         return built, slots
-
-    def _is_loss(self, block: Block, op: Op) -> bool:
-        """A loss nobody reads: the backward pass starts there."""
-        read = {r.tensor for o in block.ops for r in o.reads} | set(block.outputs)
-        return op.fn in LOSSES and not any(w.tensor in read for w in op.writes)
 
     def _recompute(self, g: Gradients, block: Block) -> None:
         if self.recompute == "none" or block.name not in self.layers:
