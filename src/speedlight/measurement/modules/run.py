@@ -14,15 +14,14 @@ import numpy as np
 
 from ..bench.timing import Timed, timed
 from ..traces.chrome import read_chrome
-from ..traces.nesting import parents
-from ..traces.sorts import has_kernel, op_sort
+from ..traces.nesting import computing, parents
+from ..traces.sorts import op_sort
 from ..traces.trace import Trace
 from .subject import Subject
 
 MARK = "module:"
 BACKWARD = "autograd::engine::evaluate_function"
 OPTIMIZER = "Optimizer.step"
-NAMESPACES = ("aten::", "mkldnn::", "quantized::", "onednn::", "torchvision::", "prims::")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,18 +149,8 @@ def _spent(trace: Trace) -> tuple[Spent, ...]:
             forward.setdefault(links[row], place[0])
         place_of[row] = place
     places = [place_of[row] for row in range(rows.size)]
-    works = np.array([n.startswith(NAMESPACES) and op_sort(n) not in ("view", "collective") for n in names], dtype=bool)
-    own = np.array([has_kernel(n) for n in names], dtype=bool)
-    holds = np.zeros(rows.size, dtype=bool)
-    for row in np.flatnonzero(works & (parent >= 0)):
-        above = parent[row]
-        while above >= 0:
-            if own[above]:
-                works[row] = False
-            holds[above] = True
-            above = parent[above]
     found: dict[tuple[str, str, str], list[float]] = {}
-    for row in np.flatnonzero(works & (~holds | own)):
+    for row in np.flatnonzero(computing(trace.names, trace.name[rows], parent)):
         entry = found.setdefault((*places[row], names[row]), [0, 0.0])
         entry[0] += 1
         entry[1] += float(trace.end[rows[row]] - trace.start[rows[row]])

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .nesting import parents
-from .sorts import has_kernel, is_message, kernel_sort, loads, op_sort, waits
+from .nesting import computing, parents
+from .sorts import is_message, kernel_sort, loads, op_sort, waits
 from .spans import NOTHING, Spans, common, either, length, union, without
 from .trace import DEVICE, Trace
 
@@ -148,30 +148,11 @@ def _on_host(trace: Trace) -> tuple[Spans, Spans, Spans, tuple[Calls, ...], int]
     sorts = [op_sort(n) for n in trace.names]
     ops = np.flatnonzero(trace.of(("op",)))
     parent = parents(trace.start[ops], trace.end[ops], trace.track[ops])
-    working = np.array([_computes(n, s) for n, s in zip(trace.names, sorts, strict=True)] or [False])
-    works = working[trace.name[ops]]
-    own = np.array([has_kernel(n) for n in trace.names] or [False])[trace.name[ops]]
-    holds = np.zeros(ops.size, dtype=bool)  # whether something inside computes
-    for row in np.flatnonzero(works & (parent >= 0)):
-        above = parent[row]
-        while above >= 0:
-            if own[above]:
-                works[row] = False  # a part of that kernel: its time is in its
-            holds[above] = True
-            above = parent[above]
     computes = np.zeros(len(trace), dtype=bool)
-    computes[ops[works & (~holds | own)]] = True
+    computes[ops[computing(trace.names, trace.name[ops], parent)]] = True
     messages = trace.of(("annotation", "op")) & trace.named([is_message(n) for n in trace.names])
     calls = _grouped(trace, computes, sorts, trace.name, trace.shape)
     return _spans(trace, computes), _spans(trace, messages), NOTHING, calls, int(computes.sum())
-
-
-def _computes(name: str, sort: str) -> bool:
-    """Whether an operator may run a kernel: PyTorch's own that are no views; autograd's and annotations' frames do not."""
-    return sort not in ("view", "collective") and name.startswith(_NAMESPACES)
-
-
-_NAMESPACES = ("aten::", "mkldnn::", "quantized::", "onednn::", "torchvision::", "prims::", "torchao::")
 
 
 # both --------------------------------------------------------------------------------------------------------------------
