@@ -38,7 +38,7 @@ def parents(start: Floats, end: Floats, track: npt.NDArray[np.int32]) -> npt.NDA
 
 
 def computing(
-    names: Sequence[str], name: npt.NDArray[np.int64], parent: npt.NDArray[np.int64]
+    names: Sequence[str], name: npt.NDArray[np.int32], parent: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.bool_]:
     """Mask of the operators that compute by themselves: those that hold none that does, and those with a kernel of their own,
     whose inner operators are parts of it.
