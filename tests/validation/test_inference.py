@@ -78,3 +78,14 @@ def test_a_fit_finds_the_factors_that_made_its_rows() -> None:
 
 def test_a_limit_holds_whatever_the_bends_say() -> None:
     assert seconds(Part({"a": 1e-9}, {}, limit=1.0), {"a": (((), 1.0),)}, {}) == 1.0
+
+
+@pytest.mark.data
+def test_every_row_in_scope_is_answered(data_dir: Path) -> None:
+    """The whole table, by the fits that ship: nearly all rows in scope have a prediction, and none is below its limit."""
+    result = validate(str(data_dir / "published" / "inference.csv"))
+    outside = sum(n for status, n in result["status"].items() if status.startswith("out-of-scope"))
+    assert result["predicted"] >= 0.95 * (result["rows"] - outside)
+    assert not result["below_limit"]
+    for column, metrics in result["metrics"].items():
+        assert metrics["median_ape"] < 0.3, column

@@ -11,6 +11,7 @@ with an exchange of them; both are priced at the pool's size.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -30,7 +31,7 @@ from ..workload.workload import Step, decode_step, prefill_step
 from .evaluate import PricedKernel, StepResult, evaluate_step
 from .phase import free_symbols
 from .power import clock_under_limit
-from .resolve import Plan, Resolved, plan
+from .resolve import Plan, Resolved, plan, with_fabric
 
 SORTS = ("gemm", "moe", "comm", "stream", "head", "decode", "prefill")
 """gemm, moe, comm, stream: by tokens; head: by sequences; decode, prefill: attention and what only it needs."""
@@ -66,6 +67,9 @@ def prefill_parts(resolved: Resolved, layout: Layout, count: np.ndarray, length:
 
 
 def _parts(resolved: Resolved, layout: Layout, step: Step, tokens: np.ndarray) -> Parts:
+    needed = int(np.max(np.asarray(layout.ranks)))
+    if needed > 1 and not resolved.machine.domains:  # a lone device sits in a box of its kind
+        resolved = dataclasses.replace(resolved, machine=with_fabric(resolved.machine, needed)[0])
     made = plan(resolved.graph, resolved.stack, None)
     dims = dims_of(resolved.graph, layout)
     result = _evaluated(resolved, made, dims, step)
