@@ -168,12 +168,16 @@ def _levers(resolved: Resolved) -> list[dict[str, Any]]:
         if int(parallel.pp) * 2 <= 128:
             deeper = dataclasses.replace(parallel, pp=int(parallel.pp) * 2)
             tries.append((f"--pp {deeper.pp}", scenario.with_program(parallel=deeper)))
-        full = dataclasses.replace(workload.training, recompute="full")
-        tries.append(("--recompute full", scenario.with_workload(training=full)))
+        if int(parallel.tp) > 1 and not parallel.sp:
+            along = dataclasses.replace(parallel, sp=1)
+            tries.append(("--sp 1", scenario.with_program(parallel=along)))
+        if workload.training.recompute != "full":
+            full = dataclasses.replace(workload.training, recompute="full")
+            tries.append(("--recompute full", scenario.with_workload(training=full)))
         if not workload.training.offload:
             outside = dataclasses.replace(workload.training, offload=(("optimizer", "host"),))
             tries.append(("--offload optimizer:host", scenario.with_workload(training=outside)))
-        if workload.batch > 1:
+        if workload.batch > 1 and workload.training.micro_batch != 1:
             single = dataclasses.replace(workload.training, micro_batch=1)
             tries.append(("--micro-batch 1", scenario.with_workload(training=single)))
     elif workload.batch > 1:
