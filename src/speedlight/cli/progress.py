@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 
@@ -26,3 +27,14 @@ def counted(what: str) -> Iterator[Callable[..., None]]:
             progress.update(task, completed=number, total=total, description=f"{what} {name[:50]}")
 
         yield tell
+
+
+@contextmanager
+def ticking(what: str, total: int) -> Iterator[Callable[[], None]]:
+    """A function to call after each of ``total`` things; no bar for a single one."""
+    if total < 2:
+        yield lambda: None
+        return
+    done = count(1)
+    with counted(what) as tell:
+        yield lambda: tell(next(done), total, "")

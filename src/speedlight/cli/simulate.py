@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import click
 from .._foundation.errors import BadInput
 from . import options
 from .output import emit_json
+from .progress import ticking
 
 load = options.group(
     click.option("--rate", type=float, help="Requests per second (Poisson unless --burstiness)."),
@@ -74,7 +73,7 @@ def run(model: str, on: str | None, slo: str, curve: int, find_rate: bool, tp: s
     if to_compile():
         print("compiling the event loop, once: about half a minute", file=sys.stderr, flush=True)
     found: list[Answer] = []
-    with _progress(len(layouts) * (curve + (25 if find_rate else 1))) as tick:
+    with ticking("simulating", len(layouts) * (curve + (25 if find_rate else 1))) as tick:
         for degree, replicas in layouts:
             asked_question = question(model, on, {**rest, "phase": "decode", "tp": degree})
             one = answer(asked_question, asked_load, dataclasses.replace(how, replicas=replicas), objectives)
@@ -123,17 +122,3 @@ def _names(html: Path, layouts: list[tuple[int, int]]) -> list[Path]:
     if len(layouts) == 1:
         return [html]
     return [html.with_name(f"{html.stem}-tp{t}-{r}x{html.suffix}") for t, r in layouts]
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
-    """A bar on stderr where somebody watches and there is more than one run."""
-    if total < 2 or not sys.stderr.isatty():
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("simulating", total=total)
-        yield lambda: bar.advance(task)

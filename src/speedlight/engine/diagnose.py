@@ -16,6 +16,7 @@ from ..frontends.recorded import Recorded
 from ..hardware.catalogue import load_machine
 from ..hardware.machine import Machine
 from ..measurement.traces.attribute import CAUSES, Attribution, Calls, attribute
+from ..measurement.traces.sorts import op_sort
 from ..measurement.traces.trace import Trace
 from ..stacks.stack import Stack, load_stack
 from .recorded import Priced, price_recorded
@@ -264,8 +265,6 @@ def _of_formats(
 
 
 def _product(op: str) -> bool:
-    from ..measurement.traces.sorts import op_sort
-
     return op_sort(op) in PRODUCTS
 
 

@@ -128,10 +128,10 @@ def evaluate_step(
     for sort, (kernel, at) in chosen.items():
         if sort in together:
             cost = together[sort]
-            found[sort] = kernel, trained(kernel, machine, cost) if conditions.step == "train" else cost
         else:
             folded = folding.of(program.needs(kernel) | dims.keys()) if sized else None
-            found[sort] = kernel, _cost(kernel, numbers.of(at), machine, point, conditions, rigid, folded)
+            cost = _cost(kernel, numbers.of(at), machine, point, conditions, rigid, folded)
+        found[sort] = kernel, trained(kernel, machine, cost) if conditions.step == "train" else cost
     laid: list[tuple[Value, list[tuple[Value, Value]]]] = []
     rows: list[tuple[str, str, tuple[PricedKernel, ...]]] = []
     for block, (instances, here) in zip(program.blocks, blocks, strict=True):
@@ -271,5 +271,4 @@ def _cost(
         whole: Cost = at_points(_cost(kernel, few, machine, point, conditions, rigid, None), sorts, points.size)
         return whole
     cost = price(kernel, numbers, machine, point, conditions, folded)
-    cost = calibrate(kernel, numbers, machine, point, conditions, cost, folded)
-    return trained(kernel, machine, cost) if conditions.step == "train" else cost
+    return calibrate(kernel, numbers, machine, point, conditions, cost, folded)

@@ -7,7 +7,7 @@ from typing import Any
 
 from .._foundation.quantity import format_bytes, format_percent, format_time
 from .console import Fitted, bullets, grid, heading, listing
-from .style import asset, chart_style
+from .page import card, page
 from .svg import Markup, element, joined
 from .theme import bound_label, family
 from .view import clean
@@ -84,17 +84,12 @@ def beside_html(result: Mapping[str, Any]) -> str:
     most = max((max(r["measured"], r["predicted"]) for r in result["layers"]), default=1.0) or 1.0
     rows = joined(_row(row, most) for row in result["layers"])
     heads = joined(element("th", name) for name in ("module", "pass", "measured", "predicted", "limit", "bound", ""))
-    body = element(
-        "main", element("h1", f"{result['model']} measured on {result['machine']}"),
+    header = element(
+        "header", element("h1", f"{result['model']} measured on {result['machine']}"),
         element("dl", joined(joined((element("dt", k), element("dd", v))) for k, v in facts), class_="echo"),
-        element("section", element("h2", "Modules"), element("p", "Upper bar measured, lower bar predicted.", class_="why"), element("table", element("thead", element("tr", heads)), element("tbody", rows)), class_="card"),
     )  # fmt: skip
-    head = [
-        Markup('<meta charset="utf-8">'),
-        element("title", f"{result['model']} · Speedlight"),
-        element("style", Markup(chart_style() + asset("page.css"))),
-    ]
-    return f'<!doctype html>\n<html lang="en">{element("head", *head)}{element("body", body, class_="sl")}</html>\n'
+    table = element("table", element("thead", element("tr", heads)), element("tbody", rows))
+    return page(str(result["model"]), [header, card("Modules", "Upper bar measured, lower bar predicted.", table)])
 
 
 def _row(row: Mapping[str, Any], most: float) -> Markup:

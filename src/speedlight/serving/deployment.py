@@ -29,10 +29,6 @@ class Speculation:
                 f"{self.drafted} drafted tokens kept with {self.acceptance}", expected="k ≥ 0, a chance from 0 to 1"
             )
 
-    @property
-    def tokens_a_step(self) -> float:
-        return sum(self.acceptance**i for i in range(self.drafted + 1))
-
 
 @dataclass(frozen=True)
 class Pool:

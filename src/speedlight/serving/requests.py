@@ -96,9 +96,3 @@ class Requests:
         """Mean arrivals a second (infinite where all come at once)."""
         span = float(self.arrival[-1] - self.arrival[0])
         return (len(self) - 1) / span if span > 0 else float("inf")
-
-
-def sorted_by_arrival(arrival: np.ndarray, *columns: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The columns in the order of arrival, equal times in the order given."""
-    order = np.argsort(arrival, kind="stable")
-    return (arrival[order], *(column[order] for column in columns))

@@ -19,6 +19,7 @@ from ...engine.step_parts import SORTS
 from ...placement.serving import Layout, fits
 from ...scenario.scenario import ModelRef, Parallel, Program, Scenario
 from ...serving.composition import ROUNDS, Composition, Loop, compose
+from ...serving.policy import policy
 from ...workload.workload import Workload
 from .rows import STACKS, Deployment
 
@@ -30,8 +31,6 @@ METRICS = ("ttft", "tpot")
 WAYS = ("alike", "spread")
 SPREAD = 0.2  # lengths of the usual random workload: 0.8 to 1 times the nominal ones
 MOST = 256  # clients followed one by one; more are followed in equal groups
-CHUNKED = {"vllm": True, "sglang": True, "trtllm": False}
-POLICY = {"vllm": "mixed", "sglang": "prefill_first", "trtllm": "mixed"}
 
 
 @dataclass(frozen=True)
@@ -86,11 +85,12 @@ def loop_of(question: Deployment, clients: int, room: float, spread: float) -> t
     group = -(-clients // MOST)
     fine = clients * (question.isl + question.osl) <= room
     budget = max(8192 // group, 1)
-    chunked = CHUNKED[question.engine]
-    if not chunked:
+    rules = policy(STACKS[question.engine])
+    if not rules.chunked:
         budget = max(budget, question.isl)
     return Loop(
-        max(clients // group, 1), question.isl, question.osl, spread, budget, chunked, POLICY[question.engine],
+        max(clients // group, 1), question.isl, question.osl, spread, budget, rules.chunked,
+        "mixed" if rules.mixed else "prefill_first",
         capacity=float("inf") if fine else max(room / group, 1.0), whole=question.engine == "trtllm",
     ), group  # fmt: skip
 

@@ -34,7 +34,6 @@ from ..suite import Columns
 
 # Engines as the table names them → our stacks.
 STACKS = {"trtllm": "tensorrt-llm", "vllm": "vllm", "sglang": "sglang"}
-PREFIXES = ("", "prefill_", "decode_")
 # Engines whose recipes store the cache in fp8 with checkpoints of 8 bits and fewer; the others keep what the checkpoint says.
 NARROW_CACHE = ("trtllm", "sglang")
 NARROW = ("fp8", "fp4")

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..._foundation.errors import BadInput, SpeedlightError, UnknownName
-from ...hardware.catalogue import load_machine, machine_ids
+from ..._foundation.errors import BadInput, UnknownName
+from ...hardware.catalogue import load_machine
 from ...scenario.scenario import ModelRef, Parallel, Program, Rewrite, Scenario
 from ...workload.workload import Group, Training, Workload
 from .flops import PACKED
@@ -270,10 +270,3 @@ def optimizer_of(task: str) -> str:
     if task == "fwd+bwd":
         return "none"
     return "sgd_momentum" if task.startswith("ImageNet") else "adamw"
-
-
-def known_machine(cells: Mapping[str, Any]) -> bool:
-    try:
-        return load_machine(str(cells.get("gpu", "")), table=True).id in machine_ids()
-    except SpeedlightError:
-        return False

@@ -94,17 +94,6 @@ SOURCES = (
     Source("stas", r"stas-", "dense", reason="seconds only"),
 )  # fmt: skip
 
-# Dense peaks by which sources divide, per number format (rows' MFU times these give their FLOP/s).
-PEAK_FORMATS = {
-    "fp32": "fp32",
-    "tf32": "tf32",
-    "fp16": "fp16",
-    "bf16": "bf16",
-    "fp8": "fp8",
-    "mxfp8": "fp8",
-    "nvfp4": "fp4",
-}
-
 
 def source_of(case_id: str) -> Source:
     """The source of a row.
