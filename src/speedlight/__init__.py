@@ -1,6 +1,6 @@
 """Speedlight: how fast a deep-learning model runs on a machine, why, and what would make it faster.
 
-``explain``, ``fit``, ``compare`` and ``simulate`` answer; ``make_scenario`` builds the frozen question, ``Scenario`` and ``Prediction`` are
+``explain``, ``fit``, ``compare``, ``whatif`` and ``simulate`` answer; ``make_scenario`` builds the frozen question, ``Scenario`` and ``Prediction`` are
 the records; ``machine`` and ``machines`` look up the catalogue. Everything is imported when first used.
 """
 
@@ -27,13 +27,14 @@ _HOMES = {
     "Unsupported": "_foundation.errors",
     "MissingDependency": "_foundation.errors",
     "validate": "validation.validate",
+    "whatif": "api",
 }
 _RENAMED = {"machine": ("hardware.catalogue", "load_machine"), "machines": ("hardware.catalogue", "machine_ids")}
 
 __all__ = [
     "BadFile", "BadInput", "MissingDependency", "Prediction", "Scenario", "SpeedlightError", "UnknownName",
     "Unsupported", "__version__", "compare", "diagnose", "explain", "fit", "machine", "machines", "make_scenario", "simulate",
-    "validate",
+    "validate", "whatif",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
         UnknownName,
         Unsupported,
     )
-    from .api import compare, diagnose, explain, fit, make_scenario, simulate
+    from .api import compare, diagnose, explain, fit, make_scenario, simulate, whatif
     from .engine.prediction import Prediction
     from .hardware.catalogue import load_machine as machine
     from .hardware.catalogue import machine_ids as machines

@@ -120,6 +120,8 @@ def _other(name: str, value: Any) -> Any:
         return Workload("train")
     if name == "model":
         return ModelRef("other")
+    if name == "software":
+        return {"host": {"graphs": ["decode"]}, "variants": [{"fn": "sdpa", "traffic": 2}]}
     if name in ("inputs",):
         return ("1x2",)
     if name == "parameters":

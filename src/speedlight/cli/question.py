@@ -7,7 +7,7 @@ from typing import Any
 
 from .._foundation.errors import BadInput
 from .._foundation.quantity import parse_quantity
-from ..scenario.scenario import Scenario, Technique
+from ..scenario.scenario import Scenario
 from .options import NEUTRAL
 
 
@@ -41,7 +41,11 @@ def question(model: str, on: str | None, options: Mapping[str, Any]) -> Scenario
     techniques = given.pop("technique", ())
     given["symbols"] = dict(_symbol(text) for text in given.pop("symbols", ()))
     asked = make_scenario(model, on, **given)
-    return asked.replace(techniques=tuple(_technique(t) for t in techniques))
+    if not techniques:
+        return asked
+    from ..techniques.whatif import parsed
+
+    return asked.replace(techniques=tuple(parsed(t) for t in techniques))
 
 
 def _symbol(text: str) -> tuple[str, float]:
@@ -49,9 +53,3 @@ def _symbol(text: str) -> tuple[str, float]:
     if not separator or not name.strip():
         raise BadInput(f"--set {text}", expected="NAME=NUMBER, like --set nnz=1e6")
     return name.strip(), parse_quantity(value.strip(), "")
-
-
-def _technique(text: str) -> Technique:
-    name, _, rest = text.partition(":")
-    pairs = [p.partition("=") for p in rest.split(",") if p]
-    return Technique(name, tuple((key, value) for key, _, value in pairs))

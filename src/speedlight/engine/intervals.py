@@ -59,6 +59,29 @@ def interval(parts: Parts, time: Value, limit: Value) -> tuple[Value, Value]:
     return minimum(time, maximum(time - UNIT * down, limit)), time + UNIT * up
 
 
+def joint(parts: Parts) -> tuple[np.ndarray, Value]:
+    """What the shared errors and the kernels' own do to a call, for who compares two calls.
+
+    Returns:
+        (seconds the shared sources add in each draw, over a new leading axis; standard deviation of the own parts together).
+        Sources of one name are the same in both calls, so that a ratio of two draws has only what differs; own parts are not.
+    """
+    shared: dict[tuple[str, ...], list[Value]] = {}
+    own: Value = 0.0
+    for down, up, share, key in _kernels(parts):
+        entry = shared.setdefault(key, [0.0, 0.0])
+        entry[0], entry[1] = entry[0] + down * share**0.5, entry[1] + up * share**0.5
+        own = own + (0.5 * (down + up)) ** 2 * (1.0 - share)
+    changes: list[Value] = []
+    for draw in range(DRAWS):
+        change: Value = 0.0
+        for key, (down, up) in shared.items():
+            z = draws(key)[draw] / UNIT
+            change = change + z * (up if z > 0 else down)
+        changes.append(change)
+    return np.stack(np.broadcast_arrays(*changes)), own**0.5 / UNIT
+
+
 def of_training(
     graph: Graph, stack: Stack, machine: Machine, said: tuple[Value, Value, Value], limit: Value
 ) -> tuple[Value, Value]:

@@ -25,12 +25,13 @@ from .unstated import open_statistics, spanning
 from .why import crossovers, sensitivities
 
 
-def predict(scenario: Scenario, *, details: bool = True) -> Prediction:
+def predict(scenario: Scenario, *, details: bool = True, joint: bool = False) -> Prediction:
     """Answer one question, or a whole sweep of them when the scenario holds arrays.
 
     Args:
         scenario: the question.
         details: with op rows, sensitivities and crossovers (scalars only; sweeps give totals).
+        joint: with the errors that two answers share, for who compares them (small sweeps only).
 
     Raises:
         BadInput, UnknownName, Unsupported: as :func:`speedlight.engine.resolve.resolve` does; sizes below 1.
@@ -40,19 +41,19 @@ def predict(scenario: Scenario, *, details: bool = True) -> Prediction:
         check_sizes(stage.scenario.program.workload, stage.graph)
         check_layout(stage.scenario.program, stage.graph)
     check_repeats(scenario)
-    answer = _answer(resolved, details)
+    answer = _answer(resolved, details, joint)
     left = open_statistics(resolved)
     return answer if not left else spanning(resolved, left, answer, lambda other: _answer(other, False))
 
 
-def _answer(resolved: Resolved, details: bool) -> Prediction:
+def _answer(resolved: Resolved, details: bool, joint: bool = False) -> Prediction:
     shape = shape_of(resolved.scenario)  # arrays reach the machine through the scenario's overrides only
     if not shape:
-        return _predict(resolved, details=details)
-    return in_chunks(resolved, shape, lambda part: _predict(part, details=False))
+        return _predict(resolved, details=details, joint=joint)
+    return in_chunks(resolved, shape, lambda part: _predict(part, details=False, joint=joint))
 
 
-def _predict(resolved: Resolved, *, details: bool) -> Prediction:
+def _predict(resolved: Resolved, *, details: bool, joint: bool = False) -> Prediction:
     scenario, graph, machine, stack = resolved.scenario, resolved.graph, resolved.machine, resolved.stack
     program = scenario.program
     workload = program.workload
@@ -117,6 +118,7 @@ def _predict(resolved: Resolved, *, details: bool) -> Prediction:
         } if details else {},
         notes=(*machine.notes, said(stages)) if stages and details else machine.notes,
         stages=stages if details else (),
+        joint=intervals.joint(parts) if joint else None,
     )  # fmt: skip
     return _explained(prediction, resolved, links, parts) if details else prediction
 

@@ -146,6 +146,7 @@ class Prediction:
         least: seconds each resource needs at its peak, over the call: ``limit`` is the largest.
         stages: the programs of a call, where there are several.
         layers: the module tree over ``ops``, every node before its children.
+        joint: shared and own errors of the call's time (:func:`.intervals.joint`), where they were asked for.
     """
 
     scenario: Scenario
@@ -183,6 +184,7 @@ class Prediction:
     cost: Value | None = None
     notes: tuple[str, ...] = ()
     stages: tuple[Stage, ...] = ()
+    joint: tuple[Any, Value] | None = None
     attrs: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -34,7 +34,7 @@ from ..placement.mesh import axes, world
 from ..placement.place import dims_of
 from ..placement.updates import for_ranks
 from ..scenario.scenario import Program, Rewrite, Scenario
-from ..stacks.stack import Stack, load_stack
+from ..stacks.stack import Stack, changed_stack
 from ..workload.workload import Workload
 
 
@@ -114,7 +114,8 @@ def _resolve_one(scenario: Scenario) -> Resolved:
         raise Unsupported("serving policies are not executed by this version", expected="no serving policy")
     if scenario.techniques:
         raise Unsupported(
-            f"the technique {scenario.techniques[0].name!r} is not known", expected="no --technique in this version"
+            f"the technique {scenario.techniques[0].name!r} has not been applied",
+            expected="a scenario from speedlight.techniques.applied",
         )
     program = scenario.program
     graph = model_graph(program)
@@ -128,7 +129,7 @@ def _resolve_one(scenario: Scenario) -> Resolved:
     if name is None:
         name = default_stack(graph, machine, program.workload.phase)
         assumptions.append(Assumption("stack", name, "assumed", "default for this model, machine and phase"))
-    stack = load_stack(name)
+    stack = changed_stack(name, program.software)
     if machine.kind == "cpu":
         stack = without_device_runtime(stack.on_cpu or stack)
     elif machine.kind in BARE:

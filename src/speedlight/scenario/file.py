@@ -101,7 +101,8 @@ def from_plain(data: Any, kind: Any, where: str) -> Any:
     if origin is not None and issubclass(origin, Mapping):
         if not isinstance(data, Mapping):
             raise BadFile(f"{where} is a {type(data).__name__}", expected="a mapping")
-        return {str(k): _value(v, f"{where}.{k}") for k, v in data.items()}
+        read = _content if get_args(kind)[1] is object else _value
+        return {str(k): read(v, f"{where}.{k}") for k, v in data.items()}
     if kind is str and not isinstance(data, str):
         raise BadFile(f"{where} is {data!r}", expected="text")
     return data
@@ -124,6 +125,17 @@ def _value(data: Any, where: str) -> Any:
             raise BadFile(f"{where} holds a number that is not finite")
         return array
     raise BadFile(f"{where} is a {type(data).__name__}", expected="a number or a list of numbers")
+
+
+def _content(data: Any, where: str) -> Any:
+    """Plain data that another room reads (a stack file's words), taken as it is."""
+    if isinstance(data, Mapping):
+        return {str(k): _content(v, f"{where}.{k}") for k, v in data.items()}
+    if isinstance(data, list):
+        return [_content(v, f"{where}[{i}]") for i, v in enumerate(data)]
+    if data is None or isinstance(data, (str, int, float)):
+        return data
+    raise BadFile(f"{where} is a {type(data).__name__}", expected="text, numbers, lists and mappings")
 
 
 def dumps(scenario: Scenario) -> str:

@@ -9,7 +9,7 @@ be an array.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -99,6 +99,8 @@ class Program:
 
     Attributes:
         repeats: how often it runs in one call of the scenario (denoising steps).
+        software: changes to its stack, in a stack file's own words (``{"host": {"graphs": ["decode"]}}``): what a technique
+            puts into it (:func:`speedlight.stacks.stack.changed_stack`).
     """
 
     model: ModelRef
@@ -107,6 +109,10 @@ class Program:
     stack: str | None = None
     name: str = "main"
     repeats: Value = 1
+    software: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "software", MappingProxyType(dict(self.software)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,13 +181,3 @@ class Scenario:
 
     def replace(self, **changes: Any) -> Scenario:
         return dataclasses.replace(self, **changes)
-
-
-ScenarioEdit = Callable[[Scenario], Scenario]
-"""What a technique is: a function from a question to a question (DESIGN decision 9)."""
-
-
-def apply_edits(scenario: Scenario, edits: tuple[ScenarioEdit, ...]) -> Scenario:
-    for edit in edits:
-        scenario = edit(scenario)
-    return scenario

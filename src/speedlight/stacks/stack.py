@@ -6,6 +6,7 @@ Stacks ship as YAML under ``stacks/catalogue``; a user's own file works the same
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -272,6 +273,47 @@ def load_stack(name: str) -> Stack:
     return stack
 
 
+# Lists that a change adds to; any other key of a stack file is merged or replaced (:func:`merged`).
+_ADDED = ("fuse", "rewrites", "expand", "unfold")
+
+
+def changed_stack(name: str, changes: Mapping[str, Any]) -> Stack:
+    """A stack with changes in a stack file's own words: kernel variants, fusions, host figures, reserves.
+
+    Args:
+        name: as :func:`load_stack` takes it.
+        changes: a part of a stack file's content. Rules (``fuse``, ``rewrites``, ``expand``, ``unfold``) and ``variants`` are
+            added after the stack's own; mappings merge; anything else is replaced.
+
+    Raises:
+        BadFile: for content that no stack file has.
+    """
+    return _changed_stack(name, json.dumps(changes, sort_keys=True, default=_plain)) if changes else load_stack(name)
+
+
+def _plain(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else list(value)
+
+
+@lru_cache(maxsize=256)
+def _changed_stack(name: str, text: str) -> Stack:
+    changes = json.loads(text)
+    if name.endswith((".yaml", ".yml")):
+        base = parse_yaml(read_text(name, "stack"), name)
+        where = name
+    else:
+        where = _chosen(name)[0][1]
+        base = parse_yaml((files(__package__) / "catalogue" / where).read_text(encoding="utf-8"), where, trusted=True)
+    base = _whole(base, where)
+    for key in _ADDED:
+        if key in changes and isinstance(base, dict):
+            changes[key] = [*base.get(key, []), *changes[key]]
+    named = load_stack(name)
+    stack = parse_stack(merged(base, changes), f"changes to {where}")
+    said = tuple(a for a in named.assumptions if a.what == f"{named.name} version")
+    return dataclasses.replace(stack, assumptions=(*said, *stack.assumptions))
+
+
 def _chosen(name: str) -> tuple[tuple[str, str], str]:
     """((version, file), version asked for) of the shipped stack nearest a name.
 
@@ -289,5 +331,6 @@ def _chosen(name: str) -> tuple[tuple[str, str], str]:
 
 __all__ = [
     "FuseRule", "Host", "KernelVariant", "Loops", "Reserve", "RuleUse", "Stack", "StackFile", "load_stack", "merged",
+    "changed_stack",
     "parse_stack", "stack_files",
 ]  # fmt: skip

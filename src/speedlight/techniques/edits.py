@@ -1,0 +1,50 @@
+"""Changes of a scenario that many techniques make."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from ..scenario.scenario import Rewrite, Scenario
+from .subject import Subject
+
+
+def with_model(subject: Subject, **changes: Any) -> Scenario:
+    """Formats and the like of the main program's model reference."""
+    return subject.scenario.with_program(model=dataclasses.replace(subject.model, **changes))
+
+
+def with_rewrite(subject: Subject, name: str, **parameters: Any) -> Scenario:
+    """A graph rewrite after those the model reference has (:mod:`speedlight.graph.rewrite`)."""
+    rewrite = Rewrite(name, tuple(sorted(parameters.items())))
+    return with_model(subject, rewrites=(*subject.model.rewrites, rewrite))
+
+
+def with_workload(subject: Subject, **changes: Any) -> Scenario:
+    return subject.scenario.with_workload(**changes)
+
+
+def with_training(subject: Subject, **changes: Any) -> Scenario:
+    return with_workload(subject, training=dataclasses.replace(subject.training, **changes))
+
+
+def with_parallel(subject: Subject, **changes: Any) -> Scenario:
+    return subject.scenario.with_program(parallel=dataclasses.replace(subject.parallel, **changes))
+
+
+def with_software(subject: Subject, changes: Mapping[str, Any]) -> Scenario:
+    """Changes to the stack, in a stack file's words; lists are added to, mappings merged."""
+    from ..stacks.stack import merged
+
+    own: dict[str, Any] = dict(subject.program.software)
+    together = merged(own, changes)
+    for key in ("fuse", "rewrites", "expand", "unfold"):
+        if key in own and key in changes:
+            together[key] = [*own[key], *changes[key]]
+    return subject.scenario.with_program(software=together)
+
+
+def with_kernel(subject: Subject, fn: str, **figures: Any) -> Scenario:
+    """A kernel variant put into the stack (:class:`speedlight.stacks.record.KernelVariant`)."""
+    return with_software(subject, {"variants": [{"fn": fn, **figures}]})

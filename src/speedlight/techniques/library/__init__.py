@@ -1,0 +1,1 @@
+"""One file a technique, in a folder a family (:data:`speedlight.techniques.technique.FAMILIES`)."""
