@@ -13,6 +13,7 @@
     layouts.py     a whole graph's convolutions channels last
     loss.py        logits widened before the loss
     norms.py       batch norms folded into the weights before them
+    still_layers.py some layers keep their weights while the others train
     tidy.py        results nobody reads, copies made twice
     rotate.py      repeated layers cut where they meet, so that neighbours across layers are neighbours
 
@@ -30,7 +31,7 @@ from typing import Any
 from ..._foundation.errors import BadInput
 from ..grammar import check
 from ..ir import Graph
-from . import adapters, attention, autocast, expand, frozen, heads, layouts, loss, norms, rotate, tidy  # noqa: F401  they register themselves
+from . import adapters, attention, autocast, expand, frozen, heads, layouts, loss, norms, rotate, still_layers, tidy  # noqa: F401  they register themselves
 from .registry import REWRITES, Rewriter
 
 
