@@ -10,10 +10,16 @@
     expand.py      one call as the kernels a library makes of it: copies, layout changes, biases
     frozen.py      a model whose large weights do not train
     heads.py       a model without its head
+    held.py        which read of an op is the matrix it multiplies by
     layouts.py     a whole graph's convolutions channels last
     loss.py        logits widened before the loss
+    narrowed.py    fewer heads, neurons, channels; blocks of weights left out
     norms.py       batch norms folded into the weights before them
     still_layers.py some layers keep their weights while the others train
+    numbers.py     number formats of products, of whole layers or of part of each
+    selected.py    neurons chosen by token
+    thinned.py     weights in fewer bits than their values have
+    without.py     layers, or halves of layers, left out
     tidy.py        results nobody reads, copies made twice
     rotate.py      repeated layers cut where they meet, so that neighbours across layers are neighbours
 
@@ -31,7 +37,25 @@ from typing import Any
 from ..._foundation.errors import BadInput
 from ..grammar import check
 from ..ir import Graph
-from . import adapters, attention, autocast, expand, frozen, heads, layouts, loss, norms, rotate, still_layers, tidy  # noqa: F401  they register themselves
+from . import (  # noqa: F401  they register themselves
+    adapters,
+    attention,
+    autocast,
+    expand,
+    frozen,
+    heads,
+    layouts,
+    loss,
+    narrowed,
+    norms,
+    numbers,
+    rotate,
+    selected,
+    still_layers,
+    thinned,
+    tidy,
+    without,
+)  # fmt: skip
 from .registry import REWRITES, Rewriter
 
 
