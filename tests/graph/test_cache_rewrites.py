@@ -48,9 +48,12 @@ def test_eviction_bounds_what_is_kept_and_read(model: str, budget: int, layers: 
     whole = load_graph(model)
     thin = rewrite(whole, "kv_kept", {"tokens": budget, "layers": layers})
     before, after = amounts(whole, cached=cached), amounts(thin, cached=cached)
-    assert after["kept"] <= before["kept"] and after["read"] <= before["read"] and after["flops"] <= before["flops"]
+    assert after["kept"] <= before["kept"]
+    assert after["read"] <= before["read"]
+    assert after["flops"] <= before["flops"]
     if cached <= budget:
-        assert after["read"] == pytest.approx(before["read"]) and after["flops"] == pytest.approx(before["flops"])
+        assert after["read"] == pytest.approx(before["read"])
+        assert after["flops"] == pytest.approx(before["flops"])
     prompt, thinned = amounts(whole, new=cached, cached=0), amounts(thin, new=cached, cached=0)
     assert thinned["flops"] == pytest.approx(prompt["flops"])  # prompts are attended to in full
 
@@ -74,7 +77,8 @@ def test_page_selection_changes_reads_and_not_what_is_kept() -> None:
     assert amounts(picked)["kept"] == amounts(whole)["kept"]
     assert amounts(picked)["read"] == amounts(whole)["read"] * 256 / 4096
     looks = [op for _, op in picked.ops() if op.fn == "page_scores"]
-    assert len(looks) == 1 and {r.tensor for r in looks[0].reads} == {"self_attn.rope_q.out", "self_attn.attn.pages"}
+    assert len(looks) == 1
+    assert {r.tensor for r in looks[0].reads} == {"self_attn.rope_q.out", "self_attn.attn.pages"}
 
 
 @pytest.mark.parametrize("layers", [0.25, 0.5, 0.75])
@@ -83,7 +87,8 @@ def test_sharing_frees_its_share_and_reads_as_much(layers: float) -> None:
     shared = rewrite(whole, "kv_shared", {"layers": layers})
     before, after = amounts(whole), amounts(shared)
     assert after["kept"] == pytest.approx(before["kept"] * (1 - layers))
-    assert after["read"] == pytest.approx(before["read"], rel=1e-3) and after["read"] >= before["read"]
+    assert after["read"] == pytest.approx(before["read"], rel=1e-3)
+    assert after["read"] >= before["read"]
     gone = stats.parameters(whole) - stats.parameters(shared)
     assert gone == 32 * layers * 2 * 4096 * 1024  # both projections of each
 
