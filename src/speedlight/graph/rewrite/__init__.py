@@ -10,8 +10,12 @@
     expand.py      one call as the kernels a library makes of it: copies, layout changes, biases
     frozen.py      a model whose large weights do not train
     heads.py       a model without its head
+    kv_content.py  what of a token the KV cache holds: heads, width, nothing
+    kv_tokens.py   how many tokens of it are kept, read, seen
+    layers.py      a share of the layers changed, or left out
     layouts.py     a whole graph's convolutions channels last
     loss.py        logits widened before the loss
+    prompt.py      layers that prompt tokens pass by
     norms.py       batch norms folded into the weights before them
     tidy.py        results nobody reads, copies made twice
     rotate.py      repeated layers cut where they meet, so that neighbours across layers are neighbours
@@ -30,7 +34,23 @@ from typing import Any
 from ..._foundation.errors import BadInput
 from ..grammar import check
 from ..ir import Graph
-from . import adapters, attention, autocast, expand, frozen, heads, layouts, loss, norms, rotate, tidy  # noqa: F401  they register themselves
+from . import (  # noqa: F401  they register themselves
+    adapters,
+    attention,
+    autocast,
+    expand,
+    frozen,
+    heads,
+    kv_content,
+    kv_tokens,
+    layers,
+    layouts,
+    loss,
+    norms,
+    prompt,
+    rotate,
+    tidy,
+)  # fmt: skip
 from .registry import REWRITES, Rewriter
 
 
