@@ -8,7 +8,7 @@ runs.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -44,34 +44,48 @@ def run_chain(links: Sequence[Link], machine: Machine | None = None, ndim: int =
 
 def as_one(links: Sequence[Link], parts: Sequence[Parts]) -> Parts:
     """The steps of a whole call, each program's as often as it repeats."""
-    if len(links) == 1:
-        return parts[0]
     programs = [link.resolved.scenario.program for link in links]
+    if len(links) == 1:
+        (only,) = programs
+        return parts[0] if isinstance(only.repeats, int) and only.repeats == 1 else parts[0].times(only.repeats, "")
     return in_sequence([part.times(p.repeats, p.name) for part, p in zip(parts, programs, strict=True)])
 
 
 def memory_of_chain(links: Sequence[Link], parts: Sequence[Parts]) -> Ledger:
-    """All weights together, each model's once; of everything else what the neediest stage holds."""
+    """All weights and caches of sequences together, each model's once; of everything else what the neediest stage holds."""
     each = zip(parts, links, strict=True)
     return together(links, [memory_of(part, link.resolved, link.plan, link.dims) for part, link in each])
 
 
 def together(links: Sequence[Link], ledgers: Sequence[Ledger]) -> Ledger:
-    """The ledger of a call from its stages'."""
+    """The ledger of a call from its stages'.
+
+    A part of a model (a draft that skips layers) has the weights and the cache of the whole, unless they are in another format:
+    then its weights are a copy. Caches last from call to call where tokens are generated, else as long as their stage.
+    """
     if len(ledgers) == 1:
         return ledgers[0]
-    weights: dict[tuple[Any, Any], Value] = {}
+    weights: dict[Any, Value] = {}
+    caches: dict[Any, Value] = {}
+    by_class: dict[str, Value] = {}
     for link, ledger in zip(links, ledgers, strict=True):
         program = link.resolved.scenario.program
-        weights[program.model, program.parallel] = ledger.by_class["weights"]
-    by_class: dict[str, Value] = {}
-    for ledger in ledgers:
+        whose = (program.model.source, program.parallel)
+        form = (*whose, program.model.dtype, program.model.weights)
+        weights[form] = maximum(weights.get(form, 0.0), ledger.by_class["weights"])
+        if program.workload.phase in ("decode", "generate"):
+            caches[whose] = maximum(caches.get(whose, 0.0), ledger.by_class["kv"])
         for name, size in ledger.by_class.items():
             by_class[name] = maximum(by_class.get(name, 0.0), size)
-    resident: Value = 0.0
-    for size in weights.values():
-        resident = resident + size
-    return Ledger({**by_class, "weights": resident}, ledgers[0].capacity)
+    resident, cached = (_sum(sizes.values()) for sizes in (weights, caches))
+    return Ledger({**by_class, "weights": resident, "kv": maximum(by_class["kv"], cached)}, ledgers[0].capacity)
+
+
+def _sum(sizes: Iterable[Value]) -> Value:
+    found: Value = 0.0
+    for size in sizes:
+        found = found + size
+    return found
 
 
 def most_devices(scenario: Scenario) -> Value:

@@ -109,7 +109,7 @@ def _ledger_of_one(resolved: Resolved) -> Ledger:
     made, dims = planned(resolved)
     if workload.phase in ("decode", "prefill", "generate") and not workload.groups:
         total = _context(resolved)
-        end = ledger_at(resolved, made, dims, decode_step(workload.batch, max(total - 1, 0)))
+        end = ledger_at(resolved, made, dims, decode_step(workload.batch, max(total - 1, 0), workload.new))
         if workload.phase == "decode":
             return end
         chunk = min(workload.isl * workload.batch, float(resolved.stack.attrs.get("chunk", 1e18)))

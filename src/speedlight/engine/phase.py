@@ -62,7 +62,7 @@ def run_phase(
 ) -> Parts:
     """Price the phase's steps, on another machine than the scenario's if given (whose arrays have ``ndim`` axes).
 
-    ``generate`` is a prefill and osl − 1 decode steps over a growing context, integrated as :mod:`.growing` says.
+    ``generate`` is a prefill and the decode steps of osl − 1 tokens over a growing context, integrated as :mod:`.growing` says.
     """
     scenario = resolved.scenario
     workload = scenario.program.workload
@@ -82,14 +82,19 @@ def run_phase(
             symbols = {**symbols, "batch": micro_batch(workload, scenario.program.parallel)}
         return Parts(((training_step(resolved, made, dims, chosen, symbols, throttle), 1.0, False),))
     if workload.phase != "generate":
-        return Parts(((run(single_step(workload)), 1.0, False),))
+        return Parts(((run(single_step(workload)), steps_of(workload), False),))
     prefill = run(single_step(dataclasses.replace(workload, phase="prefill")))
     steps = workload.osl - 1
     ndim = max(ndim, len(shape_of(scenario)))
     context, share = growing.contexts(workload.isl, steps, ndim)
-    decode = run(decode_step(workload.batch, context))
+    decode = run(decode_step(workload.batch, context, workload.new))
     error = growing.relative_error(decode.time, ndim)
-    return Parts(((prefill, 1.0, False), (decode, share * steps, True)), error)
+    return Parts(((prefill, 1.0, False), (decode, share * (steps / workload.outputs), True)), error)
+
+
+def steps_of(workload: Workload) -> Value:
+    """Steps of a call: of decoding those that add one token to each sequence."""
+    return 1.0 / workload.outputs if workload.phase == "decode" and not workload.groups else 1.0
 
 
 def weighted(value: Value, weight: Value, nodes: bool) -> Value:

@@ -2,26 +2,30 @@
 
 ::
 
-    registry.py    where rewrites are filed by name
-    edit.py        a block under way: ops kept, ops put before or after, fresh names
-    autocast.py    what a mixed-precision region casts, by lists of functions
-    adapters.py    low-rank adapters that train beside frozen weights
-    attention.py   fused attention written out as products and a softmax
-    expand.py      one call as the kernels a library makes of it: copies, layout changes, biases
-    frozen.py      a model whose large weights do not train
-    heads.py       a model without its head
-    held.py        which read of an op is the matrix it multiplies by
-    layouts.py     a whole graph's convolutions channels last
-    loss.py        logits widened before the loss
-    narrowed.py    fewer heads, neurons, channels; blocks of weights left out
-    norms.py       batch norms folded into the weights before them
+    registry.py     where rewrites are filed by name
+    edit.py         a block under way: ops kept, ops put before or after, fresh names
+    adapters.py     low-rank adapters that train beside frozen weights
+    attention.py    fused attention written out as products and a softmax
+    autocast.py     what a mixed-precision region casts, by lists of functions
+    expand.py       one call as the kernels a library makes of it: copies, layout changes, biases
+    frozen.py       a model whose large weights do not train
+    heads.py        a model without its head
+    held.py         which read of an op is the matrix it multiplies by
+    kv_content.py   what of a token the KV cache holds: heads, width, nothing
+    kv_tokens.py    how many tokens of it are kept, read, seen
+    layers.py       a share of the layers changed, or left out
+    layouts.py      a whole graph's convolutions channels last
+    loss.py         logits widened before the loss
+    narrowed.py     fewer heads, neurons, channels; blocks of weights left out
+    norms.py        batch norms folded into the weights before them
+    numbers.py      number formats of products, of whole layers or of part of each
+    prompt.py       layers that prompt tokens pass by
+    rotate.py       repeated layers cut where they meet, so that neighbours across layers are neighbours
+    selected.py     neurons chosen by token
     still_layers.py some layers keep their weights while the others train
-    numbers.py     number formats of products, of whole layers or of part of each
-    selected.py    neurons chosen by token
-    thinned.py     weights in fewer bits than their values have
-    without.py     layers, or halves of layers, left out
-    tidy.py        results nobody reads, copies made twice
-    rotate.py      repeated layers cut where they meet, so that neighbours across layers are neighbours
+    thinned.py      weights in fewer bits than their values have
+    tidy.py         results nobody reads, copies made twice
+    without.py      layers, or halves of layers, left out
 
 A stack's file says which of them it applies, in which order and with which parameters; nothing here knows a stack.
 
@@ -44,11 +48,15 @@ from . import (  # noqa: F401  they register themselves
     expand,
     frozen,
     heads,
+    kv_content,
+    kv_tokens,
+    layers,
     layouts,
     loss,
     narrowed,
     norms,
     numbers,
+    prompt,
     rotate,
     selected,
     still_layers,
