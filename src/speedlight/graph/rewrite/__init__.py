@@ -7,13 +7,20 @@
     autocast.py    what a mixed-precision region casts, by lists of functions
     adapters.py    low-rank adapters that train beside frozen weights
     attention.py   fused attention written out as products and a softmax
+    branches.py    parallel branches as one convolution, norms folded away
+    denoiser.py    a part of a denoising step, the rest from a cache
+    depthwise.py   depthwise convolutions on fewer channels
     expand.py      one call as the kernels a library makes of it: copies, layout changes, biases
     frozen.py      a model whose large weights do not train
     heads.py       a model without its head
     layouts.py     a whole graph's convolutions channels last
     loss.py        logits widened before the loss
     norms.py       batch norms folded into the weights before them
+    resized.py     other sizes in the place of symbols
+    shape.py       fewer layers, narrower parts, another vocabulary, wider channels
+    structured.py  layers of another kind in the place of a transformer's
     tidy.py        results nobody reads, copies made twice
+    tokens.py      fewer tokens in some layers
     rotate.py      repeated layers cut where they meet, so that neighbours across layers are neighbours
 
 A stack's file says which of them it applies, in which order and with which parameters; nothing here knows a stack.
@@ -30,7 +37,7 @@ from typing import Any
 from ..._foundation.errors import BadInput
 from ..grammar import check
 from ..ir import Graph
-from . import adapters, attention, autocast, expand, frozen, heads, layouts, loss, norms, rotate, tidy  # noqa: F401  they register themselves
+from . import adapters, attention, autocast, branches, denoiser, depthwise, expand, frozen, heads, layouts, loss, norms, rotate, shape, structured, tidy, tokens  # noqa: F401  they register themselves
 from .registry import REWRITES, Rewriter
 
 
