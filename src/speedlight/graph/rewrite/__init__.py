@@ -7,6 +7,7 @@
     autocast.py    what a mixed-precision region casts, by lists of functions
     adapters.py    low-rank adapters that train beside frozen weights
     attention.py   fused attention written out as products and a softmax
+    draft_heads.py heads that guess further tokens
     expand.py      one call as the kernels a library makes of it: copies, layout changes, biases
     frozen.py      a model whose large weights do not train
     heads.py       a model without its head
@@ -38,6 +39,7 @@ from . import (  # noqa: F401  they register themselves
     adapters,
     attention,
     autocast,
+    draft_heads,
     expand,
     frozen,
     heads,
