@@ -44,11 +44,9 @@ def run_chain(links: Sequence[Link], machine: Machine | None = None, ndim: int =
 
 def as_one(links: Sequence[Link], parts: Sequence[Parts]) -> Parts:
     """The steps of a whole call, each program's as often as it repeats."""
-    programs = [link.resolved.scenario.program for link in links]
     if len(links) == 1:
-        (only,) = programs
-        once = isinstance(only.repeats, int) and only.repeats == 1
-        return parts[0] if once else dataclasses.replace(parts[0].times(only.repeats, ""), stages=())
+        return parts[0]
+    programs = [link.resolved.scenario.program for link in links]
     return in_sequence([part.times(p.repeats, p.name) for part, p in zip(parts, programs, strict=True)])
 
 
