@@ -97,6 +97,11 @@ def resolve(scenario: Scenario) -> Resolved:
         )
     if scenario.main and scenario.main not in names:
         raise BadInput(f"no program is called {scenario.main!r}", expected="one of " + ", ".join(names))
+    for program in scenario.programs:
+        if program.shares and program.shares not in names:
+            raise BadInput(
+                f"{program.name} shares the weights of {program.shares!r}", expected="one of " + ", ".join(names)
+            )
     stages = tuple(_resolve_one(_alone(scenario, program)) for program in scenario.programs)
     main = stages[names.index(scenario.program.name)]
     return dataclasses.replace(main, scenario=scenario, stages=stages)
