@@ -57,7 +57,7 @@ class Subject:
 
     @cached_property
     def resolved(self) -> Resolved:
-        return resolve(self.scenario)
+        return resolve(self.scenario.replace(serving=None))
 
     @cached_property
     def graph(self) -> Graph:
