@@ -104,10 +104,6 @@ class Engines:
     def __post_init__(self) -> None:
         object.__setattr__(self, "rules", MappingProxyType(dict(self.rules)))
 
-    def with_rules(self, **rules: object) -> Engines:
-        """The same with rules of the policy changed."""
-        return dataclasses.replace(self, rules={**self.rules, **rules})
-
 
 @dataclass(frozen=True, slots=True)
 class Serving:

@@ -12,6 +12,7 @@ from ..engine.resolve import Resolved, model_graph, resolve
 from ..graph.ir import Graph, Op
 from ..hardware.machine import Machine
 from ..scenario.scenario import ModelRef, Parallel, Program, Scenario
+from ..scenario.serving import Serving
 from ..stacks.stack import Stack
 from ..workload.workload import Training, Workload
 
@@ -45,6 +46,11 @@ class Subject:
     @property
     def model(self) -> ModelRef:
         return self.program.model
+
+    @property
+    def serving(self) -> Serving:
+        """The load and its engines; a default one where the question is a single step."""
+        return self.scenario.serving or Serving()
 
     @property
     def phase(self) -> str:
