@@ -16,6 +16,7 @@ from ..workload.workload import Step, Workload, decode_step, single_step
 from . import growing
 from .evaluate import StepResult, evaluate_step
 from .layout import micro_batch
+from .nano import in_parts
 from .power import clock_under_limit
 from .resolve import Plan, Resolved
 from .training import piped_step, training_step
@@ -71,9 +72,14 @@ def run_phase(
 
     parallel = scenario.program.parallel
 
+    nano = int(resolved.stack.attrs.get("nano_batches", 1))
+
+    def alone(step: Step) -> StepResult:
+        return evaluate_step(made, step, chosen, scenario.point, resolved.stack, dims, symbols, throttle)
+
     def run(step: Step) -> StepResult:
         if not np.any(np.asarray(parallel.pp) > 1):
-            return evaluate_step(made, step, chosen, scenario.point, resolved.stack, dims, symbols, throttle)
+            return in_parts(alone, step, nano)
         return piped_step(resolved, made, step, dims, chosen, symbols, throttle)
 
     throttle = clock_under_limit(chosen, scenario.point)

@@ -16,6 +16,7 @@ from typing import Any
 
 from ..hardware.machine import OperatingPoint
 from ..workload.workload import Workload
+from .serving import Serving
 
 Value = Any
 
@@ -146,7 +147,7 @@ class Scenario:
         machine: an id, a file, or ``here``.
         overrides: machine figures stated with the question, by dotted path (``tiers.hbm.bandwidth``).
         schedule: name of the schedule policy; ``serial`` is executed.
-        serving: name of the serving policy, or None for a single request or step.
+        serving: a load and the engines it meets, which `simulate` answers for; None for a single request or step.
         main: name of the program that the question is about; the first one's where empty.
     """
 
@@ -155,7 +156,7 @@ class Scenario:
     overrides: Mapping[str, Value] = field(default_factory=dict)
     point: OperatingPoint = OperatingPoint()
     schedule: str = "serial"
-    serving: str | None = None
+    serving: Serving | None = None
     edges: tuple[Edge, ...] = ()
     techniques: tuple[Technique, ...] = ()
     machines_dir: str | None = None

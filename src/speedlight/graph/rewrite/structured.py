@@ -43,8 +43,8 @@ class _Writer:
                 reads=tuple(reads),
                 writes=(Operand(out),),
                 work=work,
-                **fields,
-            )  # type: ignore[arg-type]
+                **fields,  # type: ignore[arg-type]
+            )
         )
         return out
 
