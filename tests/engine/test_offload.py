@@ -60,8 +60,12 @@ def test_transfers_that_wait_for_nobody_cost_more(tmp_path: Any) -> None:
     assert after.time > beside.time
 
 
-def test_a_machine_without_host_memory_says_so() -> None:
-    with pytest.raises(BadInput, match="states no host memory"):
-        asked("optimizer:host", machine="h100-sxm-80gb")
-    with pytest.raises(BadInput, match="states no disk"):
-        asked("optimizer:disk")
+def test_a_lone_card_sits_in_an_assumed_host_and_says_so() -> None:
+    p = asked("optimizer:host", machine="h100-sxm-80gb")
+    assert p.tiers["host"]["capacity"] == pytest.approx(250e9)
+    assert {a.what for a in p.assumptions} >= {"host memory", "disk", "host processor"}
+
+
+def test_a_machine_without_a_link_to_a_host_says_so() -> None:
+    with pytest.raises(BadInput, match="states no link to its host"):
+        asked("optimizer:host", machine="apple-m3-max-40c-128gb", dp=1, stack="torch-eager")

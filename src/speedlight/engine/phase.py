@@ -14,6 +14,7 @@ from ..graph.statistics import complete
 from ..hardware.machine import Machine
 from ..workload.workload import Step, Workload, decode_step, single_step
 from . import growing
+from .away import ledger_away, step_away
 from .evaluate import StepResult, evaluate_step
 from .layout import micro_batch
 from .power import clock_under_limit
@@ -73,7 +74,8 @@ def run_phase(
 
     def run(step: Step) -> StepResult:
         if not np.any(np.asarray(parallel.pp) > 1):
-            return evaluate_step(made, step, chosen, scenario.point, resolved.stack, dims, symbols, throttle)
+            result = evaluate_step(made, step, chosen, scenario.point, resolved.stack, dims, symbols, throttle)
+            return _away(result, resolved, made, dims, symbols, chosen)
         return piped_step(resolved, made, step, dims, chosen, symbols, throttle)
 
     throttle = clock_under_limit(chosen, scenario.point)
@@ -90,6 +92,16 @@ def run_phase(
     decode = run(decode_step(workload.batch, context))
     error = growing.relative_error(decode.time, ndim)
     return Parts(((prefill, 1.0, False), (decode, share * steps, True)), error)
+
+
+def _away(
+    result: StepResult, resolved: Resolved, made: Plan, dims: Mapping[str, Value], symbols: Mapping[str, Value], machine: Machine
+) -> StepResult:  # fmt: skip
+    """The step with what it keeps outside the device; itself where it keeps all on it."""
+    if not resolved.scenario.program.workload.places:
+        return result
+    ledger = ledger_away(result.ledger, resolved, made, result.step, dims, symbols)
+    return dataclasses.replace(step_away(result, resolved, made, dims, symbols, machine), ledger=ledger)
 
 
 def weighted(value: Value, weight: Value, nodes: bool) -> Value:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .._foundation.errors import BadInput
+from .places import Place
 
 Value = Any  # float or numpy array
 
@@ -78,6 +79,7 @@ class Workload:
         symbols: values of a captured module's own free dimensions.
         training: see :class:`Training`; used in ``train`` only.
         moe_load: distribution of tokens over experts: ``balanced``, ``uniform`` or ``power:a``.
+        places: what inference keeps outside the device (:mod:`.places`); a training step's is in ``training``.
     """
 
     phase: str = "forward"
@@ -89,6 +91,7 @@ class Workload:
     symbols: Mapping[str, Value] = field(default_factory=dict)
     training: Training = Training()
     moe_load: str = "balanced"
+    places: tuple[Place, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "symbols", MappingProxyType(dict(self.symbols)))
