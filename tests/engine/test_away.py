@@ -116,6 +116,23 @@ def test_attention_beside_its_memory_streams_it_there() -> None:
     assert crossing.time > p.time
 
 
+def test_banks_read_their_own_rows_faster_than_the_bus_brings_them() -> None:
+    """In-memory attention: nothing leaves the device, its keys and values are read at the banks' rate."""
+    inside, banks = asked(batch=64), asked(Place("kv", "memory", way="computed", rate=4 * 3.35e12), batch=64)
+    assert banks.time < inside.time
+    assert banks.memory.total == inside.memory.total
+    slow = asked(Place("kv", "memory", way="computed", rate=4 * 3.35e12, intensity=1.0), batch=64)
+    assert slow.time > banks.time  # four query heads share a key: more arithmetic than one FLOP a byte
+    with pytest.raises(BadInput, match="rate"):
+        Place("kv", "memory")
+
+
+def test_packed_bytes_cross_and_lie_there() -> None:
+    plain, packed = asked("weights:host"), asked(Place("weights", "host", packed=9 / 16))
+    assert packed.tiers["host"]["total"] == plain.tiers["host"]["total"] * 9 / 16
+    assert packed.time == pytest.approx(plain.time * 9 / 16, rel=5e-3)
+
+
 def test_a_slow_path_is_a_path() -> None:
     """From a disk: its rate, the host's memory twice, the link; whichever is slowest."""
     p = asked("weights:disk")

@@ -94,11 +94,12 @@ class Way:
     def computing(self, place: Place, amount: Value, flops: Value) -> dict[str, Value]:
         """Busy seconds of the processor beside a memory."""
         role = ROLES[place.tier]
-        busy = {
-            self.tiers[role].resource: amount / (self.rate(role) if place.rate is None else place.rate / self.sharing)
-        }
+        rate = self.rate(role) if place.rate is None else place.rate / (1.0 if role == "main" else self.sharing)
+        busy = {self.tiers[role].resource: amount / rate}
         engine = host_engine(self.machine)
-        if role == "host" and engine is not None:
+        if place.intensity is not None:
+            busy["host" if role == "host" else "unit:near"] = flops / (rate * place.intensity)
+        elif role == "host" and engine is not None:
             busy["host"] = flops / (engine.peak("vector", "fp32")[0].flops / self.sharing)
         return busy
 
@@ -114,6 +115,8 @@ def way_of(resolved: Resolved, machine: Machine) -> Way | None:
     if not places:
         return None
     link = next((k for k in machine.links if k.role == "host"), None)
+    if link is None and all(place.tier == "memory" for place in places):
+        link = Link("none", "host", 1.0)  # nothing crosses it
     if link is None:
         raise BadInput(f"{machine.id} states no link to its host", expected="a link of role host in its spec file")
     tiers = {t.role: t for t in machine.tiers if t.role in ROLES.values()}
@@ -191,7 +194,8 @@ def _brought(
         out: Value = 0.0
         for priced, own in zip(kernels, values, strict=True):
             read, written = moved_of(priced.kernel, own, place.cls, apart)
-            into, out = into + read * place.used * priced.starts, out + written * place.used * priced.starts
+            into = into + read * place.used * place.packed * priced.starts
+            out = out + written * place.used * place.packed * priced.starts
         path = way.over(place, into, out)
         seconds = seconds + way.seconds(path, into + out, place.slices)
         for resource, spent in path.items():
@@ -207,16 +211,17 @@ def _inside(priced: PricedKernel, values: KernelValues, place: Place, apart: boo
         return cost
     used = where(np.asarray(read + written) > 0, place.used, 0.0)
     if place.way == "direct":
+        read, written = read * place.packed, written * place.packed
         path = way.over(place, read * used, written * used)
         spent = way.seconds(path, (read + written) * used, 1.0)
         return _cost(cost, way, {**cost.busy, **path}, {**cost.least, **path}, maximum(cost.time, spent))
     flops: Value = 0.0
     for amount in values.flops:
         flops = flops + amount
-    there = way.computing(place, (read + written) * used, flops * used)
+    there = way.computing(place, (read + written) * used * place.packed, flops * used)
     held = cost.latency + (cost.time - cost.latency) * (1.0 - used)
     busy, least = ({r: v * (1.0 - used) for r, v in each.items()} for each in (cost.busy, cost.least))
-    crossing = {} if place.way == "layers" else _crossing(priced.kernel, values, used, way)
+    crossing = {} if place.way == "layers" or place.tier == "memory" else _crossing(priced.kernel, values, used, way)
     beside = largest(there) + sum(crossing.values(), 0.0)
     beside = beside + (2 * way.link.latency_s * where(np.asarray(used) > 0, 1.0, 0.0) if crossing else 0.0)
     time = held + beside if place.way == "layers" else maximum(held, beside)

@@ -14,7 +14,7 @@ from ..lowering.ledger import Ledger
 from ..stacks.transfers import Transfers
 from ..workload.places import CLASSES, Place
 
-ROLES: Mapping[str, str] = {"host": "host", "disk": "storage"}
+ROLES: Mapping[str, str] = {"host": "host", "disk": "storage", "memory": "main"}
 _LEDGER = {"weights": "weights", "experts": "weights", "kv": "kv"}  # places' classes in the ledger's words
 
 
@@ -73,10 +73,12 @@ def with_places(
     by_class = dict(ledger.by_class)
     elsewhere: dict[str, Value] = {}
     for place in places:
+        if place.tier == "memory":
+            continue  # it stays where it is
         away = kept[place.cls] * place.share
         name, role = _LEDGER[place.cls], ROLES[place.tier]
         by_class[name] = maximum(by_class[name] - away, 0.0)
-        elsewhere[role] = elsewhere.get(role, 0.0) + away
+        elsewhere[role] = elsewhere.get(role, 0.0) + away * place.packed
         if place.way == "moved":
             pieces = 2.0 if ways.ahead else 1.0  # the one in use, and the next one where it comes ahead
             most: Value = 0.0

@@ -78,8 +78,9 @@ def _places(workload: Workload, graph: Graph) -> None:
             array = np.asarray(value, dtype=float)
             if not np.all((array >= (1.0 if name == "slices" else 0.0)) & (array <= most)):
                 raise BadInput(f"offload {place.cls}: {name} is {value!r}", expected=f"up to {most:g}")
-        if place.rate is not None and not np.all(np.asarray(place.rate, dtype=float) > 0):
-            raise BadInput(f"offload {place.cls}: rate is {place.rate!r}", expected="above 0")
+        for name, value in (("rate", place.rate), ("intensity", place.intensity), ("packed", place.packed)):
+            if value is not None and not np.all(np.asarray(value, dtype=float) > 0):
+                raise BadInput(f"offload {place.cls}: {name} is {value!r}", expected="above 0")
         if place.cls == "experts" and not any(op.kind == "moe" for _, op in graph.ops()):
             raise BadInput(f"{graph.name} has no experts to offload", expected="weights or kv")
         if place.cls == "kv" and not graph.attrs.get("causal", False):

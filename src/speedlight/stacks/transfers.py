@@ -28,6 +28,8 @@ class Transfers:
         wait_s: host seconds around each layer (hooks, allocation) that nothing hides.
         page_bytes, fault_s, faults: of demand-paged memory: bytes a fault brings, its seconds, and how many are served at once; 0
             for none.
+        update: share of the host memory's bandwidth at which the host's optimizer step goes through states (training); 1 where
+            its arithmetic keeps up.
     """
 
     ahead: bool = True
@@ -39,6 +41,7 @@ class Transfers:
     page_bytes: Value = 0.0
     fault_s: Value = 0.0
     faults: Value = 1.0
+    update: Value = 1.0
 
 
 def transfers_of(attrs: Mapping[str, Any]) -> Transfers:

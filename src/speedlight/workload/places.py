@@ -1,6 +1,6 @@
 """Where inference keeps classes of tensors that are not on the device, and how a step comes by them.
 
-A share of a class lies in the host's memory or on a disk. Of the bytes a step reads, ``use`` comes from there: as much as the
+A share of a class lies in the host's memory or on a disk (or is computed on in the device's own memory, where it lies). Of the bytes a step reads, ``use`` comes from there: as much as the
 share, unless what is used often was kept on the device (hot neurons, cached experts: one minus the hit rate). Four ways:
 
 * ``moved``: copied to the device, layer after layer, before they are used;
@@ -21,7 +21,7 @@ from .._foundation.errors import BadInput
 Value = Any  # float or numpy array
 
 CLASSES = ("weights", "experts", "kv")
-TIERS = ("host", "disk")
+TIERS = ("host", "disk", "memory")
 WAYS = ("moved", "direct", "computed", "layers")
 
 
@@ -31,12 +31,15 @@ class Place:
 
     Attributes:
         cls: ``weights`` (experts too, unless they have a place of their own), ``experts`` or ``kv``.
-        tier: ``host`` or ``disk``.
+        tier: ``host``, ``disk``, or ``memory``: the device's own, beside which a processor computes (in-bank, on a logic die).
         share: of the class's bytes that are kept there, 0–1.
         use: of the bytes a step reads, what is read from there, 0–1; None for the share.
         way: one of :data:`WAYS`.
         slices: parts that a layer's bytes come in; two are on the device at a time (a head's keys and values: as many as heads).
-        rate: bytes/s at which what computes there reads them, where that is not the tier's bandwidth (flash inside a disk).
+        rate: bytes/s at which what computes there reads them, where that is not the tier's bandwidth (flash inside a disk, banks).
+        intensity: FLOPs it does for each byte it could read meanwhile; None where nobody says: reading sets its pace (of a host,
+            what its processor has).
+        packed: bytes that lie there and cross for each of the tensor's (sparse or entropy-coded weights, unpacked on the device).
     """
 
     cls: str
@@ -46,11 +49,17 @@ class Place:
     way: str = "moved"
     slices: Value = 1.0
     rate: Value | None = None
+    intensity: Value | None = None
+    packed: Value = 1.0
 
     def __post_init__(self) -> None:
         for name, value, known in (("cls", self.cls, CLASSES), ("tier", self.tier, TIERS), ("way", self.way, WAYS)):
             if value not in known:
                 raise BadInput(f"offload {name} {value!r}", expected="one of " + ", ".join(known))
+        if self.tier == "memory" and (self.way != "computed" or self.rate is None):
+            raise BadInput(
+                f"{self.cls} in the device's own memory, {self.way}", expected="the way computed, and a rate"
+            )
 
     @property
     def used(self) -> Value:

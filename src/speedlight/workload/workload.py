@@ -50,6 +50,8 @@ class Training:
         gradients: format gradients are kept and reduced in; None for the weights' own.
         states: format of the optimizer's states.
         offload: (class, tier) pairs: ``optimizer``, ``gradients``, ``weights``, ``activations`` kept in ``host`` or ``disk``.
+        update_here: share of offloaded optimizer states that come to the device, are updated there and go back, beside the host's
+            update of the rest.
     """
 
     optimizer: str = "adamw"
@@ -62,6 +64,7 @@ class Training:
     gradients: str | None = None
     states: str = "fp32"
     offload: tuple[tuple[str, str], ...] = ()
+    update_here: Value = 0.0
 
 
 @dataclass(frozen=True, slots=True)
