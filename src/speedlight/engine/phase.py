@@ -16,6 +16,7 @@ from ..workload.workload import Step, Workload, decode_step, single_step
 from . import growing
 from .evaluate import StepResult, evaluate_step
 from .layout import micro_batch
+from .overlapped import overlapping
 from .power import clock_under_limit
 from .resolve import Plan, Resolved
 from .training import piped_step, training_step
@@ -70,10 +71,13 @@ def run_phase(
     symbols = free_symbols(resolved.graph, workload)
 
     parallel = scenario.program.parallel
+    wires = overlapping(parallel, resolved.stack)
 
     def run(step: Step) -> StepResult:
+        if step.name != "decode" and np.any(np.asarray(parallel.cp) > 1):
+            step = dataclasses.replace(step, divided=parallel.cp)
         if not np.any(np.asarray(parallel.pp) > 1):
-            return evaluate_step(made, step, chosen, scenario.point, resolved.stack, dims, symbols, throttle)
+            return evaluate_step(made, step, chosen, scenario.point, resolved.stack, dims, symbols, throttle, wires)
         return piped_step(resolved, made, step, dims, chosen, symbols, throttle)
 
     throttle = clock_under_limit(chosen, scenario.point)
