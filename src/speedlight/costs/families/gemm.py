@@ -322,9 +322,16 @@ def format_of(kernel: Kernel) -> str | None:
     weights, activations = number_format(weights).name, number_format(activations).name
     if (weights, activations) == ("fp16", "fp16"):
         return "bfloat16"  # the same rate and bytes
-    stored = "int4" if weights.startswith("int4") else weights
     used = "bf16" if activations == "fp16" else activations
+    stored = _stored(weights) if used == "bf16" else weights
     return next((name for name, pair in FORMATS.items() if pair == (stored, used) and name != "float32"), None)
+
+
+def _stored(weights: str) -> str:
+    """Weights that a kernel widens on the way to 16-bit units: every format of at most four bits runs as int4 does (another
+    unpacking, the same pipeline), every other of at most eight as int8; their own bytes are counted."""
+    bits = number_format(weights).native_bits
+    return "int4" if 0 < bits <= 4 else "int8" if bits <= 8 else weights
 
 
 @SEERS.register("matmul")
@@ -339,8 +346,10 @@ def see(
     named = format_of(kernel)
     if kernel.fn not in PRODUCTS or named is None or "matmul" not in cost.least:
         return None
-    weights, activations = (bytes_per_element(f) for f in FORMATS[named])
-    sizes = (weights, activations, False)
+    stored, activations = FORMATS[named]
+    if named in ("int4_wo", "int8_wo"):
+        stored = str(kernel.attrs["weights"])
+    sizes = (bytes_per_element(stored), bytes_per_element(activations), False)
 
     def coords(at: KernelValues, under: Conditions) -> dict[str, Value]:
         found = coords_of(at.dims["m"], at.dims["n"], at.dims["k"], sizes, machine)

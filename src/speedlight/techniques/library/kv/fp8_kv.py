@@ -11,6 +11,7 @@ KV_FORMAT = register(Technique(
     title="KV cache in fewer bits",
     family="kv",
     mechanism="cached keys and values are kept and read in a narrower format; attention computes in the activations' format",
+    citation="KVQuant, arXiv 2401.18079",
     parameters=(Parameter("format", "fp8", "format of cached keys and values", choices=("fp8", "int8", "int4"), trials=("int4",)),),
     edits=(Edit("graph", "kv", lambda subject, settings: with_model(subject, kv=settings["format"])),),
     refuse=every(inference, generates),
