@@ -33,6 +33,7 @@
     thinned.py       weights in fewer bits than their values have
     tidy.py          results nobody reads, copies made twice
     tokens.py        fewer tokens in some layers
+    uncast.py        functions that mixed precision leaves in the format they come in
     without.py       layers, or halves of layers, left out
 
 A stack's file says which of them it applies, in which order and with which parameters; nothing here knows a stack.
@@ -77,6 +78,7 @@ from . import (  # noqa: F401  they register themselves
     thinned,
     tidy,
     tokens,
+    uncast,
     without,
 )  # fmt: skip
 from .registry import REWRITES, Rewriter
