@@ -19,6 +19,7 @@
     selected.py    neurons chosen by token
     thinned.py     weights in fewer bits than their values have
     without.py     layers, or halves of layers, left out
+    tenants.py     several fine-tunes of one model together
     tidy.py        results nobody reads, copies made twice
     rotate.py      repeated layers cut where they meet, so that neighbours across layers are neighbours
 
@@ -50,6 +51,7 @@ from . import (  # noqa: F401  they register themselves
     numbers,
     rotate,
     selected,
+    tenants,
     thinned,
     tidy,
     without,
