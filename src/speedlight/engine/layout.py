@@ -86,7 +86,7 @@ def _micro(workload: Workload) -> Iterator[Complaint]:
 def _contexts(workload: Workload, p: Parallel, graph: Graph) -> Iterator[Complaint]:
     """What is wrong with dividing sequences."""
     yield Complaint(
-        np.asarray(workload.isl) % np.asarray(p.cp) != 0, (("isl", workload.isl), ("cp", p.cp)),
+        (np.asarray(p.cp) > 1) & (np.asarray(workload.isl) % np.asarray(p.cp) != 0), (("isl", workload.isl), ("cp", p.cp)),
         "sequences of {isl} tokens over cp {cp}", "a sequence length that cp divides",
     )  # fmt: skip
     heads = [d.size for d in graph.dims.values() if d.role == "heads"]
