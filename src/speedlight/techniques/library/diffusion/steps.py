@@ -1,0 +1,98 @@
+"""Fewer passes of the denoiser: distilled or better chosen steps, no second pass for guidance, a later start."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from ....engine.asked import DENOISER
+from ....scenario.scenario import Program, Scenario
+from ...conditions import every, inference
+from ...subject import Subject
+from ...technique import Edit, Parameter, Settings, Technique, register
+from .pipeline import is_step, steps_of, whole, with_steps
+
+
+def _fewer(subject: Subject, settings: Settings) -> Scenario:
+    share = np.minimum(settings["steps"] / steps_of(subject.scenario), 1.0)
+    return with_steps(subject.scenario, lambda p: dataclasses.replace(p, repeats=p.repeats * share))
+
+
+FEWER_STEPS = register(Technique(
+    name="fewer-steps",
+    title="Step distillation and learnt schedules (latent consistency, PixArt-δ, optimal linear subspace search)",
+    family="diffusion",
+    mechanism="a distilled model, or a learnt sampler, needs fewer passes of the denoiser for an image; a pass is what it was",
+    papers=("pixart", "optimal-linear-subspace-search"),
+    citation="LCM, arXiv 2310.04378; PixArt-δ, arXiv 2401.05252; OLSS, arXiv 2305.14677",
+    parameters=(Parameter("steps", 4, "passes of the denoiser, at most those asked for", "step", low=1, trials=(2, 8), source="PixArt-δ, arXiv 2401.05252, abstract: 2 to 4 steps"),),
+    edits=(Edit("workload", "steps", _fewer),),
+    refuse=every(inference, whole),
+))  # fmt: skip
+
+
+def without_guidance(scenario: Scenario) -> Scenario:
+    """Each step once, not with and without the prompt; the empty prompt is not encoded."""
+
+    def once(program: Program) -> Program:
+        if is_step(program):
+            symbols = {**program.workload.symbols, "passes": 1}
+            return dataclasses.replace(program, workload=dataclasses.replace(program.workload, symbols=symbols))
+        return dataclasses.replace(program, repeats=1) if program.name.startswith("text_encoder") else program
+
+    return scenario.replace(programs=tuple(once(p) for p in scenario.programs))
+
+
+GUIDANCE = register(Technique(
+    name="guidance-distillation",
+    title="Guidance distilled into the denoiser",
+    family="diffusion",
+    mechanism="a step runs once with the guidance's strength as an input, instead of once with and once without the prompt",
+    citation="On distillation of guided diffusion models, arXiv 2210.03142",
+    edits=(Edit("workload", "guidance", lambda subject, settings: without_guidance(subject.scenario)),),
+    refuse=every(inference, whole),
+))  # fmt: skip
+
+
+def _one(subject: Subject, settings: Settings) -> Scenario:
+    """One pass, in which the layers run again and again with the same weights until they settle."""
+    count = settings["iterations"] / steps_of(subject.scenario)
+    found = with_steps(subject.scenario, lambda p: dataclasses.replace(p, repeats=p.repeats * count))
+    return without_guidance(found)
+
+
+EQUILIBRIUM = register(Technique(
+    name="one-step-equilibrium",
+    title="One step through a deep equilibrium transformer",
+    family="diffusion",
+    mechanism="all denoising passes collapse into one pass whose layers share weights and are iterated to a fixed point: passes are traded for iterations",
+    papers=("one-step-diffusion-distillation-via-deep-equilibrium-models",),
+    citation="One-step diffusion distillation via deep equilibrium models, NeurIPS 2023",
+    parameters=(Parameter("iterations", 6, "passes through the layers until they settle", "pass", low=1, trials=(2, 12)),),
+    edits=(Edit("workload", "steps", _one), Edit("workload", "guidance", lambda subject, settings: subject.scenario)),
+    refuse=every(inference, whole),
+))  # fmt: skip
+
+
+def _later(subject: Subject, settings: Settings) -> Scenario:
+    share = 1 - settings["hit_rate"] * settings["skipped"]
+    return with_steps(subject.scenario, lambda p: dataclasses.replace(p, repeats=p.repeats * share))
+
+
+LATER_START = register(Technique(
+    name="approximate-caching",
+    title="Denoising that starts from a cached state of a similar prompt (Nirvana)",
+    family="diffusion",
+    mechanism="on a hit the first steps are skipped: the noise state of an earlier, similar prompt is fetched instead; on a miss all run",
+    papers=("approximate-caching-for-efficiently-serving-diffusion-models",),
+    citation="Approximate caching for efficiently serving diffusion models, NSDI 2024",
+    parameters=(
+        Parameter("hit_rate", 0.5, "share of the prompts for which a state is found", low=0.0, high=1.0, trials=(0.9,), neutral=0.0),
+        Parameter("skipped", 0.3, "mean share of the steps that a hit skips", low=0.0, high=1.0, trials=(0.5,)),
+    ),
+    edits=(Edit("workload", "first-steps", _later),),
+    refuse=every(inference, whole),
+))  # fmt: skip
+
+__all__ = ["DENOISER", "EQUILIBRIUM", "FEWER_STEPS", "GUIDANCE", "LATER_START"]
