@@ -311,3 +311,13 @@ def _share(one: Set, sets: Sequence[Set], values: dict[frozenset[str], float]) -
     everything = frozenset({*others, name})
     last = values[everything] - values[frozenset(others)]
     return Share(one.label, math.exp(values[frozenset({name})]), math.exp(last), math.exp(total))
+
+
+def composition_dict(shares: Sequence[Share], outcome: Outcome, before: Prediction) -> dict[str, Any]:
+    """``whatif --compose`` as JSON: gains are fractions; factors multiply to 1 + gain."""
+    return {
+        "baseline": before.to_dict(ops=False),
+        "together": outcome.to_dict(),
+        "after": None if outcome.after is None else outcome.after.to_dict(ops=False),
+        "shares": [{"technique": s.name, "alone": s.alone - 1, "last": s.last - 1, "factor": s.factor} for s in shares],
+    }
