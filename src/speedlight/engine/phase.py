@@ -14,6 +14,7 @@ from ..graph.statistics import complete
 from ..hardware.machine import Machine
 from ..workload.workload import Step, Workload, decode_step, single_step
 from . import growing
+from .away import ledger_away, step_away
 from .evaluate import StepResult, evaluate_step
 from .layout import micro_batch
 from .power import clock_under_limit
@@ -73,7 +74,8 @@ def run_phase(
 
     def run(step: Step) -> StepResult:
         if not np.any(np.asarray(parallel.pp) > 1):
-            return evaluate_step(made, step, chosen, scenario.point, resolved.stack, dims, symbols, throttle)
+            result = evaluate_step(made, step, chosen, scenario.point, resolved.stack, dims, symbols, throttle)
+            return _away(result, resolved, made, dims, symbols, chosen)
         return piped_step(resolved, made, step, dims, chosen, symbols, throttle)
 
     throttle = clock_under_limit(chosen, scenario.point)
@@ -95,6 +97,16 @@ def run_phase(
 def steps_of(workload: Workload) -> Value:
     """Steps of a call: of decoding those that add one token to each sequence."""
     return 1.0 / workload.outputs if workload.phase == "decode" and not workload.groups else 1.0
+
+
+def _away(
+    result: StepResult, resolved: Resolved, made: Plan, dims: Mapping[str, Value], symbols: Mapping[str, Value], machine: Machine
+) -> StepResult:  # fmt: skip
+    """The step with what it keeps outside the device; itself where it keeps all on it."""
+    if not resolved.scenario.program.workload.places:
+        return result
+    ledger = ledger_away(result.ledger, resolved, made, result.step, dims, symbols)
+    return dataclasses.replace(step_away(result, resolved, made, dims, symbols, machine), ledger=ledger)
 
 
 def weighted(value: Value, weight: Value, nodes: bool) -> Value:

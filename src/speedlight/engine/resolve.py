@@ -21,6 +21,7 @@ from ..graph.rewrite import rewrite
 from ..graph.statistics import complete, unstated
 from ..hardware.catalogue import load_machine
 from ..hardware.cluster import joined, port_of
+from ..hardware.host import with_host
 from ..hardware.machine import Machine
 from ..lowering.alike import Like, by_kernels
 from ..lowering.kernels import Program as LoweredProgram
@@ -126,6 +127,10 @@ def _resolve_one(scenario: Scenario) -> Resolved:
     graph = model_graph(program)
     machine = load_machine(scenario.machine, scenario.machines_dir)
     assumptions: list[Assumption] = []
+    if program.workload.places or program.workload.training.offload:
+        used = max(float(machine.n_devices), float(np.max(world(program.parallel))))
+        machine, said = with_host(machine, used)
+        assumptions += said
     if scenario.overrides:
         machine = machine.with_values(scenario.overrides, grade="assumed")
     machine, said = with_fabric(machine, max(int(np.max(world(program.parallel))), _ranks(graph, program.workload)))
