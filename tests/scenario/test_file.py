@@ -23,6 +23,7 @@ from speedlight.scenario.scenario import (
     Scenario,
     Technique,
 )
+from speedlight.workload.places import Place
 from speedlight.workload.workload import PHASES, Group, Training, Workload
 
 WORDS = st.text("abcdefghijklmnop-./:0123456789 é", min_size=1, max_size=12)
@@ -128,6 +129,8 @@ def _other(name: str, value: Any) -> Any:
         return (("k", 1),)
     if name == "offload":
         return (("optimizer", "host"),)
+    if name == "places":
+        return (Place("kv", "host", 0.5),)
     if name == "stages":
         return (1, 2)
     if isinstance(value, tuple):

@@ -53,6 +53,8 @@ def check_layout(program: Program, graph: Graph) -> None:
                     hint="tensor (--tp), expert (--ep) and pipeline (--pp) parallelism run in inference",
                 )  # fmt: skip
         refuse(deal_complaints(graph, parallel))
+        if workload.places and np.any(np.asarray(parallel.pp) > 1):
+            raise Unsupported("offload over pipeline stages is executed in training steps only", expected="--pp 1")
         if training.micro_batch is not None:
             refuse(_micro(workload))
         return

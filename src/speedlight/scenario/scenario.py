@@ -98,7 +98,9 @@ class Program:
     """One model doing one sort of work under one stack.
 
     Attributes:
-        repeats: how often it runs in one call of the scenario (denoising steps).
+        repeats: how often it runs in one call of the scenario (denoising steps); a share of 1 where one call in several does.
+        shares: name of another program whose weights and cache it uses (a draft by some of a model's own layers), or empty. Weights
+            in another format are a copy all the same.
         software: changes to its stack, in a stack file's own words (``{"host": {"graphs": ["decode"]}}``): what a technique
             puts into it (:func:`speedlight.stacks.stack.changed_stack`).
     """
@@ -110,6 +112,7 @@ class Program:
     name: str = "main"
     repeats: Value = 1
     software: Mapping[str, object] = field(default_factory=dict)
+    shares: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "software", MappingProxyType(dict(self.software)))

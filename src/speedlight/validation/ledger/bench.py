@@ -119,6 +119,13 @@ class Bench:
             self.question(model, machine, techniques, **options)  # writes down what it rests on
         return self._answers[key]
 
+    def detailed(self, model: str, machine: str, techniques: Sequence[str] = (), **options: Any) -> Prediction:
+        """The engine's answer with its op rows, for who asks about parts of a step."""
+        for what, value in {"model": model, "machine": machine, **options}.items():
+            if what != "phase":
+                self._chosen(what, value)
+        return ask(self.question(model, machine, techniques, **options), details=True)
+
     def speedup(self, before: Prediction, after: Prediction, of: str = "latency") -> Span:
         """Before over after with its interval; the bound is before over after's speed of light.
 
