@@ -27,13 +27,13 @@
     resized.py      other sizes in the place of symbols
     rotate.py       repeated layers cut where they meet, so that neighbours across layers are neighbours
     selected.py     neurons chosen by token
-    shape.py        fewer layers, narrower parts, another vocabulary, wider channels
     still_layers.py some layers keep their weights while the others train
     structured.py   layers of another kind in the place of a transformer's
     thinned.py      weights in fewer bits than their values have
     tidy.py         results nobody reads, copies made twice
     tokens.py       fewer tokens in some layers
     without.py      layers, or halves of layers, left out
+    words.py        another vocabulary
 
 A stack's file says which of them it applies, in which order and with which parameters; nothing here knows a stack.
 
@@ -53,6 +53,9 @@ from . import (  # noqa: F401  they register themselves
     adapters,
     attention,
     autocast,
+    branches,
+    denoiser,
+    depthwise,
     draft_heads,
     expand,
     frozen,
@@ -69,11 +72,13 @@ from . import (  # noqa: F401  they register themselves
     rotate,
     selected,
     still_layers,
+    structured,
     thinned,
     tidy,
+    tokens,
     without,
+    words,
 )  # fmt: skip
-from . import adapters, attention, autocast, branches, denoiser, depthwise, expand, frozen, heads, layouts, loss, norms, rotate, shape, structured, tidy, tokens  # noqa: F401  they register themselves
 from .registry import REWRITES, Rewriter
 
 

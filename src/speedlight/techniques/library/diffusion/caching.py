@@ -6,7 +6,7 @@ from ....graph.rewrite.denoiser import is_unet
 from ....scenario.scenario import Rewrite, Scenario
 from ...conditions import every, inference
 from ...subject import Subject
-from ...technique import Edit, Parameter, Settings, Technique, register
+from ...technique import Edit, Parameter, Refusal, Settings, Technique, register
 from .pipeline import split, whole
 
 
@@ -17,7 +17,7 @@ def _cached(subject: Subject, settings: Settings) -> Scenario:
     if is_unet(subject.graph):
         cheap = Rewrite("outer_levels", (("levels", settings["levels"]),))
     else:
-        cheap = Rewrite("sub_network", (("depth", settings["depth"]),))
+        cheap = Rewrite("keep_layers", (("share", settings["depth"]),))
     full = 1 / every_nth
     return split(subject.scenario, (("full", full, ()), ("cached", 1 - full, (cheap,))))
 
@@ -38,11 +38,17 @@ FEATURE_CACHING = register(Technique(
 ))  # fmt: skip
 
 
+def _narrows(subject: Subject, settings: Settings) -> Refusal | None:
+    if any(d.role in ("heads", "ffn") for d in subject.graph.dims.values()):
+        return None
+    return Refusal("its denoiser names no heads and no neurons", "a diffusion transformer such as flux.1-dev")
+
+
 def _nested(subject: Subject, settings: Settings) -> Scenario:
     width = settings["width"]
     if settings["share"] == 0 or width == 1:
         return subject.scenario
-    small = Rewrite("sub_network", (("ffn", width), ("heads", width)))
+    small = Rewrite("narrowed", (("ffn", width), ("heads", width)))
     return split(subject.scenario, (("full", 1 - settings["share"], ()), ("nested", settings["share"], (small,))))
 
 
@@ -58,5 +64,5 @@ NESTED = register(Technique(
         Parameter("width", 0.5, "its share of feed-forward width and heads", low=0.05, high=1.0),
     ),
     edits=(Edit("graph", "step-parts", _nested),),
-    refuse=every(inference, whole),
+    refuse=every(inference, whole, _narrows),
 ))  # fmt: skip

@@ -46,7 +46,7 @@ def with_steps(scenario: Scenario, change: Any) -> Scenario:
 
 
 def split(scenario: Scenario, parts: Sequence[tuple[str, Any, Sequence[Rewrite]]]) -> Scenario:
-    """The denoiser's steps as several programs, one after the other.
+    """The denoiser's steps as several programs, one after the other, on the same weights.
 
     Args:
         parts: (name, share of the steps, rewrites of those steps) each; the first keeps the denoiser's own name.
@@ -59,5 +59,6 @@ def split(scenario: Scenario, parts: Sequence[tuple[str, Any, Sequence[Rewrite]]
         for number, (name, share, rewrites) in enumerate(parts):
             model = dataclasses.replace(program.model, rewrites=(*program.model.rewrites, *rewrites))
             label = DENOISER if number == 0 else f"{DENOISER}-{name}"
-            programs.append(dataclasses.replace(program, name=label, model=model, repeats=program.repeats * share))
+            owner = "" if number == 0 else DENOISER
+            programs.append(dataclasses.replace(program, name=label, model=model, repeats=program.repeats * share, shares=owner))
     return scenario.replace(programs=tuple(programs))

@@ -10,7 +10,7 @@ from ....engine.asked import DENOISER
 from ....scenario.scenario import Program, Scenario
 from ...conditions import every, inference
 from ...subject import Subject
-from ...technique import Edit, Parameter, Settings, Technique, register
+from ...technique import Edit, Parameter, Refusal, Settings, Technique, register
 from .pipeline import is_step, steps_of, whole, with_steps
 
 
@@ -44,6 +44,12 @@ def without_guidance(scenario: Scenario) -> Scenario:
     return scenario.replace(programs=tuple(once(p) for p in scenario.programs))
 
 
+def _twice(subject: Subject, settings: Settings) -> Refusal | None:
+    if np.any(np.asarray(subject.workload.symbols.get("passes", 1)) > 1):
+        return None
+    return Refusal("each step runs once already", "a model whose guidance is a second pass, or --guidance on")
+
+
 GUIDANCE = register(Technique(
     name="guidance-distillation",
     title="Guidance distilled into the denoiser",
@@ -51,7 +57,7 @@ GUIDANCE = register(Technique(
     mechanism="a step runs once with the guidance's strength as an input, instead of once with and once without the prompt",
     citation="On distillation of guided diffusion models, arXiv 2210.03142",
     edits=(Edit("workload", "guidance", lambda subject, settings: without_guidance(subject.scenario)),),
-    refuse=every(inference, whole),
+    refuse=every(inference, whole, _twice),
 ))  # fmt: skip
 
 
