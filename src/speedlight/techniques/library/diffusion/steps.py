@@ -1,4 +1,4 @@
-"""Fewer passes of the denoiser: distilled or better chosen steps, no second pass for guidance, a later start."""
+"""Fewer passes of the denoiser: distilled or better chosen steps, no second pass for guidance."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import dataclasses
 
 import numpy as np
 
-from ....engine.asked import DENOISER
 from ....scenario.scenario import Program, Scenario
 from ...conditions import every, inference
 from ...subject import Subject
@@ -80,25 +79,3 @@ EQUILIBRIUM = register(Technique(
     refuse=every(inference, whole),
 ))  # fmt: skip
 
-
-def _later(subject: Subject, settings: Settings) -> Scenario:
-    share = 1 - settings["hit_rate"] * settings["skipped"]
-    return with_steps(subject.scenario, lambda p: dataclasses.replace(p, repeats=p.repeats * share))
-
-
-LATER_START = register(Technique(
-    name="approximate-caching",
-    title="Denoising that starts from a cached state of a similar prompt (Nirvana)",
-    family="diffusion",
-    mechanism="on a hit the first steps are skipped: the noise state of an earlier, similar prompt is fetched instead; on a miss all run",
-    papers=("approximate-caching-for-efficiently-serving-diffusion-models",),
-    citation="Approximate caching for efficiently serving diffusion models, NSDI 2024",
-    parameters=(
-        Parameter("hit_rate", 0.5, "share of the prompts for which a state is found", low=0.0, high=1.0, trials=(0.9,), neutral=0.0),
-        Parameter("skipped", 0.3, "mean share of the steps that a hit skips", low=0.0, high=1.0, trials=(0.5,)),
-    ),
-    edits=(Edit("workload", "first-steps", _later),),
-    refuse=every(inference, whole),
-))  # fmt: skip
-
-__all__ = ["DENOISER", "EQUILIBRIUM", "FEWER_STEPS", "GUIDANCE", "LATER_START"]
