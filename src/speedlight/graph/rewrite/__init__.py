@@ -35,6 +35,7 @@
     tidy.py          results nobody reads, copies made twice
     tokens.py        fewer tokens in some layers
     without.py       layers, or halves of layers, left out
+    words.py         another vocabulary
 
 A stack's file says which of them it applies, in which order and with which parameters; nothing here knows a stack.
 
@@ -72,7 +73,6 @@ from . import (  # noqa: F401  they register themselves
     prompt,
     rotate,
     selected,
-    shape,
     still_layers,
     structured,
     tenants,
@@ -80,6 +80,7 @@ from . import (  # noqa: F401  they register themselves
     tidy,
     tokens,
     without,
+    words,
 )  # fmt: skip
 from .registry import REWRITES, Rewriter
 
