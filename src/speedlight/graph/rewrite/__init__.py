@@ -27,7 +27,6 @@
     resized.py       other sizes in the place of symbols
     rotate.py        repeated layers cut where they meet, so that neighbours across layers are neighbours
     selected.py      neurons chosen by token
-    shape.py         fewer layers, narrower parts, another vocabulary, wider channels
     still_layers.py  some layers keep their weights while the others train
     structured.py    layers of another kind in the place of a transformer's
     tenants.py       several fine-tunes of one model together

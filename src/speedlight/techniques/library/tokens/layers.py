@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from ....graph.rewrite.resized import token_layers
-
 from ...subject import Subject
 from ...technique import Refusal
 
