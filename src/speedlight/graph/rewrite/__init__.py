@@ -12,11 +12,16 @@
     heads.py       a model without its head
     kv_content.py  what of a token the KV cache holds: heads, width, nothing
     kv_tokens.py   how many tokens of it are kept, read, seen
+    linear_attention.py  a state instead of keys and values
     layers.py      a share of the layers changed, or left out
     layouts.py     a whole graph's convolutions channels last
     loss.py        logits widened before the loss
+    monarch.py     Fourier transforms as matrix products
+    padding.py     experts of a fixed capacity
     prompt.py      layers that prompt tokens pass by
     norms.py       batch norms folded into the weights before them
+    shared_prefix.py  a prefix read once for all sequences
+    sparse_attention.py  attention to a part of the keys
     tidy.py        results nobody reads, copies made twice
     rotate.py      repeated layers cut where they meet, so that neighbours across layers are neighbours
 
@@ -45,10 +50,15 @@ from . import (  # noqa: F401  they register themselves
     kv_tokens,
     layers,
     layouts,
+    linear_attention,
     loss,
+    monarch,
     norms,
+    padding,
     prompt,
     rotate,
+    shared_prefix,
+    sparse_attention,
     tidy,
 )  # fmt: skip
 from .registry import REWRITES, Rewriter
