@@ -14,7 +14,8 @@ LAYERS = ("linear", "mm", "relu", "gelu", "gelu_tanh", "silu", "tanh", "sigmoid"
 
 def _chains(subject: Subject) -> list[list[str]]:
     """Runs of layers narrow enough, as they follow each other in a block."""
-    found, run = [], []
+    found: list[list[str]] = []
+    run: list[str] = []
     for block in subject.graph.blocks:
         for op in block.ops:
             width = op.dims.get("n")
