@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._foundation.arrays import Value, maximum
+from .._foundation.formats import dense_of
 from ..costs.cost import Cost, bound_names, largest
 from ..costs.price import peak_for
 from ..graph.ir import Graph
@@ -133,7 +134,7 @@ def peak_used(parts: Parts, machine: Machine, scenario: Scenario) -> PeakFact | 
             for priced in kernels:
                 for work in priced.kernel.work:
                     if work.unit == "matmul" and priced.kernel.family in counted:
-                        key = (work.format, work.accumulate)
+                        key = (dense_of(work.format), work.accumulate)  # utilisation is one of dense peaks
                         amount = float(np.mean(priced.cost.flops * priced.count))
                         amounts[key] = amounts.get(key, 0.0) + amount
     if not amounts:

@@ -17,7 +17,7 @@ import itertools
 from collections.abc import Callable, Sequence
 
 from .._foundation.expr import Expr, substitute, symbols, total
-from .._foundation.formats import bytes_per_element
+from .._foundation.formats import bytes_per_element, dense_of
 from ..graph.ir import ONE, Block, Graph, Op, Operand, Work
 from ..stacks.stack import KernelVariant, Stack, load_stack
 from .kernels import BLOCKS, Access, Kernel, KernelBlock, KernelWork, Program
@@ -296,7 +296,9 @@ def _work(group: Sequence[Op], variant: KernelVariant) -> tuple[KernelWork, ...]
     sums: dict[tuple[str, str, str | None], list[Work]] = {}
     for op in group:
         for work in op.work:
-            number = multiply.get(work.format, work.format) if work.unit == "matmul" else work.format
+            number = work.format
+            if work.unit == "matmul" and dense_of(number) in multiply:
+                number = multiply[dense_of(number)] + number.removeprefix(dense_of(number))
             sums.setdefault((work.unit, number, work.accumulate), []).append(work)
     return tuple(
         KernelWork(

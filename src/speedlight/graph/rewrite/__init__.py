@@ -10,18 +10,25 @@
     expand.py      one call as the kernels a library makes of it: copies, layout changes, biases
     frozen.py      a model whose large weights do not train
     heads.py       a model without its head
+    held.py        which read of an op is the matrix it multiplies by
     kv_content.py  what of a token the KV cache holds: heads, width, nothing
     kv_tokens.py   how many tokens of it are kept, read, seen
-    linear_attention.py  a state instead of keys and values
     layers.py      a share of the layers changed, or left out
     layouts.py     a whole graph's convolutions channels last
+    linear_attention.py  a state instead of keys and values
     loss.py        logits widened before the loss
     monarch.py     Fourier transforms as matrix products
+    narrowed.py    fewer heads, neurons, channels; blocks of weights left out
+    norms.py       batch norms folded into the weights before them
+    numbers.py     number formats of products, of whole layers or of part of each
     padding.py     experts of a fixed capacity
     prompt.py      layers that prompt tokens pass by
-    norms.py       batch norms folded into the weights before them
+    selected.py    neurons chosen by token
     shared_prefix.py  a prefix read once for all sequences
     sparse_attention.py  attention to a part of the keys
+    tenants.py     several fine-tunes of one model together
+    thinned.py     weights in fewer bits than their values have
+    without.py     layers, or halves of layers, left out
     tidy.py        results nobody reads, copies made twice
     rotate.py      repeated layers cut where they meet, so that neighbours across layers are neighbours
 
@@ -53,13 +60,19 @@ from . import (  # noqa: F401  they register themselves
     linear_attention,
     loss,
     monarch,
+    narrowed,
     norms,
+    numbers,
     padding,
     prompt,
     rotate,
+    selected,
     shared_prefix,
     sparse_attention,
+    tenants,
+    thinned,
     tidy,
+    without,
 )  # fmt: skip
 from .registry import REWRITES, Rewriter
 
