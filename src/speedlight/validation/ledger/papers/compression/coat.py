@@ -32,14 +32,19 @@ def _questions(bench: Bench) -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
+def _beside(bench: Bench, before: Any, after: Any) -> float:
+    """Bytes of a step in FP8 beside what layers save; weights stay in 16 bits."""
+    rest = bench.memory(after).value - bench.memory(after, "activations", "weights").value
+    return rest + bench.memory(before, "weights").value
+
+
 @derives("coat#1")
 def memory(bench: Bench) -> Finding:
     found = []
     share = bench.given("activations left", SAVED, "assumed", "FP8 for all but attention's output and statistics")
     for model, common in _questions(bench):
         before, after = bench.ask(model, "dgx-h100", **common), bench.ask(model, "dgx-h100", FP8, **common)
-        saved = bench.memory(before, "activations").value
-        held = bench.memory(after).value - bench.memory(after, "activations").value + saved * share
+        held = _beside(bench, before, after) + bench.memory(before, "activations").value * share
         found.append(exactly(bench.memory(before).value / held))
     return over(
         found, "the ledger of a training step, moments in FP8 and what layers save for their backward pass in FP8"
@@ -68,6 +73,6 @@ def batch(bench: Bench) -> Finding:
             before, after = bench.ask(model, "dgx-h100", **common), bench.ask(model, "dgx-h100", FP8, **common)
             saved, capacity = bench.memory(before, "activations").value, float(before.memory.capacity)
             wide = (capacity - bench.memory(before).value + saved) / saved
-            narrow = (capacity - bench.memory(after).value + bench.memory(after, "activations").value) / (saved * share)
+            narrow = (capacity - _beside(bench, before, after)) / (saved * share)
             found.append(exactly(max(1, narrow // 1) / max(1, wide // 1)))
     return over(found, "memory beside weights, gradients and moments over what a sequence saves")
