@@ -69,7 +69,7 @@ def batch(bench: Bench) -> Finding:
     share = bench.given("activations left", SAVED, "assumed", "FP8 for all but attention's output and statistics")
     for model in bench.unstated("model", ("llama-2-7b", "llama-2-13b")):
         for dp in bench.unstated("devices", (4, 8), "sharded data parallel over H100s"):
-            common = {"phase": "train", "batch": dp, "micro_batch": 1, "isl": 2048, "dp": dp, "zero": 3}
+            common: dict[str, Any] = {"phase": "train", "batch": dp, "micro_batch": 1, "isl": 2048, "dp": dp, "zero": 3}
             before, after = bench.ask(model, "dgx-h100", **common), bench.ask(model, "dgx-h100", FP8, **common)
             saved, capacity = bench.memory(before, "activations").value, float(before.memory.capacity)
             wide = (capacity - bench.memory(before).value + saved) / saved
