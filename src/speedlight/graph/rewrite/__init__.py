@@ -19,22 +19,29 @@
     kv_tokens.py     how many tokens of it are kept, read, seen
     layers.py        a share of the layers changed, or left out
     layouts.py       a whole graph's convolutions channels last
+    linear_attention.pya state instead of keys and values
     loss.py          logits widened before the loss
+    monarch.py       Fourier transforms as matrix products
     narrowed.py      fewer heads, neurons, channels; blocks of weights left out
     norms.py         batch norms folded into the weights before them
     numbers.py       number formats of products, of whole layers or of part of each
+    padding.py       experts of a fixed capacity
     prompt.py        layers that prompt tokens pass by
     resized.py       other sizes in the place of symbols
     rotate.py        repeated layers cut where they meet, so that neighbours across layers are neighbours
     selected.py      neurons chosen by token
     shape.py         fewer layers, narrower parts, another vocabulary, wider channels
+    shared_prefix.py a prefix read once for all sequences
+    sparse_attention.pyattention to a part of the keys
     still_layers.py  some layers keep their weights while the others train
     structured.py    layers of another kind in the place of a transformer's
+    tenants.py       several fine-tunes of one model together
     thinned.py       weights in fewer bits than their values have
     tidy.py          results nobody reads, copies made twice
     tokens.py        fewer tokens in some layers
     uncast.py        functions that mixed precision leaves in the format they come in
     without.py       layers, or halves of layers, left out
+    words.py         another vocabulary
 
 A stack's file says which of them it applies, in which order and with which parameters; nothing here knows a stack.
 
@@ -65,21 +72,27 @@ from . import (  # noqa: F401  they register themselves
     kv_tokens,
     layers,
     layouts,
+    linear_attention,
     loss,
+    monarch,
     narrowed,
     norms,
     numbers,
+    padding,
     prompt,
     rotate,
     selected,
-    shape,
+    shared_prefix,
+    sparse_attention,
     still_layers,
     structured,
+    tenants,
     thinned,
     tidy,
     tokens,
     uncast,
     without,
+    words,
 )  # fmt: skip
 from .registry import REWRITES, Rewriter
 
