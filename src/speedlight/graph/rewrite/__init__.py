@@ -7,6 +7,7 @@
     autocast.py    what a mixed-precision region casts, by lists of functions
     adapters.py    low-rank adapters that train beside frozen weights
     attention.py   fused attention written out as products and a softmax
+    bit_serial.py  products of few bits from binary ones
     expand.py      one call as the kernels a library makes of it: copies, layout changes, biases
     frozen.py      a model whose large weights do not train
     heads.py       a model without its head
@@ -50,6 +51,7 @@ from . import (  # noqa: F401  they register themselves
     adapters,
     attention,
     autocast,
+    bit_serial,
     expand,
     frozen,
     heads,
