@@ -18,7 +18,7 @@ def product(bench: Bench) -> Finding:
     spans = []
     for machine in bench.unstated("machine", ("a100-sxm-80gb",), "binary matrix units are Ampere's"):
         for weights, activations, dtype in bench.unstated(
-            "bits and CUTLASS's format", ((1, 2, "int4"), (2, 2, "int4"), (2, 2, "int8"), (3, 4, "int8"))
+            "bits and CUTLASS's format", ((1, 2, "int4"), (1, 2, "int8"), (2, 2, "int8"), (3, 4, "int8"))
         ):
             shape = {"m": 4096, "n": 4096, "k": int(bench.size(4096))}
             before = kernel(bench, "one product", ops(("gemm", shape), dtype=dtype), machine, stack="ideal")

@@ -6,6 +6,8 @@ much of a step it was decides the rest (6× end to end with 25.3× on attention 
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...bench import Bench
 from ...finding import Finding, over
 from ...kernels import attention, faster, kernel
@@ -32,17 +34,15 @@ def alone(bench: Bench) -> Finding:
     return over(spans, "pairs left out in whole tiles, the rest at the kernel's rate")
 
 
-def _steps(bench: Bench, **options: object) -> Finding:
+def _steps(bench: Bench, **options: Any) -> Finding:
     spans = []
     for machine in bench.unstated("machine", ("a100-sxm-80gb",)):
-        for shards in bench.unstated("shards", (8, 32)):
-            before = bench.ask("llama-2-7b", machine, **options)
-            spans.append(
-                bench.speedup(
-                    before, bench.ask("llama-2-7b", machine, [f"head-context-sharding:shards={shards}"], **options)
-                )
-            )
-    return over(spans, "a step of a 7B model at 131072 tokens, attention with a shard a head and all else as before")
+        for model in bench.unstated("model", ("gpt3-xl", "llama-2-7b")):
+            before = bench.ask(model, machine, **options)
+            for shards in bench.unstated("shards", (8, 32)):
+                label = f"head-context-sharding:shards={shards}"
+                spans.append(bench.speedup(before, bench.ask(model, machine, [label], **options)))
+    return over(spans, "a step at 131072 tokens, attention with a shard a head and all else as before")
 
 
 @derives("efficient-llm-training-and-serving-with-heterogeneous-contex#2")
@@ -53,5 +53,5 @@ def training(bench: Bench) -> Finding:
 
 @derives("efficient-llm-training-and-serving-with-heterogeneous-contex#3")
 def serving(bench: Bench) -> Finding:
-    """A prompt, and a decode step on it."""
+    """A decode step on a long prompt."""
     return _steps(bench, phase="decode", batch=1, context=131072, stack="vllm")

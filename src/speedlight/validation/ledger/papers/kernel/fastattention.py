@@ -5,6 +5,8 @@ Against attention written out the gain is the scores' way through memory; for a 
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...bench import Bench
 from ...finding import Finding, over
 from ...kernels import attention, faster, kernel
@@ -32,7 +34,14 @@ def model(bench: Bench) -> Finding:
     stated = bench.stated(machine="ascend-910b", model="llama-7b")
     spans = []
     for isl in bench.unstated("isl", (4096, 16384, 32768)):
-        common = {"phase": "prefill", "batch": 1, "isl": isl, "dtype": "fp16", "stack": "torch-eager", **stated}
+        common: dict[str, Any] = {
+            "phase": "prefill",
+            "batch": 1,
+            "isl": isl,
+            "dtype": "fp16",
+            "stack": "torch-eager",
+            **stated,
+        }
         before, after = bench.ask(techniques=["written-out-attention"], **common), bench.ask(**common)
         spans.append(bench.speedup(before, after))
     return over(spans, "prompts with attention written out against fused, linear layers as before")

@@ -7,6 +7,8 @@ width against N, and on how much else of the step is written call by call: the b
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...bench import Bench
 from ...finding import Finding, over
 from ...registry import derives
@@ -21,7 +23,7 @@ def bert(bench: Bench) -> Finding:
         "machine", ("a100-sxm-80gb",), "MLPerf training 1.1 of 2021: the fastest GPU of its records"
     ):
         for batch in bench.unstated("batch", (32, 56), "per GPU, what its memory holds"):
-            common = {"batch": batch, "dtype": "fp16", "stack": "deeplearningexamples", **stated}
+            common: dict[str, Any] = {"batch": batch, "dtype": "fp16", "stack": "deeplearningexamples", **stated}
             before, after = (
                 bench.ask(machine=machine, **common),
                 bench.ask(machine=machine, techniques=["flash-attention"], **common),
@@ -42,7 +44,7 @@ def gpt2(bench: Bench) -> Finding:
     for machine in bench.unstated("machine", ("a100-sxm-40gb",)):
         for model in bench.unstated("model", ("gpt2", "gpt2-medium"), "GPT-2, size not stated"):
             for dtype in bench.unstated("dtype", ("amp", "fp16")):
-                common = {"batch": 16, "dtype": dtype, "stack": "torch-eager@1.13", **stated}
+                common: dict[str, Any] = {"batch": 16, "dtype": dtype, "stack": "torch-eager@1.13", **stated}
                 before = bench.ask(model, machine, ["written-out-attention"], **common)
                 spans += [
                     bench.speedup(before, bench.ask(model, machine, t, **common)) for t in ([], ["operator-fusion"])
@@ -69,7 +71,13 @@ def long_range_arena(bench: Bench) -> Finding:
         for width, heads in bench.unstated("width and heads", ((64, 2), (128, 2), (512, 8)), "of the arena's tasks"):
             for isl in bench.given("isl", (1024, 2048, 4096)):
                 source = LRA % (width, 2 if width < 512 else 4, heads, 2 * width)
-                common = {"phase": "train", "isl": isl, "batch": 32, "dtype": "amp", "stack": "torch-eager@1.13"}
+                common: dict[str, Any] = {
+                    "phase": "train",
+                    "isl": isl,
+                    "batch": 32,
+                    "dtype": "amp",
+                    "stack": "torch-eager@1.13",
+                }
                 before = bench.ask(source, machine, ["written-out-attention"], **common)
                 spans.append(bench.speedup(before, bench.ask(source, machine, **common)))
     return over(

@@ -33,7 +33,7 @@ def second_of_peak(bench: Bench) -> Finding:
     """FlashAttention-2's share of H100's peak."""
     peak = _peak(bench, H100)
     asked = [
-        kernel(bench, "one attention", s, H100, [TWO], stack="ideal")
+        kernel(bench, "one attention", s, H100, [TWO], stack="torch-eager")
         for s in _shapes(bench, (64, 128), (512, 2048, 8192))
     ]
     return over(

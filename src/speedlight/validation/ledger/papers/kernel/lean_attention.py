@@ -19,15 +19,15 @@ def _gain(bench: Bench, machine: str, seqs: int, heads: int, context: int) -> Sp
     source = attention(seqs, 1, heads, 128, keys=context)
     common = {"stack": "ideal"}
     before = kernel(bench, "attention of one new token", source, machine, ["unsplit-decode-attention"], **common)
-    return faster(before, kernel(bench, "attention of one new token", source, machine, ["lean-attention"], **common))
+    after = kernel(bench, "attention of one new token", source, machine, ["lean-attention"], **common)
+    # All units busy, keys and values come cold at the memory's full bandwidth: that is what physics allows.
+    return faster(before, after, float(before.time / after.time))
 
 
 def _walk(bench: Bench, contexts: Sequence[int], heads: Sequence[int], batches: Sequence[int]) -> list[Span]:
     return [
         _gain(bench, machine, batch, h, context)
-        for machine in bench.unstated(
-            "machine", ("a100-sxm-80gb",), "a GPU of 2024 that FlashAttention-2 was written for"
-        )
+        for machine in bench.unstated("machine", ("a100-sxm-80gb",), "a GPU that FlashAttention-2 was written for")
         for context in bench.unstated("context", contexts)
         for h in bench.unstated("heads", heads, "of one GPU, tensor parallelism included")
         for batch in bench.unstated("batch", batches)

@@ -18,10 +18,10 @@ GPUS = ("a10", "rtx-3090", "a100-sxm-80gb")
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
-def _layer(bench: Bench, machine: str, tokens: int, size: int = 8192) -> Span:
-    """A linear layer with its weights in 16 bits over in 4."""
+def _layer(bench: Bench, machine: str, tokens: int, weights: str = "int4", size: int = 16384) -> Span:
+    """A linear layer with its weights in 16 bits over in 4; large enough that no cache holds them."""
     sources = [
-        ops(("gemm", {"m": tokens, "n": size, "k": int(bench.size(size)), **own})) for own in ({}, {"weights": "int4"})
+        ops(("gemm", {"m": tokens, "n": size, "k": int(bench.size(size)), **own})) for own in ({}, {"weights": weights})
     ]
     before, after = (kernel(bench, "one linear layer", s, machine, stack="ideal") for s in sources)
     ratio = float(before.time / after.time)
@@ -38,13 +38,14 @@ def most(bench: Bench) -> Finding:
     """A layer at few tokens."""
     bench.stated(weights="int4")
     spans = [
-        _layer(bench, machine, tokens)
+        _layer(bench, machine, tokens, weights)
+        for weights in bench.unstated(
+            "weights with their scales", ("int4", "int4_values"), "a scale for 128 weights, or one a column"
+        )
         for machine in bench.unstated("machine", GPUS, "GPUs of the source's time that serve")
         for tokens in bench.given("batch", (1, 16))
     ]
-    return over(
-        spans, "weights in 4 bits and a scale for 128 of them against 16 bits, each read once at the memory's bandwidth"
-    )
+    return over(spans, "weights in 4 bits with their scales against 16 bits, each read once at the memory's bandwidth")
 
 
 @derives("marlin#2")
