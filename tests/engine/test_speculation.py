@@ -74,7 +74,7 @@ def test_generation_counts_both_prompts() -> None:
 def test_a_draft_of_the_same_weights_takes_no_memory() -> None:
     base = decode()
     half = dataclasses.replace(base.program.model, rewrites=())
-    first = dataclasses.replace(base.program, name="draft", model=half)
+    first = dataclasses.replace(base.program, name="draft", model=half, shares="main")
     whole = base.replace(programs=(first, base.program), main="main")
     assert predict(whole, details=False).memory.total == predict(base, details=False).memory.total
     narrow = dataclasses.replace(first, model=dataclasses.replace(half, weights="int4"))

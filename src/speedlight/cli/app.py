@@ -14,9 +14,9 @@ import click
 
 from .._foundation.errors import BadInput
 from .._foundation.version import VERSION
-from . import options
+from . import claims, options, techniques
 from . import simulate as serving
-from .output import emit_json
+from .output import answered, emit_json, show
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -25,19 +25,6 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 @click.version_option(VERSION, message="%(version)s")
 def app() -> None:
     """How fast a deep-learning model runs on a machine, why, and what would make it faster."""
-
-
-def _show(renderable: Any, width: int = 110) -> None:
-    from rich.console import Console
-
-    Console(width=None if sys.stdout.isatty() else width).print(renderable)
-
-
-def _answer(data: dict[str, Any], json_to: str | None) -> bool:
-    """Emit JSON where asked; whether a person still wants to read the answer."""
-    if json_to is not None:
-        emit_json({"schema": 1, "speedlight": VERSION, **data}, json_to)
-    return json_to != "-"
 
 
 @app.command()
@@ -89,17 +76,17 @@ def explain(
 
         write_atomically(timeline, chrome_json(draw(asked)))
         print(f"wrote {timeline}: drop it on https://ui.perfetto.dev", file=sys.stderr)
-    if _answer(
+    if answered(
         {**answer.to_dict(), "levers": levers, **({"run": plain(whole.to_dict())} if whole is not None else {})},
         json_to,
     ):
         from ..report.text import render_explain
 
-        _show(render_explain(answer, by=by, levers=levers))
+        show(render_explain(answer, by=by, levers=levers))
         if whole is not None:
             from ..report.run import run_lines
 
-            _show("\n".join(run_lines(whole)))
+            show("\n".join(run_lines(whole)))
     return 0 if answer.fits else 1
 
 
@@ -128,10 +115,10 @@ def fit(model: str, on: str | None, json_to: str | None, **given: Any) -> int:
     from .question import question
 
     answer = ask(question(model, on, given))
-    if _answer(answer, json_to):
+    if answered(answer, json_to):
         from ..report.text import render_fit
 
-        _show(render_fit(answer))
+        show(render_fit(answer))
     return 0 if answer["fits"] else 1
 
 
@@ -147,10 +134,10 @@ def compare(models: tuple[str, ...], on: tuple[str, ...], json_to: str | None, *
     from .question import question
 
     answers = ranked([[question(model, machine, given) for machine in on] for model in models])
-    if _answer({"rows": [a.to_dict(ops=False) for a in answers]}, json_to):
+    if answered({"rows": [a.to_dict(ops=False) for a in answers]}, json_to):
         from ..report.text import render_compare
 
-        _show(render_compare(answers))
+        show(render_compare(answers))
     return 0
 
 
@@ -167,6 +154,7 @@ def compare(models: tuple[str, ...], on: tuple[str, ...], json_to: str | None, *
 @click.option("--ep", type=int, default=1, help="Expert-parallel degree, within the tensor-parallel ranks.")
 @options.formats
 @options.software
+@options.later
 @options.json_to
 @click.option("--html", type=click.Path(path_type=Path), help="Write a self-contained page.")
 @options.folders
@@ -194,10 +182,10 @@ def devices(pattern: str, json_to: str | None, schema: bool) -> int:
     rows = device_rows(pattern)
     if not rows:
         raise BadInput(f"no machine matches {pattern!r}", hint="`speedlight devices` lists all")
-    if _answer({"devices": rows}, json_to):
+    if answered({"devices": rows}, json_to):
         from ..report.text import render_devices
 
-        _show(render_devices(rows))
+        show(render_devices(rows))
     return 0
 
 
@@ -211,10 +199,10 @@ def list_models(pattern: str, json_to: str | None) -> int:
     rows = model_rows(pattern)
     if not rows:
         raise BadInput(f"no bundled model matches {pattern!r}", hint="`speedlight models` lists all")
-    if _answer({"models": rows}, json_to):
+    if answered({"models": rows}, json_to):
         from ..report.text import render_models
 
-        _show(render_models(rows))
+        show(render_models(rows))
     return 0
 
 
@@ -251,10 +239,10 @@ def validate(
     bars = [parse_bar(b) for b in given.pop("bar")]
     names = [name.strip() for name in leave.split(",") if name.strip()]
     result = check(table, bars=bars, leave=names, progress=_progress, **given)
-    if _answer(result, json_to):
+    if answered(result, json_to):
         from ..report.validation import render_validation
 
-        _show(render_validation(result))
+        show(render_validation(result))
     return 0 if result["passed"] else 1
 
 
@@ -278,10 +266,10 @@ def calibrate(table: Path, on: str | None, json_to: str | None, **given: Any) ->
     from ..validation.calibrate import calibrate as ask
 
     result = ask(table, on, **given)
-    if _answer(result, json_to):
+    if answered(result, json_to):
         from ..report.calibration import render_calibration
 
-        _show(render_calibration(result))
+        show(render_calibration(result))
     return 0 if result["gained"] else 1
 
 
@@ -319,8 +307,8 @@ def measure(model: str | None, on: str | None, json_to: str | None, html: Path |
 
     own = {k: given.pop(k) for k in ("out", "machine_file", "quick", "only", "time_s", "device")}
     if model is None:
-        return measure_machine(own, {**given, "on": on, "html": html}, lambda data: _answer(data, json_to), _show)
-    return measure_module(model, on, own, given, html, lambda data: _answer(data, json_to), _show)
+        return measure_machine(own, {**given, "on": on, "html": html}, lambda data: answered(data, json_to), show)
+    return measure_module(model, on, own, given, html, lambda data: answered(data, json_to), show)
 
 
 @app.command()
@@ -347,10 +335,10 @@ def diagnose(
     asked = None if model is None else question(model, on, given)
     stack = given.get("stack") or "torch-eager"
     answer = ask(list(files), on, model=asked, against=against, stack=stack)
-    if _answer(answer, json_to):
+    if answered(answer, json_to):
         from ..report.diagnosis import render_diagnosis
 
-        _show(render_diagnosis(answer))
+        show(render_diagnosis(answer))
     return 0
 
 
@@ -362,12 +350,16 @@ def _validate_all(table: Path | None, data: Path | None, json_to: str | None, gi
     from ..validation.everything import validate_all
 
     result = validate_all(data or os.environ.get("SPEEDLIGHT_DATA", "../shared/data"), _progress)
-    if _answer(result, json_to):
+    if answered(result, json_to):
         from ..report.accuracy import render_accuracy
 
-        _show(render_accuracy(result), width=150)
+        show(render_accuracy(result), width=150)
     return 0
 
 
 def _progress(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
+
+
+for command in (techniques.whatif, techniques.list_techniques, claims.claims, claims.check_claim):
+    app.add_command(command)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 from .._foundation.files import write_atomically
+from .._foundation.version import VERSION
 
 
 def emit_json(data: Any, target: str) -> None:
@@ -15,3 +17,17 @@ def emit_json(data: Any, target: str) -> None:
         print(text)
     else:
         write_atomically(target, text + "\n")
+
+
+def show(renderable: Any, width: int = 110) -> None:
+    """Print for a person; ``width`` columns where stdout is no terminal."""
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else width).print(renderable)
+
+
+def answered(data: dict[str, Any], json_to: str | None) -> bool:
+    """Emit JSON where asked; whether a person still wants to read the answer."""
+    if json_to is not None:
+        emit_json({"schema": 1, "speedlight": VERSION, **data}, json_to)
+    return json_to != "-"

@@ -44,10 +44,9 @@ def run_chain(links: Sequence[Link], machine: Machine | None = None, ndim: int =
 
 def as_one(links: Sequence[Link], parts: Sequence[Parts]) -> Parts:
     """The steps of a whole call, each program's as often as it repeats."""
-    programs = [link.resolved.scenario.program for link in links]
     if len(links) == 1:
-        (only,) = programs
-        return parts[0] if isinstance(only.repeats, int) and only.repeats == 1 else parts[0].times(only.repeats, "")
+        return parts[0]
+    programs = [link.resolved.scenario.program for link in links]
     return in_sequence([part.times(p.repeats, p.name) for part, p in zip(parts, programs, strict=True)])
 
 
@@ -60,17 +59,19 @@ def memory_of_chain(links: Sequence[Link], parts: Sequence[Parts]) -> Ledger:
 def together(links: Sequence[Link], ledgers: Sequence[Ledger]) -> Ledger:
     """The ledger of a call from its stages'.
 
-    A part of a model (a draft that skips layers) has the weights and the cache of the whole, unless they are in another format:
-    then its weights are a copy. Caches last from call to call where tokens are generated, else as long as their stage.
+    A program that shares another's weights has them in memory once, unless they are in another format. Caches last from call to
+    call where tokens are generated, else as long as their stage.
     """
     if len(ledgers) == 1:
         return ledgers[0]
+    owners = {link.resolved.scenario.program.name: link.resolved.scenario.program for link in links}
     weights: dict[Any, Value] = {}
     caches: dict[Any, Value] = {}
     by_class: dict[str, Value] = {}
     for link, ledger in zip(links, ledgers, strict=True):
         program = link.resolved.scenario.program
-        whose = (program.model.source, program.parallel)
+        owner = owners.get(program.shares, program)
+        whose = (owner.model, owner.parallel)
         form = (*whose, program.model.dtype, program.model.weights)
         weights[form] = maximum(weights.get(form, 0.0), ledger.by_class["weights"])
         if program.workload.phase in ("decode", "generate"):

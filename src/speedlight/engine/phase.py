@@ -14,8 +14,11 @@ from ..graph.statistics import complete
 from ..hardware.machine import Machine
 from ..workload.workload import Step, Workload, decode_step, single_step
 from . import growing
+from .away import ledger_away, step_away
 from .evaluate import StepResult, evaluate_step
 from .layout import micro_batch
+from .nano import in_parts
+from .overlapped import overlapping
 from .power import clock_under_limit
 from .resolve import Plan, Resolved
 from .training import piped_step, training_step
@@ -70,10 +73,18 @@ def run_phase(
     symbols = free_symbols(resolved.graph, workload)
 
     parallel = scenario.program.parallel
+    wires = overlapping(parallel, resolved.stack)
+
+    nano = int(resolved.stack.attrs.get("nano_batches", 1))
+
+    def alone(step: Step) -> StepResult:
+        return evaluate_step(made, step, chosen, scenario.point, resolved.stack, dims, symbols, throttle, wires)
 
     def run(step: Step) -> StepResult:
+        if step.name != "decode" and np.any(np.asarray(parallel.cp) > 1):
+            step = dataclasses.replace(step, divided=parallel.cp)
         if not np.any(np.asarray(parallel.pp) > 1):
-            return evaluate_step(made, step, chosen, scenario.point, resolved.stack, dims, symbols, throttle)
+            return _away(in_parts(alone, step, nano), resolved, made, dims, symbols, chosen)
         return piped_step(resolved, made, step, dims, chosen, symbols, throttle)
 
     throttle = clock_under_limit(chosen, scenario.point)
@@ -95,6 +106,16 @@ def run_phase(
 def steps_of(workload: Workload) -> Value:
     """Steps of a call: of decoding those that add one token to each sequence."""
     return 1.0 / workload.outputs if workload.phase == "decode" and not workload.groups else 1.0
+
+
+def _away(
+    result: StepResult, resolved: Resolved, made: Plan, dims: Mapping[str, Value], symbols: Mapping[str, Value], machine: Machine
+) -> StepResult:  # fmt: skip
+    """The step with what it keeps outside the device; itself where it keeps all on it."""
+    if not resolved.scenario.program.workload.places:
+        return result
+    ledger = ledger_away(result.ledger, resolved, made, result.step, dims, symbols)
+    return dataclasses.replace(step_away(result, resolved, made, dims, symbols, machine), ledger=ledger)
 
 
 def weighted(value: Value, weight: Value, nodes: bool) -> Value:

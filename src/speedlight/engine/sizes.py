@@ -41,7 +41,8 @@ def check_sizes(workload: Workload, graph: Graph) -> None:
     training = workload.training
     if training.offload and workload.phase != "train":
         cls, tier = training.offload[0]
-        raise Unsupported(f"--offload {cls}:{tier} is executed in training steps only", expected="--phase train")
+        raise BadInput(f"a training step's offload {cls}:{tier} in {workload.phase}", expected="--phase train")
+    _places(workload, graph)
     if workload.phase != "train" and training.schedule != "1f1b":
         raise BadInput(f"a schedule {training.schedule!r} in {workload.phase}", expected="--phase train")
     if workload.moe_load != "balanced":
@@ -69,6 +70,26 @@ def check_sizes(workload: Workload, graph: Graph) -> None:
                 f"the capture of {graph.name} holds at {name} = {graph.symbols.get(name)} only",
                 hint=graph.attrs.get("static_hint", f"give --input with the {name} you want"),
             )
+
+
+def _places(workload: Workload, graph: Graph) -> None:
+    """Refuse shares that are none, and classes the model does not have."""
+    for place in workload.places:
+        if workload.phase == "train":
+            raise BadInput(
+                f"inference's offload {place.cls}:{place.tier} in a training step", expected="a phase of inference"
+            )
+        for name, value, most in (("share", place.share, 1.0), ("use", place.used, 1.0), ("slices", place.slices, 1e6)):
+            array = np.asarray(value, dtype=float)
+            if not np.all((array >= (1.0 if name == "slices" else 0.0)) & (array <= most)):
+                raise BadInput(f"offload {place.cls}: {name} is {value!r}", expected=f"up to {most:g}")
+        for name, value in (("rate", place.rate), ("intensity", place.intensity), ("packed", place.packed)):
+            if value is not None and not np.all(np.asarray(value, dtype=float) > 0):
+                raise BadInput(f"offload {place.cls}: {name} is {value!r}", expected="above 0")
+        if place.cls == "experts" and not any(op.kind == "moe" for _, op in graph.ops()):
+            raise BadInput(f"{graph.name} has no experts to offload", expected="weights or kv")
+        if place.cls == "kv" and not graph.attrs.get("causal", False):
+            raise BadInput(f"{graph.name} keeps no keys and values to offload", expected="weights")
 
 
 def _within(statistic: Statistic, value: Value) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .._foundation.errors import BadInput
+from .places import Place
 
 Value = Any  # float or numpy array
 
@@ -49,6 +50,8 @@ class Training:
         gradients: format gradients are kept and reduced in; None for the weights' own.
         states: format of the optimizer's states.
         offload: (class, tier) pairs: ``optimizer``, ``gradients``, ``weights``, ``activations`` kept in ``host`` or ``disk``.
+        update_here: share of offloaded optimizer states that come to the device, are updated there and go back, beside the host's
+            update of the rest.
     """
 
     optimizer: str = "adamw"
@@ -61,6 +64,7 @@ class Training:
     gradients: str | None = None
     states: str = "fp32"
     offload: tuple[tuple[str, str], ...] = ()
+    update_here: Value = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,7 @@ class Workload:
         symbols: values of a captured module's own free dimensions.
         training: see :class:`Training`; used in ``train`` only.
         moe_load: distribution of tokens over experts: ``balanced``, ``uniform`` or ``power:a``.
+        places: what inference keeps outside the device (:mod:`.places`); a training step's is in ``training``.
     """
 
     phase: str = "forward"
@@ -97,6 +102,7 @@ class Workload:
     symbols: Mapping[str, Value] = field(default_factory=dict)
     training: Training = Training()
     moe_load: str = "balanced"
+    places: tuple[Place, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "symbols", MappingProxyType(dict(self.symbols)))

@@ -327,13 +327,16 @@ def format_of(kernel: Kernel) -> str | None:
     weights, activations = dense_of(number_format(weights).name), number_format(activations).name
     if (weights, activations) == ("fp16", "fp16"):
         return "bfloat16"  # the same rate and bytes
-    found = number_format(weights)
-    stored = "int4" if found.kind == "int" and found.native_bits <= NARROW else weights
     used = "bf16" if activations == "fp16" else activations
+    stored = _stored(weights) if used == "bf16" else weights
     return next((name for name, pair in FORMATS.items() if pair == (stored, used) and name != "float32"), None)
 
 
-NARROW = 4  # bits of a value up to which kernels that widen weights on the way are taken for 4-bit ones
+def _stored(weights: str) -> str:
+    """Weights that a kernel widens on the way to 16-bit units: every format of at most four bits runs as int4 does (another
+    unpacking, the same pipeline), every other of at most eight as int8; their own bytes are counted."""
+    bits = number_format(weights).native_bits
+    return "int4" if 0 < bits <= 4 else "int8" if bits <= 8 else weights
 
 
 def bytes_of(kernel: Kernel) -> tuple[float, float]:

@@ -37,26 +37,35 @@ def _is_kv(graph: Graph, block: Block, operand: Operand) -> bool:
 
 
 @REWRITES.register("kv_kept")
-def kv_kept(graph: Graph, tokens: int = 0, share: float = 1.0, spread: float = 0.0, layers: float = 1.0) -> Graph:
+def kv_kept(
+    graph: Graph, tokens: int = 0, share: float = 1.0, spread: float = 0.0, whole: float = 0.0, layers: float = 1.0
+) -> Graph:  # fmt: skip
     """Only so many tokens of a sequence stay in the cache; prompts are still attended to in full before they are thinned.
 
     Args:
         tokens: budget of a layer; 0 for none.
         share: of the tokens instead, where ``tokens`` is 0.
         spread: layers' budgets run from (1 − spread) to (1 + spread) times the mean (pyramids, learnt budgets).
+        whole: share of the heads that keep everything.
         layers: share of the layers it is done in.
     """
     _share(share, "kept tokens")
-    if tokens < 0 or not 0 <= spread <= 1:
-        raise BadInput(f"a budget of {tokens} tokens spread by {spread:g}", expected="0 or more, spread by 0 to 1")
+    if tokens < 0 or not 0 <= spread <= 1 or not 0 <= whole <= 1:
+        raise BadInput(
+            f"a budget of {tokens} tokens spread by {spread:g}, {whole:g} of the heads whole",
+            expected="0 or more, spread by 0 to 1, 0 to 1 of the heads",
+        )
 
     def fewer(many: Expr) -> Expr:
+        return many * whole + thin(many) * (1 - whole)
+
+    def thin(many: Expr) -> Expr:
         if not tokens:
             return many * share
         budgets = [tokens * (1 + spread * (2 * (i + 0.5) / SPREAD_POINTS - 1)) for i in range(SPREAD_POINTS)]
         return minimum(many, tokens) if not spread else total(minimum(many, b) for b in budgets) / SPREAD_POINTS
 
-    if not tokens and share == 1:
+    if whole == 1 or (not tokens and share == 1):
         return graph
     return in_layers(graph, layers, has_cache, lambda g, b: _thinned(b, fewer))
 
