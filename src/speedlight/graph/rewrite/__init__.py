@@ -2,68 +2,45 @@
 
 ::
 
-    adapters.py      low-rank adapters that train beside frozen weights
-    adapters.py    low-rank adapters that train beside frozen weights
-    attention.py     fused attention written out as products and a softmax
-    attention.py   fused attention written out as products and a softmax
-    autocast.py      what a mixed-precision region casts, by lists of functions
-    autocast.py    what a mixed-precision region casts, by lists of functions
-    bit_serial.py  products of few bits from binary ones
-    branches.py      parallel branches as one convolution, norms folded away
-    denoiser.py      a part of a denoising step, the rest from a cache
-    depthwise.py     depthwise convolutions on fewer channels
-    draft_heads.py   heads that guess further tokens
-    edit.py          a block under way: ops kept, ops put before or after, fresh names
-    edit.py        a block under way: ops kept, ops put before or after, fresh names
-    expand.py        one call as the kernels a library makes of it: copies, layout changes, biases
-    expand.py      one call as the kernels a library makes of it: copies, layout changes, biases
-    frozen.py        a model whose large weights do not train
-    frozen.py      a model whose large weights do not train
-    heads.py         a model without its head
-    heads.py       a model without its head
-    held.py          which read of an op is the matrix it multiplies by
-    held.py        which read of an op is the matrix it multiplies by
-    kv_content.py    what of a token the KV cache holds: heads, width, nothing
-    kv_content.py  what of a token the KV cache holds: heads, width, nothing
-    kv_tokens.py     how many tokens of it are kept, read, seen
-    kv_tokens.py   how many tokens of it are kept, read, seen
-    layers.py        a share of the layers changed, or left out
-    layers.py      a share of the layers changed, or left out
-    layouts.py       a whole graph's convolutions channels last
-    layouts.py     a whole graph's convolutions channels last
+    adapters.py          low-rank adapters that train beside frozen weights
+    attention.py         fused attention written out as products and a softmax
+    autocast.py          what a mixed-precision region casts, by lists of functions
+    bit_serial.py        products of few bits from binary ones
+    branches.py          parallel branches as one convolution, norms folded away
+    denoiser.py          a part of a denoising step, the rest from a cache
+    depthwise.py         depthwise convolutions on fewer channels
+    draft_heads.py       heads that guess further tokens
+    edit.py              a block under way: ops kept, ops put before or after, fresh names
+    expand.py            one call as the kernels a library makes of it: copies, layout changes, biases
+    frozen.py            a model whose large weights do not train
+    heads.py             a model without its head
+    held.py              which read of an op is the matrix it multiplies by
+    kv_content.py        what of a token the KV cache holds: heads, width, nothing
+    kv_tokens.py         how many tokens of it are kept, read, seen
+    layers.py            a share of the layers changed, or left out
+    layouts.py           a whole graph's convolutions channels last
     linear_attention.py  a state instead of keys and values
-    loss.py          logits widened before the loss
-    loss.py        logits widened before the loss
-    monarch.py     Fourier transforms as matrix products
-    narrowed.py      fewer heads, neurons, channels; blocks of weights left out
-    narrowed.py    fewer heads, neurons, channels; blocks of weights left out
-    norms.py         batch norms folded into the weights before them
-    norms.py       batch norms folded into the weights before them
-    numbers.py       number formats of products, of whole layers or of part of each
-    numbers.py     number formats of products, of whole layers or of part of each
-    padding.py     experts of a fixed capacity
-    prompt.py        layers that prompt tokens pass by
-    prompt.py      layers that prompt tokens pass by
-    registry.py      where rewrites are filed by name
-    registry.py    where rewrites are filed by name
-    resized.py       other sizes in the place of symbols
-    rotate.py        repeated layers cut where they meet, so that neighbours across layers are neighbours
-    rotate.py      repeated layers cut where they meet, so that neighbours across layers are neighbours
-    selected.py      neurons chosen by token
-    selected.py    neurons chosen by token
-    shape.py         fewer layers, narrower parts, another vocabulary, wider channels
-    shared_prefix.py  a prefix read once for all sequences
+    loss.py              logits widened before the loss
+    monarch.py           Fourier transforms as matrix products
+    narrowed.py          fewer heads, neurons, channels; blocks of weights left out
+    norms.py             batch norms folded into the weights before them
+    numbers.py           number formats of products, of whole layers or of part of each
+    padding.py           experts of a fixed capacity
+    prompt.py            layers that prompt tokens pass by
+    registry.py          where rewrites are filed by name
+    resized.py           other sizes in the place of symbols
+    rotate.py            repeated layers cut where they meet, so that neighbours across layers are neighbours
+    selected.py          neurons chosen by token
+    shared_prefix.py     a prefix read once for all sequences
     sparse_attention.py  attention to a part of the keys
-    still_layers.py  some layers keep their weights while the others train
-    structured.py    layers of another kind in the place of a transformer's
-    tenants.py     several fine-tunes of one model together
-    thinned.py       weights in fewer bits than their values have
-    thinned.py     weights in fewer bits than their values have
-    tidy.py          results nobody reads, copies made twice
-    tidy.py        results nobody reads, copies made twice
-    tokens.py        fewer tokens in some layers
-    without.py       layers, or halves of layers, left out
-    without.py     layers, or halves of layers, left out
+    still_layers.py      some layers keep their weights while the others train
+    structured.py        layers of another kind in the place of a transformer's
+    tenants.py           several fine-tunes of one model together
+    thinned.py           weights in fewer bits than their values have
+    tidy.py              results nobody reads, copies made twice
+    tokens.py            fewer tokens in some layers
+    without.py           layers, or halves of layers, left out
+    words.py             another vocabulary
 
 A stack's file says which of them it applies, in which order and with which parameters; nothing here knows a stack.
 
@@ -105,7 +82,6 @@ from . import (  # noqa: F401  they register themselves
     prompt,
     rotate,
     selected,
-    shape,
     shared_prefix,
     sparse_attention,
     still_layers,
@@ -115,6 +91,7 @@ from . import (  # noqa: F401  they register themselves
     tidy,
     tokens,
     without,
+    words,
 )  # fmt: skip
 from .registry import REWRITES, Rewriter
 

@@ -119,9 +119,9 @@ def _served(bench: Bench, stack: str) -> Finding:
                 if best[0] is not None and best[1] is not None:
                     spans.append(bench.speedup(best[0], best[1], "throughput"))
     # "Up to" is the most over the settings: that one's interval.
-    most = max(spans, key=lambda span: span.value)
+    most = sorted(spans, key=lambda span: span.value)[-1:]
     return over(
-        [most],
+        most,
         "decode steps of dense weights on the GPUs they need against sparse ones on as many or fewer, each at the best batch its memory "
         "has room for; the model whose dense weights leave least room gains most",
     )
