@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from ....._foundation.errors import Unsupported
 from .....engine.prediction import Prediction
 from ...bench import Bench
 from ...finding import Finding, Span, exactly, over
@@ -118,6 +119,8 @@ def _served(bench: Bench, stack: str) -> Finding:
                 ]
                 if best[0] is not None and best[1] is not None:
                     spans.append(bench.speedup(best[0], best[1], "throughput"))
+    if not spans:
+        raise Unsupported("no GPU holds a model of this size", expected="more memory, or a smaller model")
     # "Up to" is the most over the settings: that one's interval.
     most = sorted(spans, key=lambda span: span.value)[-1:]
     return over(
