@@ -7,6 +7,7 @@
     adapters.py      low-rank adapters that train beside frozen weights
     attention.py     fused attention written out as products and a softmax
     autocast.py      what a mixed-precision region casts, by lists of functions
+    bit_serial.py    products of few bits from binary ones
     branches.py      parallel branches as one convolution, norms folded away
     denoiser.py      a part of a denoising step, the rest from a cache
     depthwise.py     depthwise convolutions on fewer channels
@@ -61,6 +62,7 @@ from . import (  # noqa: F401  they register themselves
     adapters,
     attention,
     autocast,
+    bit_serial,
     branches,
     denoiser,
     depthwise,
