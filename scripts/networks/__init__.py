@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import dense, detectors, harmonic, inverted, segmentation
+from . import damo, dense, detectors, harmonic, inverted, segmentation
 
 Shape = tuple[int, ...]
 
@@ -26,6 +26,9 @@ NETWORKS: Mapping[str, tuple[Callable[[], Any], Shape]] = {
     "ssd512-vgg16": (detectors.ssd_vgg, (3, 512, 512)),
     "ssd512-hardnet-68": (lambda: detectors.ssd_hardnet("68"), (3, 512, 512)),
     "ssd512-hardnet-85": (lambda: detectors.ssd_hardnet("85"), (3, 512, 512)),
+    "damo-yolo-t": (lambda: damo.damo_yolo("t"), (3, 640, 640)),
+    "damo-yolo-s": (lambda: damo.damo_yolo("s"), (3, 640, 640)),
+    "damo-yolo-m": (lambda: damo.damo_yolo("m"), (3, 640, 640)),
     "linknet": (segmentation.linknet, (3, 360, 640)),
     "fbnet-a": (lambda: inverted.fbnet("a"), (3, 224, 224)),
     "fbnet-b": (lambda: inverted.fbnet("b"), (3, 224, 224)),
