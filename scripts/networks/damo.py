@@ -12,14 +12,43 @@ from torch import Tensor, nn
 # first width; (blocks, inner width, width, stride) of each stage; whether inner convolutions are 3 × 3; widths that the neck is
 # given and that it returns, its blocks and their inner share
 SHAPES = {
-    "t": (24, ((2, 24, 64, 2), (2, 64, 96, 2), (2, 96, 192, 2), (2, 152, 192, 1), (1, 192, 384, 2)), False, (96, 192, 384), (64, 128, 256), 3, 1.0),
-    "s": (32, ((1, 24, 128, 2), (5, 88, 128, 2), (3, 128, 256, 2), (2, 120, 256, 1), (1, 144, 512, 2)), False, (128, 256, 512), (128, 256, 512), 3, 0.75),
-    "m": (32, ((2, 64, 128, 2), (4, 64, 128, 2), (4, 256, 256, 2), (4, 256, 256, 1), (3, 256, 512, 2)), True, (128, 256, 512), (128, 256, 512), 4, 1.0),
+    "t": (
+        24,
+        ((2, 24, 64, 2), (2, 64, 96, 2), (2, 96, 192, 2), (2, 152, 192, 1), (1, 192, 384, 2)),
+        False,
+        (96, 192, 384),
+        (64, 128, 256),
+        3,
+        1.0,
+    ),
+    "s": (
+        32,
+        ((1, 24, 128, 2), (5, 88, 128, 2), (3, 128, 256, 2), (2, 120, 256, 1), (1, 144, 512, 2)),
+        False,
+        (128, 256, 512),
+        (128, 256, 512),
+        3,
+        0.75,
+    ),
+    "m": (
+        32,
+        ((2, 64, 128, 2), (4, 64, 128, 2), (4, 256, 256, 2), (4, 256, 256, 1), (3, 256, 512, 2)),
+        True,
+        (128, 256, 512),
+        (128, 256, 512),
+        4,
+        1.0,
+    ),
 }
 
 
-def conv(inside: int, outside: int, kernel: int = 1, stride: int = 1, act: type[nn.Module] | None = nn.ReLU) -> nn.Sequential:
-    steps: list[nn.Module] = [nn.Conv2d(inside, outside, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outside)]
+def conv(
+    inside: int, outside: int, kernel: int = 1, stride: int = 1, act: type[nn.Module] | None = nn.ReLU
+) -> nn.Sequential:
+    steps: list[nn.Module] = [
+        nn.Conv2d(inside, outside, kernel, stride, kernel // 2, bias=False),
+        nn.BatchNorm2d(outside),
+    ]
     return nn.Sequential(*steps, *([act()] if act else []))
 
 
@@ -39,7 +68,9 @@ class Pooled(nn.Module):
 class Bottleneck(nn.Module):
     def __init__(self, inside: int, outside: int, inner: int, stride: int, square: bool, act: type[nn.Module]) -> None:
         super().__init__()
-        self.body = nn.Sequential(conv(inside, inner, 3 if square else 1, act=act), conv(inner, outside, 3, stride, None))
+        self.body = nn.Sequential(
+            conv(inside, inner, 3 if square else 1, act=act), conv(inner, outside, 3, stride, None)
+        )
         self.skip = conv(inside, outside, act=None) if inside != outside and stride == 1 else nn.Identity()
         self.adds, self.act = stride == 1, act()
 
@@ -51,12 +82,16 @@ class Bottleneck(nn.Module):
 class Split(nn.Module):
     """A stage of the medium model: halved in size, half of the channels through blocks, half past them."""
 
-    def __init__(self, inside: int, outside: int, inner: tuple[tuple[int, int], ...], act: type[nn.Module], pooled: bool) -> None:
+    def __init__(
+        self, inside: int, outside: int, inner: tuple[tuple[int, int], ...], act: type[nn.Module], pooled: bool
+    ) -> None:
         super().__init__()
         half = outside // 2
         self.down = nn.Sequential(conv(inside, outside, 3, 2, act), *([Pooled(outside, act)] if pooled else []))
         self.start, self.past = conv(outside, half, act=act), conv(outside, half, act=act)
-        self.blocks = nn.Sequential(*(Bottleneck(half, half, width, 1, True, act) for count, width in inner for _ in range(count)))
+        self.blocks = nn.Sequential(
+            *(Bottleneck(half, half, width, 1, True, act) for count, width in inner for _ in range(count))
+        )
         self.fuse = conv(outside, outside, act=act)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -73,7 +108,8 @@ class Fuse(nn.Module):
         self.past, self.start = conv(inside, half, act=act), conv(inside, outside - half, act=act)
         wide = int((outside - half) * share)
         self.blocks = nn.ModuleList(
-            nn.Sequential(conv(outside - half, wide, 3, act=act), conv(wide, outside - half, 3, act=act)) for _ in range(blocks)
+            nn.Sequential(conv(outside - half, wide, 3, act=act), conv(wide, outside - half, 3, act=act))
+            for _ in range(blocks)
         )
         self.last = conv((outside - half) * blocks + half, outside, act=act)
 

@@ -40,7 +40,12 @@ class Block(nn.Module):
 def densenet(layers: tuple[int, ...], growth: int) -> nn.Module:
     """With bottlenecks of 4 · growth and transitions that halve."""
     width = 2 * growth
-    body: list[nn.Module] = [nn.Conv2d(3, width, 7, 2, 3, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)]
+    body: list[nn.Module] = [
+        nn.Conv2d(3, width, 7, 2, 3, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(3, 2, 1),
+    ]
     for i, count in enumerate(layers):
         block = Block(width, count, growth, 4 * growth)
         body.append(block)
@@ -55,7 +60,9 @@ def densenet(layers: tuple[int, ...], growth: int) -> nn.Module:
 class FCDenseNet(nn.Module):
     """103 layers: growth 16, blocks of 4, 5, 7, 10, 12, a bottom of 15."""
 
-    def __init__(self, classes: int = 11, growth: int = 16, layers: tuple[int, ...] = (4, 5, 7, 10, 12), bottom: int = 15) -> None:
+    def __init__(
+        self, classes: int = 11, growth: int = 16, layers: tuple[int, ...] = (4, 5, 7, 10, 12), bottom: int = 15
+    ) -> None:
         super().__init__()
         self.first = nn.Conv2d(3, 48, 3, padding=1)
         width, skips = 48, []
@@ -65,7 +72,9 @@ class FCDenseNet(nn.Module):
             width = block.width
             skips.append(width)
             self.down.append(block)
-            self.shrink.append(nn.Sequential(nn.BatchNorm2d(width), nn.ReLU(inplace=True), nn.Conv2d(width, width, 1), nn.MaxPool2d(2)))
+            self.shrink.append(
+                nn.Sequential(nn.BatchNorm2d(width), nn.ReLU(inplace=True), nn.Conv2d(width, width, 1), nn.MaxPool2d(2))
+            )
         self.bottom = Block(width, bottom, growth, keep=False)
         width = self.bottom.width
         self.grow, self.up = nn.ModuleList(), nn.ModuleList()

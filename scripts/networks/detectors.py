@@ -21,7 +21,9 @@ class SSD(nn.Module):
         outputs = [*widths]
         for thin, wide, stride in plan:
             second = nn.Conv2d(thin, wide, 3, stride, 1) if stride else nn.Conv2d(thin, wide, 4, 1, 1)
-            self.extra.append(nn.Sequential(nn.Conv2d(inside, thin, 1), nn.ReLU(inplace=True), second, nn.ReLU(inplace=True)))
+            self.extra.append(
+                nn.Sequential(nn.Conv2d(inside, thin, 1), nn.ReLU(inplace=True), second, nn.ReLU(inplace=True))
+            )
             inside = wide
             outputs.append(wide)
         self.place = nn.ModuleList(nn.Conv2d(w, b * 4, 3, padding=1) for w, b in zip(outputs, boxes, strict=True))
@@ -55,7 +57,12 @@ def _vgg(plan: tuple[int | str, ...], inside: int) -> list[nn.Module]:
 def ssd_vgg() -> nn.Module:
     near = _vgg((64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512), 3)
     far = [nn.MaxPool2d(2, 2), *_vgg((512, 512, 512), 512), nn.MaxPool2d(3, 1, 1)]
-    far += [nn.Conv2d(512, 1024, 3, padding=6, dilation=6), nn.ReLU(inplace=True), nn.Conv2d(1024, 1024, 1), nn.ReLU(inplace=True)]
+    far += [
+        nn.Conv2d(512, 1024, 3, padding=6, dilation=6),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(1024, 1024, 1),
+        nn.ReLU(inplace=True),
+    ]
     return SSD(nn.Sequential(*near), nn.Sequential(*far), (512, 1024))
 
 
@@ -66,7 +73,10 @@ def ssd_hardnet(name: str) -> nn.Module:
     width = {"68": (320, 640), "85": (480, 720)}[name]
     last = len(body) - 3
     bridge = [
-        nn.MaxPool2d(3, 1, 1), nn.Conv2d(width[1], width[1], 3, padding=4, dilation=4, bias=False), nn.BatchNorm2d(width[1]),
-        nn.ReLU(inplace=True), conv(width[1], width[1], 1),
+        nn.MaxPool2d(3, 1, 1),
+        nn.Conv2d(width[1], width[1], 3, padding=4, dilation=4, bias=False),
+        nn.BatchNorm2d(width[1]),
+        nn.ReLU(inplace=True),
+        conv(width[1], width[1], 1),
     ]
     return SSD(nn.Sequential(*body[:cut]), nn.Sequential(*body[cut:last], *bridge), width)

@@ -10,7 +10,14 @@ from torch.nn import functional as F
 SHAPES = {
     "39": ((24, 48), (96, 320, 640, 1024), 1.6, (16, 20, 64, 160), (4, 16, 8, 4), (1, 1, 1, 0)),
     "68": ((32, 64), (128, 256, 320, 640, 1024), 1.7, (14, 16, 20, 40, 160), (8, 16, 16, 16, 4), (1, 0, 1, 1, 0)),
-    "85": ((48, 96), (192, 256, 320, 480, 720, 1280), 1.7, (24, 24, 28, 36, 48, 256), (8, 16, 16, 16, 16, 4), (1, 0, 1, 0, 1, 0)),
+    "85": (
+        (48, 96),
+        (192, 256, 320, 480, 720, 1280),
+        1.7,
+        (24, 24, 28, 36, 48, 256),
+        (8, 16, 16, 16, 16, 4),
+        (1, 0, 1, 0, 1, 0),
+    ),
 }
 
 
@@ -75,9 +82,17 @@ class FCHarDNet(nn.Module):
 
     def __init__(self, classes: int = 11) -> None:
         super().__init__()
-        first, outputs, growths, layers = (16, 24, 32, 48), (64, 96, 160, 224, 320), (10, 16, 18, 24, 32), (4, 4, 8, 8, 8)
+        first, outputs, growths, layers = (
+            (16, 24, 32, 48),
+            (64, 96, 160, 224, 320),
+            (10, 16, 18, 24, 32),
+            (4, 4, 8, 8, 8),
+        )
         self.stem = nn.Sequential(
-            conv(3, first[0], stride=2), conv(first[0], first[1]), conv(first[1], first[2], stride=2), conv(first[2], first[3])
+            conv(3, first[0], stride=2),
+            conv(first[0], first[1]),
+            conv(first[1], first[2], stride=2),
+            conv(first[2], first[3]),
         )
         width, skips = first[3], []
         self.blocks, self.thin = nn.ModuleList(), nn.ModuleList()

@@ -19,8 +19,16 @@ class Inverted(nn.Module):
         wide = inside * wider
         steps: list[nn.Module] = []
         if wider > 1:
-            steps += [nn.Conv2d(inside, wide, 1, groups=groups, bias=False), nn.BatchNorm2d(wide), nn.ReLU6(inplace=True)]
-        steps += [nn.Conv2d(wide, wide, kernel, stride, kernel // 2, groups=wide, bias=False), nn.BatchNorm2d(wide), nn.ReLU6(inplace=True)]
+            steps += [
+                nn.Conv2d(inside, wide, 1, groups=groups, bias=False),
+                nn.BatchNorm2d(wide),
+                nn.ReLU6(inplace=True),
+            ]
+        steps += [
+            nn.Conv2d(wide, wide, kernel, stride, kernel // 2, groups=wide, bias=False),
+            nn.BatchNorm2d(wide),
+            nn.ReLU6(inplace=True),
+        ]
         steps += [nn.Conv2d(wide, outside, 1, groups=groups, bias=False), nn.BatchNorm2d(outside)]
         self.steps = nn.Sequential(*steps)
         self.skips = inside == outside and stride == 1
@@ -31,7 +39,11 @@ class Inverted(nn.Module):
 
 def _head(inside: int, width: int) -> list[nn.Module]:
     return [
-        nn.Conv2d(inside, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU6(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Conv2d(inside, width, 1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU6(inplace=True),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
         nn.Linear(width, 1000),
     ]
 

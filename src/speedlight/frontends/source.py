@@ -191,7 +191,9 @@ def _network(asked: Asked) -> Graph | None:
 
     found = network(asked.source)
     if found is not None:
-        asked.only(f"the carried network {asked.source}", "dtype", hint="it is carried at one size, channels before rows")
+        asked.only(
+            f"the carried network {asked.source}", "dtype", hint="it is carried at one size, channels before rows"
+        )
         found = recast(found, asked.dtype or "fp32")
     return found
 

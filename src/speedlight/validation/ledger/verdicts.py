@@ -71,7 +71,11 @@ def _met(claim: Claim, found: Finding, ends: tuple[float, float], far: bool) -> 
     width = f"admissible range {found.low:.3g} to {found.high:.3g}"
     if found.stated and not found.capped:
         return Verdict("reproduced", width)
-    wide = claim.better == "more" and found.bound is not None and _factor(claim, found.bound) > LOOSE * _factor(claim, ends[1]) > 0
+    wide = (
+        claim.better == "more"
+        and found.bound is not None
+        and _factor(claim, found.bound) > LOOSE * _factor(claim, ends[1]) > 0
+    )
     if wide or (found.low > 0 and found.high / found.low > LOOSE**2):
         return Verdict("not checkable", f"too much is unstated to tell: {width}, bound {found.bound}")
     return Verdict("bounded", width)

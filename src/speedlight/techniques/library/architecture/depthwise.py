@@ -22,7 +22,9 @@ def _depthwise(least: int) -> Condition:
     def refuse(subject: Subject, settings: Settings) -> Refusal | None:
         if max(_sides(subject), default=0) >= least:
             return None
-        return Refusal(f"the model has no depthwise convolution of {least} × {least} or more", "a network such as convnext_tiny")
+        return Refusal(
+            f"the model has no depthwise convolution of {least} × {least} or more", "a network such as convnext_tiny"
+        )
 
     return refuse
 

@@ -21,7 +21,9 @@ def _part(subject: Subject, settings: Settings) -> Scenario:
 def _divides(subject: Subject, settings: Settings) -> Refusal | None:
     if any(d.role in ("heads", "ffn") for d in subject.graph.dims.values()):
         return None
-    return Refusal("its graph names no heads and no neurons", "a transformer by its configuration; width-scaling for image models")
+    return Refusal(
+        "its graph names no heads and no neurons", "a transformer by its configuration; width-scaling for image models"
+    )
 
 
 SUB_NETWORK = register(Technique(
@@ -100,4 +102,3 @@ VIEWS = register(Technique(
     refuse=every(inference, _looks),
     whatif=False,
 ))  # fmt: skip
-

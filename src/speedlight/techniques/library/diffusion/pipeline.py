@@ -60,5 +60,7 @@ def split(scenario: Scenario, parts: Sequence[tuple[str, Any, Sequence[Rewrite]]
             model = dataclasses.replace(program.model, rewrites=(*program.model.rewrites, *rewrites))
             label = DENOISER if number == 0 else f"{DENOISER}-{name}"
             owner = "" if number == 0 else DENOISER
-            programs.append(dataclasses.replace(program, name=label, model=model, repeats=program.repeats * share, shares=owner))
+            programs.append(
+                dataclasses.replace(program, name=label, model=model, repeats=program.repeats * share, shares=owner)
+            )
     return scenario.replace(programs=tuple(programs))

@@ -78,4 +78,3 @@ EQUILIBRIUM = register(Technique(
     edits=(Edit("workload", "steps", _one), Edit("workload", "guidance", lambda subject, settings: subject.scenario)),
     refuse=every(inference, whole),
 ))  # fmt: skip
-

@@ -32,7 +32,10 @@ def _tiled(subject: Subject, settings: Settings) -> Scenario:
 def _decodes(subject: Subject, settings: Settings) -> Refusal | None:
     if any(p.name == "vae" for p in subject.scenario.programs):
         return None
-    return Refusal("no decoder of latents runs in this question", "--phase generate of a model whose decoder is known, such as sd-1.5")
+    return Refusal(
+        "no decoder of latents runs in this question",
+        "--phase generate of a model whose decoder is known, such as sd-1.5",
+    )
 
 
 TILING = register(Technique(

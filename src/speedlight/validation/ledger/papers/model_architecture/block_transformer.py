@@ -6,6 +6,8 @@ are of equal perplexity the abstract does not say; a larger model than the basel
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...bench import Bench
 from ...finding import Finding, over
 from ...registry import derives
@@ -18,9 +20,16 @@ def throughput(bench: Bench) -> Finding:
     """Tokens a second with memory full of sequences, the block model of the same size and of one size up."""
     spans = []
     for context in bench.unstated("context", (1024, 2048), "lengths such models are trained for"):
-        for before, after in bench.unstated("models", (("pythia-410m", "pythia-410m"), ("pythia-1.4b", "pythia-1.4b"), ("pythia-1.4b", "pythia-2.8b")), "equal perplexity: as many parameters, or about twice"):
-            common = {"phase": "decode", "batch": 8, "context": context}
+        for before, after in bench.unstated(
+            "models",
+            (("pythia-410m", "pythia-410m"), ("pythia-1.4b", "pythia-1.4b"), ("pythia-1.4b", "pythia-2.8b")),
+            "equal perplexity: as many parameters, or about twice",
+        ):
+            common: dict[str, Any] = {"phase": "decode", "batch": 8, "context": context}
             vanilla = bench.ask(before, "h100-sxm-80gb", [FULL], **common)
             block = bench.ask(after, "h100-sxm-80gb", ["block-transformer", FULL], **common)
             spans.append(bench.speedup(vanilla, block, "throughput"))
-    return over(spans, "tokens a second at the batch that fills the card: steps of both models and of the block decoder once in four tokens")
+    return over(
+        spans,
+        "tokens a second at the batch that fills the card: steps of both models and of the block decoder once in four tokens",
+    )

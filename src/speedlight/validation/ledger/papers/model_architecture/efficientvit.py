@@ -45,7 +45,9 @@ def large_on_gpu(bench: Bench) -> Finding:
 
 @derives("efficientvit#3")
 def large_on_cpu(bench: Bench) -> Finding:
-    return over(map(gain, _cpu(bench, "mobilenetv3_large_100", "efficientvit_m5")), "images a second on one core of a server")
+    return over(
+        map(gain, _cpu(bench, "mobilenetv3_large_100", "efficientvit_m5")), "images a second on one core of a server"
+    )
 
 
 @derives("efficientvit#5")
@@ -61,7 +63,20 @@ def small_on_cpu(bench: Bench) -> Finding:
 @derives("efficientvit#7")
 def small_in_onnx(bench: Bench) -> Finding:
     spans = []
-    for machine in bench.unstated("machine", ("xeon-platinum-8280", "v100-sxm2-32gb"), "the abstract names neither for ONNX"):
+    for machine in bench.unstated(
+        "machine", ("xeon-platinum-8280", "v100-sxm2-32gb"), "the abstract names neither for ONNX"
+    ):
         batch = 16 if machine.startswith("xeon") else 2048
-        spans.append(ratio(bench, "mobilevit_xxs", "efficientvit_m2", machine, phase="forward", batch=batch, dtype="fp32", stack="onnxruntime"))
+        spans.append(
+            ratio(
+                bench,
+                "mobilevit_xxs",
+                "efficientvit_m2",
+                machine,
+                phase="forward",
+                batch=batch,
+                dtype="fp32",
+                stack="onnxruntime",
+            )
+        )
     return over(spans, "both networks in ONNX Runtime: transposes and small kernels of MobileViT are not fused away")

@@ -16,7 +16,19 @@ def _phone(bench: Bench, pairs: tuple[tuple[str, str], ...]) -> Finding:
     spans = []
     for before, after in bench.unstated("networks", pairs, "members of as much accuracy on ImageNet"):
         for dtype in bench.unstated("dtype", ("fp32", "fp16")):
-            spans.append(ratio(bench, before, after, "iphone-13", with_=("reparameterized",), phase="forward", batch=1, dtype=dtype, stack="onnxruntime"))
+            spans.append(
+                ratio(
+                    bench,
+                    before,
+                    after,
+                    "iphone-13",
+                    with_=("reparameterized",),
+                    phase="forward",
+                    batch=1,
+                    dtype=dtype,
+                    stack="onnxruntime",
+                )
+            )
     return over(spans, "one image on a phone, every op a kernel of its own for the accelerator; the phone is not named")
 
 

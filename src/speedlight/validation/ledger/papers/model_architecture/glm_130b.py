@@ -20,18 +20,29 @@ GLM = json.dumps({
 
 
 def _least(bench: Bench, machine: str) -> Finding:
-    bench.given("model", "130e9 parameters: 70 layers of 12,288, 96 heads, 32,768 neurons", "published", "GLM-130B, arXiv 2210.02414")
+    bench.given(
+        "model",
+        "130e9 parameters: 70 layers of 12,288, 96 heads, 32,768 neurons",
+        "published",
+        "GLM-130B, arXiv 2210.02414",
+    )
     bench.stated(machine=machine, weights="int4")
     spans = []
     for context in bench.unstated("context", (512, 2048)):
         fitting = []
         for cards in (1, 2, 4, 8, 16):
-            answer = bench.ask(GLM, machine, phase="decode", batch=1, context=context, weights="int4", tp=cards, stack="transformers")
+            answer = bench.ask(
+                GLM, machine, phase="decode", batch=1, context=context, weights="int4", tp=cards, stack="transformers"
+            )
             need = float(answer.memory.total) * bench.perturbed.sizes
             if need <= float(answer.memory.capacity):
                 fitting.append(cards)
         spans.append(exactly(float(fitting[0]) if fitting else 32.0))
-    return over(spans, "cards in a power of two, as they divide 96 heads, whose memory holds their share of weights, cache and the runtime's own", more=False)
+    return over(
+        spans,
+        "cards in a power of two, as they divide 96 heads, whose memory holds their share of weights, cache and the runtime's own",
+        more=False,
+    )
 
 
 @derives("glm-130b#3")

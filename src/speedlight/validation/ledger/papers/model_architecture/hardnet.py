@@ -16,8 +16,12 @@ def _beside(bench: Bench, before: str, after: tuple[str, ...]) -> Finding:
     spans = []
     for name in bench.unstated("network", after, "the member of as much accuracy"):
         for machine in bench.unstated("machine", ("titan-xp", "v100-pcie-16gb"), "GPUs of 2019"):
-            for stack in bench.unstated("stack", ("torch-eager@1.13", "tensorrt"), "PyTorch, or an engine that folds norms and rectifiers"):
-                spans.append(saved(ratio(bench, before, name, machine, phase="forward", batch=1, dtype="fp32", stack=stack)))
+            for stack in bench.unstated(
+                "stack", ("torch-eager@1.13", "tensorrt"), "PyTorch, or an engine that folds norms and rectifiers"
+            ):
+                spans.append(
+                    saved(ratio(bench, before, name, machine, phase="forward", batch=1, dtype="fp32", stack=stack))
+                )
     why = "one image: convolutions, norms and concatenations of both networks; channels that do not fill tiles cost as the engine's fit of such shapes says"
     return over(spans, why)
 

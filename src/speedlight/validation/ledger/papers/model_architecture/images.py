@@ -15,7 +15,9 @@ from ...finding import Span
 def ratio(bench: Bench, before: str, after: str, machine: str, *, before_with: tuple[str, ...] = (), with_: tuple[str, ...] = (),
           of: str = "latency", **options: Any) -> Span:  # fmt: skip
     """Seconds of a call of the first network over those of the second, everything else alike."""
-    return bench.speedup(bench.ask(before, machine, before_with, **options), bench.ask(after, machine, with_, **options), of)
+    return bench.speedup(
+        bench.ask(before, machine, before_with, **options), bench.ask(after, machine, with_, **options), of
+    )
 
 
 def gain(span: Span) -> Span:
@@ -36,7 +38,10 @@ def one_core(bench: Bench, machine: str, bandwidth: float) -> dict[str, float]:
     """
     whole = bench.machine(machine)
     cores = whole.engine.units
-    found = {f"engines.{whole.engine.name}.peaks": bench.perturbed.peaks / cores, f"engines.{whole.engine.name}.units": 1.0}
+    found = {
+        f"engines.{whole.engine.name}.peaks": bench.perturbed.peaks / cores,
+        f"engines.{whole.engine.name}.units": 1.0,
+    }
     for tier in whole.tiers:
         if tier.role == "cache":
             found[f"tiers.{tier.name}.bandwidth"] = tier.bandwidth / cores
@@ -62,7 +67,9 @@ def outputs(model: str | Graph) -> float:
     graph = load_graph(model) if isinstance(model, str) else model
 
     def size(block: Block, op: Op) -> Any:
-        return graph.tensor(block, op.writes[0].tensor).elements if op.kind in ("conv", "matmul") and op.writes else None
+        return (
+            graph.tensor(block, op.writes[0].tensor).elements if op.kind in ("conv", "matmul") and op.writes else None
+        )
 
     return summed(graph, size)
 

@@ -26,9 +26,14 @@ def _trained(bench: Bench, before: str, after: str) -> list[Span]:
 
 @derives("inceptionnext#1")
 def convnext(bench: Bench) -> Finding:
-    return over(_trained(bench, "resnet50", "convnext_tiny"), "images a second of a training step, ConvNeXt-T over ResNet-50")
+    return over(
+        _trained(bench, "resnet50", "convnext_tiny"), "images a second of a training step, ConvNeXt-T over ResNet-50"
+    )
 
 
 @derives("inceptionnext#2")
 def inception(bench: Bench) -> Finding:
-    return over(_trained(bench, "convnext_tiny", "inception_next_tiny"), "images a second of a training step, InceptionNeXt-T over ConvNeXt-T")
+    return over(
+        _trained(bench, "convnext_tiny", "inception_next_tiny"),
+        "images a second of a training step, InceptionNeXt-T over ConvNeXt-T",
+    )

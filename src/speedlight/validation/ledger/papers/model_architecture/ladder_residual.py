@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...bench import Bench
 from ...finding import Finding, over
 from ...registry import derives
@@ -16,7 +18,17 @@ def end_to_end(bench: Bench) -> Finding:
     spans = []
     for machine in bench.unstated("machine", ("dgx-h100", "dgx-a100-80gb"), "eight devices of a box"):
         for batch in bench.unstated("batch", (1, 4, 16, 64)):
-            common = {"phase": "generate", "batch": batch, "isl": 1024, "osl": 512, "tp": 8, "stack": "transformers-graphs"}
+            common: dict[str, Any] = {
+                "phase": "generate",
+                "batch": batch,
+                "isl": 1024,
+                "osl": 512,
+                "tp": 8,
+                "stack": "transformers-graphs",
+            }
             before, after = (bench.ask("llama-3.1-70b", machine, t, **common) for t in ([], ["ladder-residual"]))
             spans.append(gain(bench.speedup(before, after)))
-    return over(spans, "a request with all-reduces beside the next half layer; exposed time at small batches is their latency, at large ones their bytes")
+    return over(
+        spans,
+        "a request with all-reduces beside the next half layer; exposed time at small batches is their latency, at large ones their bytes",
+    )

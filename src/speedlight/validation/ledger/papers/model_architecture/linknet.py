@@ -19,6 +19,11 @@ def work(bench: Bench) -> Finding:
     """Products of one image; libraries count a transposed convolution at its input or at its output."""
     bench.stated(model="linknet", height=360, width=640)
     found = bench.size(products("linknet"))
-    again = bench.size(summed("linknet", lambda block, op: op.flops("matmul") * 3 if op.attrs.get("transposed") else None))
-    spans = [exactly((found + extra) / 1e9) for extra in bench.unstated("transposed convolutions counted at", (0.0, again), "input or output: so much more")]
+    again = bench.size(
+        summed("linknet", lambda block, op: op.flops("matmul") * 3 if op.attrs.get("transposed") else None)
+    )
+    spans = [
+        exactly((found + extra) / 1e9)
+        for extra in bench.unstated("transposed convolutions counted at", (0.0, again), "input or output: so much more")
+    ]
     return over(spans, "two FLOPs a multiply-add, 640 × 360 pixels", more=False)

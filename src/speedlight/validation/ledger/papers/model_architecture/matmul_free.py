@@ -24,14 +24,24 @@ def inference(bench: Bench) -> Finding:
                 before = 2 * facts["params"] + context * facts["kv_bytes_per_token"]
                 after = (facts["params"] - table) * bits / 8 + 2 * table
                 spans.append(exactly(before / after * bench.perturbed.sizes))
-    return over(spans, "weights and one sequence's cache in 16 bits over packed ternary weights and 16-bit tables; runtimes' own memory left out")
+    return over(
+        spans,
+        "weights and one sequence's cache in 16 bits over packed ternary weights and 16-bit tables; runtimes' own memory left out",
+    )
 
 
 @derives(f"{NAME}#1")
 def training(bench: Bench) -> Finding:
     """Numbers kept a token and linear layer: unfused quantisation keeps norms' results, scales and rounded copies too."""
     spans = []
-    for kept in bench.unstated("maps kept a layer, unfused", (4.0, 6.0), "input, norm's result, rounded copy, straight-through copy and what the product returns"):
+    for kept in bench.unstated(
+        "maps kept a layer, unfused",
+        (4.0, 6.0),
+        "input, norm's result, rounded copy, straight-through copy and what the product returns",
+    ):
         for fused in bench.unstated("maps kept a layer, fused", (2.0, 2.5), "input and result; statistics aside"):
             spans.append(exactly((1 - fused / kept) * 100 * bench.perturbed.sizes))
-    return over(spans, "activations of one quantised linear layer with and without a kernel that does norm, rounding and product at once; weights and optimizer, which dilute it, left out")
+    return over(
+        spans,
+        "activations of one quantised linear layer with and without a kernel that does norm, rounding and product at once; weights and optimizer, which dilute it, left out",
+    )

@@ -45,16 +45,25 @@ def _spans(bench: Bench) -> list[float]:
 
 @derives("memory-efficient-3d-u-net-with-reversible-mobile-inverted-bo#1")
 def volume(bench: Bench) -> Finding:
-    return over([exactly(x * bench.perturbed.sizes) for x in _spans(bench)], "maps kept are in proportion to the volume: it grows by what is saved")
+    return over(
+        [exactly(x * bench.perturbed.sizes) for x in _spans(bench)],
+        "maps kept are in proportion to the volume: it grows by what is saved",
+    )
 
 
 @derives("memory-efficient-3d-u-net-with-reversible-mobile-inverted-bo#2")
 def depth(bench: Bench) -> Finding:
     """Layers more for the same memory; a reversible chain costs nothing by depth, so what is stated is a choice within it."""
     spans = [exactly((x - 1) * 100 * bench.perturbed.sizes) for x in _spans(bench)]
-    return over(spans, "layers of plain chains that the saved memory would hold; reversible ones would take any number, so this is a floor")
+    return over(
+        spans,
+        "layers of plain chains that the saved memory would hold; reversible ones would take any number, so this is a floor",
+    )
 
 
 @derives("memory-efficient-3d-u-net-with-reversible-mobile-inverted-bo#3")
 def channels(bench: Bench) -> Finding:
-    return over([exactly(x * bench.perturbed.sizes) for x in _spans(bench)], "maps kept are in proportion to the channels, weights aside")
+    return over(
+        [exactly(x * bench.perturbed.sizes) for x in _spans(bench)],
+        "maps kept are in proportion to the channels, weights aside",
+    )

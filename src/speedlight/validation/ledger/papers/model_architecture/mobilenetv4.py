@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from .....engine.prediction import Prediction
 from ...bench import Bench
@@ -10,7 +11,13 @@ from ...finding import Finding, Span, over
 from ...registry import derives
 from .images import gain
 
-TOKENS = {"phase": "prefill", "batch": 1, "isl": 196, "dtype": "fp16", "stack": "onnxruntime"}  # 14 × 14 positions
+TOKENS: dict[str, Any] = {
+    "phase": "prefill",
+    "batch": 1,
+    "isl": 196,
+    "dtype": "fp16",
+    "stack": "onnxruntime",
+}  # 14 × 14 positions
 
 
 def _model(width: int, heads: int, shared: bool) -> str:
@@ -29,11 +36,16 @@ def _attention(answer: Prediction) -> float:
 def attention(bench: Bench) -> Finding:
     """Attention with one head of keys and values beside attention with as many as there are queries."""
     spans = []
-    for width, heads in bench.unstated("width, heads", ((384, 6), (512, 8), (768, 12)), "attention at 14 × 14 positions"):
+    for width, heads in bench.unstated(
+        "width, heads", ((384, 6), (512, 8), (768, 12)), "attention at 14 × 14 positions"
+    ):
         before, after = (bench.detailed(_model(width, heads, shared), "pixel-8", **TOKENS) for shared in (False, True))
         factor = _attention(before) / _attention(after)
         spans.append(gain(Span(factor * 0.95, factor, factor * 1.05, float(before.time) / float(after.limit))))
-    return over(spans, "projections and products of attention on a phone's accelerator, every op a kernel; its peaks and launches are assumed")
+    return over(
+        spans,
+        "projections and products of attention on a phone's accelerator, every op a kernel; its peaks and launches are assumed",
+    )
 
 
 @derives("mobilenetv4-universal-models-for-the-mobile-ecosystem#3")
@@ -44,4 +56,6 @@ def latency(bench: Bench) -> Finding:
     for stack in bench.unstated("stack", ("tensorrt",), "a compiler that fuses norms and rectifiers"):
         answer = bench.ask("mobilenetv4_hybrid_large", "pixel-8", phase="forward", batch=1, dtype="fp16", stack=stack)
         spans.append(bench.time(answer).mapped(lambda s: s * 1e3))
-    return over(spans, "one image, every op on the accelerator in 16 bits; its peaks and launches are assumed", more=False)
+    return over(
+        spans, "one image, every op on the accelerator in 16 bits; its peaks and launches are assumed", more=False
+    )

@@ -20,7 +20,10 @@ def decode(bench: Bench) -> Finding:
         times = [float(a.time) for a in answers]
         found = bench.slope(contexts, times)
         spans.append(Span(found.low, min(max(found.value, found.low), found.high), found.high))
-    return over(spans, "seconds of a step with 1 k, 8 k and 64 k tokens behind it: the state is read and written, whatever the length")
+    return over(
+        spans,
+        "seconds of a step with 1 k, 8 k and 64 k tokens behind it: the state is read and written, whatever the length",
+    )
 
 
 @derives("retentive-network#2")

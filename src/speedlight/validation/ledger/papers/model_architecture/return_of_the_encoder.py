@@ -39,7 +39,9 @@ def first_token(bench: Bench) -> Finding:
     spans: list[Span] = []
     for machine in _machines(bench):
         for isl in bench.unstated("isl", (512, 2048)):
-            before = bench.ask(_decoder(30), machine, phase="prefill", batch=1, isl=isl, stack="transformers", dtype="fp16")
+            before = bench.ask(
+                _decoder(30), machine, phase="prefill", batch=1, isl=isl, stack="transformers", dtype="fp16"
+            )
             after = bench.ask(_both(30), machine, phase="prefill", batch=1, isl=isl, stack="transformers", dtype="fp16")
             spans.append(saved(bench.speedup(before, after, "latency")))
     return over(spans, "a prompt through 30 layers, or through 20 of an encoder and one position of 10 of a decoder")
@@ -51,7 +53,17 @@ def rate(bench: Bench) -> Finding:
     spans: list[Span] = []
     for machine in _machines(bench):
         for isl, osl in bench.unstated("isl, osl", ((512, 64), (2048, 128))):
-            common = {"phase": "generate", "batch": 1, "isl": isl, "osl": osl, "stack": "transformers", "dtype": "fp16"}
+            common: dict[str, Any] = {
+                "phase": "generate",
+                "batch": 1,
+                "isl": isl,
+                "osl": osl,
+                "stack": "transformers",
+                "dtype": "fp16",
+            }
             before, after = bench.ask(_decoder(30), machine, **common), bench.ask(_both(30), machine, **common)
             spans.append(bench.speedup(before, after, "latency"))
-    return over(spans, "steps of a third of the layers, cross-attention to what the encoder left beside; the claim's models are not named")
+    return over(
+        spans,
+        "steps of a third of the layers, cross-attention to what the encoder left beside; the claim's models are not named",
+    )

@@ -18,11 +18,20 @@ KEPT = 3.0  # maps kept a convolution: its input, its norm's and its rectifier's
 def training(bench: Bench) -> Finding:
     """Maps that EfficientNets keep for a backward pass over those of the finest stage of a reversible network of one layer."""
     spans = []
-    for name in bench.unstated("network", ("efficientnet_b4", "efficientnet_b5", "efficientnet_b7"), "the larger members, for 'up to'"):
+    for name in bench.unstated(
+        "network", ("efficientnet_b4", "efficientnet_b5", "efficientnet_b7"), "the larger members, for 'up to'"
+    ):
         side = load_graph(name).attrs["inputs"][0][1][-1]
         whole = KEPT * outputs(name)
-        for channels in bench.unstated("channels", (48, 64), "of the finest of a reversible pyramid's streams, at a quarter of the image's side"):
-            pyramid = channels * (side / 4) ** 2 * (1 + 1 / 2 + 1 / 4 + 1 / 8)  # streams of halved sides and doubled channels
+        for channels in bench.unstated(
+            "channels", (48, 64), "of the finest of a reversible pyramid's streams, at a quarter of the image's side"
+        ):
+            pyramid = (
+                channels * (side / 4) ** 2 * (1 + 1 / 2 + 1 / 4 + 1 / 8)
+            )  # streams of halved sides and doubled channels
             working = 2 * KEPT * channels * (side / 4) ** 2 * 4  # a bottleneck of the finest stream, computed again
             spans.append(exactly(whole / (pyramid + working) * bench.perturbed.sizes))
-    return over(spans, "numbers kept an image at the network's own size; the pyramid's ends and one bottleneck being computed again, weights aside")
+    return over(
+        spans,
+        "numbers kept an image at the network's own size; the pyramid's ends and one bottleneck being computed again, weights aside",
+    )

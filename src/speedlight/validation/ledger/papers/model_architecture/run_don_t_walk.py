@@ -37,7 +37,9 @@ def _core(bench: Bench, before: str, after: str) -> list[Span]:
 
 @derives("run-don-t-walk#1")
 def small_on_gpu(bench: Bench) -> Finding:
-    return over(_gpu(bench, "mobilevit_xxs", "fasternet_t0"), "images a second, FasterNet-T0 over MobileViT-XXS at 256 pixels")
+    return over(
+        _gpu(bench, "mobilevit_xxs", "fasternet_t0"), "images a second, FasterNet-T0 over MobileViT-XXS at 256 pixels"
+    )
 
 
 @derives("run-don-t-walk#2")
@@ -48,17 +50,37 @@ def small_on_cpu(bench: Bench) -> Finding:
 @derives("run-don-t-walk#3")
 def small_on_arm(bench: Bench) -> Finding:
     spans = []
-    for machine in bench.unstated("machine", ("raspberry-pi-4-4gb", "galaxy-s8"), "ARM cores of small boards and phones"):
+    for machine in bench.unstated(
+        "machine", ("raspberry-pi-4-4gb", "galaxy-s8"), "ARM cores of small boards and phones"
+    ):
         for stack in bench.unstated("stack", ("onnxruntime", "torch-eager")):
-            spans.append(ratio(bench, "mobilevit_xxs", "fasternet_t0", machine, with_=FOLDED, phase="forward", batch=1, dtype="fp32", stack=stack))
+            spans.append(
+                ratio(
+                    bench,
+                    "mobilevit_xxs",
+                    "fasternet_t0",
+                    machine,
+                    with_=FOLDED,
+                    phase="forward",
+                    batch=1,
+                    dtype="fp32",
+                    stack=stack,
+                )
+            )
     return over(spans, "seconds of one image on ARM cores")
 
 
 @derives("run-don-t-walk#6")
 def large_on_gpu(bench: Bench) -> Finding:
-    return over(map(gain, _gpu(bench, "swin_base_patch4_window7_224", "fasternet_l")), "images a second, FasterNet-L over Swin-B")
+    return over(
+        map(gain, _gpu(bench, "swin_base_patch4_window7_224", "fasternet_l")),
+        "images a second, FasterNet-L over Swin-B",
+    )
 
 
 @derives("run-don-t-walk#7")
 def large_on_cpu(bench: Bench) -> Finding:
-    return over(map(saved, _core(bench, "swin_base_patch4_window7_224", "fasternet_l")), "seconds of one image on a desktop processor, FasterNet-L beside Swin-B")
+    return over(
+        map(saved, _core(bench, "swin_base_patch4_window7_224", "fasternet_l")),
+        "seconds of one image on a desktop processor, FasterNet-L beside Swin-B",
+    )

@@ -32,7 +32,12 @@ def decode(bench: Bench) -> Finding:
     bench.stated(weights="q4_0", stack="llama.cpp")
     bench.given("model", "SmallThinker-21B-A3B, the slower of the two", "published", SHAPES)
     spans = []
-    for machine in bench.unstated("machine", ("i9-13900k", "ryzen-9-7950x", "i7-12700h"), "ordinary consumer processors"):
+    for machine in bench.unstated(
+        "machine", ("i9-13900k", "ryzen-9-7950x", "i7-12700h"), "ordinary consumer processors"
+    ):
         answer = bench.ask(LARGE, machine, phase="decode", batch=1, context=1024, weights="q4_0", stack="llama.cpp")
         spans.append(bench.rate(answer))
-    return over(spans, "a step's reads of active weights and cache from memory; sparse neurons inside experts, which read less, and misses to the disk, which cost more, are left out")
+    return over(
+        spans,
+        "a step's reads of active weights and cache from memory; sparse neurons inside experts, which read less, and misses to the disk, which cost more, are left out",
+    )

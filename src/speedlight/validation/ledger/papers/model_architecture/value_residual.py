@@ -5,6 +5,8 @@ Kept bytes fall to (L + 1)/2L; a step's reads do not, since every layer still at
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...bench import Bench
 from ...finding import Finding, exactly, over
 from ...registry import derives
@@ -14,7 +16,7 @@ from ...registry import derives
 def cache(bench: Bench) -> Finding:
     spans = []
     for model in bench.unstated("model", ("llama-3.2-1b", "llama-2-7b", "llama-65b"), "16 to 80 layers"):
-        common = {"phase": "decode", "batch": 1, "context": 4096}
+        common: dict[str, Any] = {"phase": "decode", "batch": 1, "context": 4096}
         before = float(bench.ask(model, "h100-sxm-80gb", **common).memory.by_class["kv"])
         after = float(bench.ask(model, "h100-sxm-80gb", ["shared-values"], **common).memory.by_class["kv"])
         spans.append(exactly((1 - after / before) * 100 * bench.perturbed.sizes))

@@ -17,7 +17,9 @@ def _latency(bench: Bench, name: str) -> Finding:
         for dtype in bench.unstated("dtype", ("fp16",), "16 bits for real time"):
             answer = bench.ask(f"damo-yolo-{name}", "t4", phase="forward", batch=1, dtype=dtype, stack=stack)
             spans.append(bench.time(answer).mapped(lambda s: s * 1e3))
-    return over(spans, "one image of 640 pixels up to the head's maps; picking and suppressing boxes is left out", more=False)
+    return over(
+        spans, "one image of 640 pixels up to the head's maps; picking and suppressing boxes is left out", more=False
+    )
 
 
 @derives("damo-yolo#4")

@@ -16,5 +16,17 @@ def speed(bench: Bench) -> Finding:
     for machine in bench.unstated("machine", ("v100-sxm2-32gb", "t4"), "GPUs of 2020"):
         for other in bench.unstated("network", ("efficientnet_b2", "efficientnet_b3"), "80 to 81.6 %"):
             for dtype, stack in bench.unstated("dtype, stack", (("fp16", "tensorrt"), ("amp", "torch-eager"))):
-                spans.append(ratio(bench, other, "gernet_l", machine, phase="forward", batch=64, dtype=dtype, stack=stack, with_=("reparameterized",)))
+                spans.append(
+                    ratio(
+                        bench,
+                        other,
+                        "gernet_l",
+                        machine,
+                        phase="forward",
+                        batch=64,
+                        dtype=dtype,
+                        stack=stack,
+                        with_=("reparameterized",),
+                    )
+                )
     return over(spans, "images a second at 256 pixels over EfficientNets at their own sizes")

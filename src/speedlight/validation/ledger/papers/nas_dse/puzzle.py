@@ -5,6 +5,8 @@ Nemotron-51B's own list of layers is not carried; its successor from the same se
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...bench import Bench
 from ...finding import Finding, exactly, over
 from ...registry import derives
@@ -20,7 +22,14 @@ def throughput(bench: Bench) -> Finding:
     spans = []
     for isl, osl in bench.unstated("isl, osl", ((128, 128), (512, 512), (2048, 128)), "lengths of chats"):
         for tp in bench.unstated("cards of the parent", (2, 4)):
-            common = {"phase": "generate", "batch": 8, "isl": isl, "osl": osl, "dtype": "fp8", "stack": "tensorrt-llm"}
+            common: dict[str, Any] = {
+                "phase": "generate",
+                "batch": 8,
+                "isl": isl,
+                "osl": osl,
+                "dtype": "fp8",
+                "stack": "tensorrt-llm",
+            }
             parent = bench.ask(PARENT, "dgx-h100", ["fill-memory:most=512"], tp=tp, **common)
             child = bench.ask(SEARCHED, "dgx-h100", ["fill-memory:most=512"], tp=1, **common)
             spans.append(bench.speedup(parent, child, "throughput"))
@@ -38,4 +47,8 @@ def cards(bench: Bench) -> Finding:
     for bits in bench.unstated("bits of a weight", (8.0,), "FP8, as it was served"):
         need = bench.size(size * bits / 8) * 1.15  # a cache and the runtime's memory
         spans.append(exactly(float(-(-need // memory))))
-    return over(spans, "weights in 8 bits and 15 % for cache and runtime, in whole cards; in 16 bits it would be two", more=False)
+    return over(
+        spans,
+        "weights in 8 bits and 15 % for cache and runtime, in whole cards; in 16 bits it would be two",
+        more=False,
+    )

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from ...bench import Bench
 from ...finding import Finding, exactly, over
 from ...registry import derives
 from ..model_architecture.images import gain
 
-LAYERS = (10, 12, 14)  # of encoder and of decoder each, at the width of T5-small: half of T5-base's parameters, and around
+LAYERS = (
+    10,
+    12,
+    14,
+)  # of encoder and of decoder each, at the width of T5-small: half of T5-base's parameters, and around
 
 
 def _t5(layers: int) -> str:
@@ -36,6 +41,8 @@ def training(bench: Bench) -> Finding:
     spans = []
     for machine in bench.unstated("machine", ("tpu-v3",), "what T5 was trained on"):
         for layers in bench.unstated("layers", LAYERS, "a deep, narrow shape: T5-small's width"):
-            common = {"phase": "train", "batch": 16, "isl": 512, "osl": 114, "dtype": "bf16"}
-            spans.append(gain(bench.speedup(bench.ask("t5-base", machine, **common), bench.ask(_t5(layers), machine, **common))))
+            common: dict[str, Any] = {"phase": "train", "batch": 16, "isl": 512, "osl": 114, "dtype": "bf16"}
+            spans.append(
+                gain(bench.speedup(bench.ask("t5-base", machine, **common), bench.ask(_t5(layers), machine, **common)))
+            )
     return over(spans, "a training step of as many tokens on one chip")
