@@ -53,6 +53,9 @@ from . import (  # noqa: F401  they register themselves
     adapters,
     attention,
     autocast,
+    branches,
+    denoiser,
+    depthwise,
     draft_heads,
     expand,
     frozen,
@@ -68,12 +71,14 @@ from . import (  # noqa: F401  they register themselves
     prompt,
     rotate,
     selected,
+    shape,
     still_layers,
+    structured,
     thinned,
     tidy,
+    tokens,
     without,
-)  # fmt: skip
-from . import adapters, attention, autocast, branches, denoiser, depthwise, expand, frozen, heads, layouts, loss, norms, rotate, shape, structured, tidy, tokens  # noqa: F401  they register themselves
+)
 from .registry import REWRITES, Rewriter
 
 
