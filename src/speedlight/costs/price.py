@@ -286,7 +286,7 @@ def _message(
     rungs = levels(machine.domains, size, spans, point.fabric_clock)
     passage = choose(name, size, payload, rungs, library_of(machine, bool(kernel.library)))
     busy.update(passage.busy)
-    least.update(least_seconds(name, size, payload, rungs))
+    least.update(least_seconds(name, size, payload, rungs, values.copies))
     return passage.latency, passage.taken
 
 

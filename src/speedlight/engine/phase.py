@@ -17,6 +17,8 @@ from . import growing
 from .away import ledger_away, step_away
 from .evaluate import StepResult, evaluate_step
 from .layout import micro_batch
+from .nano import in_parts
+from .overlapped import overlapping
 from .power import clock_under_limit
 from .resolve import Plan, Resolved
 from .training import piped_step, training_step
@@ -71,11 +73,18 @@ def run_phase(
     symbols = free_symbols(resolved.graph, workload)
 
     parallel = scenario.program.parallel
+    wires = overlapping(parallel, resolved.stack)
+
+    nano = int(resolved.stack.attrs.get("nano_batches", 1))
+
+    def alone(step: Step) -> StepResult:
+        return evaluate_step(made, step, chosen, scenario.point, resolved.stack, dims, symbols, throttle, wires)
 
     def run(step: Step) -> StepResult:
+        if step.name != "decode" and np.any(np.asarray(parallel.cp) > 1):
+            step = dataclasses.replace(step, divided=parallel.cp)
         if not np.any(np.asarray(parallel.pp) > 1):
-            result = evaluate_step(made, step, chosen, scenario.point, resolved.stack, dims, symbols, throttle)
-            return _away(result, resolved, made, dims, symbols, chosen)
+            return _away(in_parts(alone, step, nano), resolved, made, dims, symbols, chosen)
         return piped_step(resolved, made, step, dims, chosen, symbols, throttle)
 
     throttle = clock_under_limit(chosen, scenario.point)

@@ -117,7 +117,9 @@ def _resolve_one(scenario: Scenario) -> Resolved:
     if scenario.schedule != "serial":
         raise Unsupported(f"the schedule {scenario.schedule!r} is not executed by this version", expected="serial")
     if scenario.serving is not None:
-        raise Unsupported("serving policies are not executed by this version", expected="no serving policy")
+        raise Unsupported(
+            "a load is no single step", expected="a scenario without one", hint="`speedlight simulate` answers it"
+        )
     if scenario.techniques:
         raise Unsupported(
             f"the technique {scenario.techniques[0].name!r} has not been applied",

@@ -13,7 +13,9 @@ from .._foundation.formats import is_format
 from .ir import KINDS, TENSOR_CLASSES, Graph, Op
 
 STEP_SYMBOLS = frozenset({"tokens", "seqs", "logits", "groups", "caching", "training"})
-MESH_AXES = frozenset({"tp", "pp", "dp", "ep", "cp", "etp", "split", "routed", "again", "updated", "updated_experts"})
+MESH_AXES = frozenset(
+    {"tp", "pp", "dp", "ep", "cp", "etp", "split", "routed", "again", "updated", "updated_experts"}
+) | {f"{what}_{carried}" for what in ("wire", "packs") for carried in ("tensor", "experts", "context")}
 ACCESSES = ("streamed", "strided", "random")
 PHASES = ("forward", "backward", "optimizer")
 

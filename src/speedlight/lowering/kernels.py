@@ -121,6 +121,7 @@ class KernelValues:
     granules: tuple[Value | None, ...]
     dims: Mapping[str, Value]
     message: MessageValues | None
+    copies: Value = 1.0
 
 
 class Slots(NamedTuple):
@@ -136,6 +137,7 @@ class Slots(NamedTuple):
     granules: tuple[int | None, ...]
     dims: tuple[tuple[str, int], ...]
     message: tuple[int, ...] | None  # bytes, ranks, then size and stride of each axis
+    copies: int | None = None  # of a message's rows
 
 
 class Program:
@@ -239,6 +241,7 @@ class Numbers:
             tuple([cells[i] for i in at.dense]), tuple([cells[i] for i in at.bytes]), tuple([cells[i] for i in at.sizes]),
             tuple([None if i is None else cells[i] for i in at.granules]), {name: cells[i] for name, i in at.dims},
             None if at.message is None else _message([cells[i] for i in at.message]),
+            1.0 if at.copies is None else cells[at.copies],
         )  # fmt: skip
 
     def stacked(self, sorts: tuple[int, ...], places: Sequence[Slots]) -> KernelValues:
@@ -294,6 +297,7 @@ def _numbers(kernel: Kernel) -> list[Expr]:
     found += kernel.dims.values()
     if kernel.message is not None:
         found += [kernel.message.bytes, kernel.message.size, *(e for span in kernel.message.spans for e in span)]
+        found.append(kernel.message.copies)
     found.append(kernel.workspace)
     return found
 
@@ -311,7 +315,8 @@ def _slots(kernel: Kernel, at: Sequence[int]) -> Slots:
     granules = tuple(None if a.granule is None else next(place) for a in kernel.accesses)
     dims = tuple((name, next(place)) for name in kernel.dims)
     message = None if kernel.message is None else some(2 + 2 * len(kernel.message.spans))
-    return Slots(count, launches, span, flops, dense, moved, sizes, granules, dims, message)
+    copies = None if kernel.message is None else next(place)
+    return Slots(count, launches, span, flops, dense, moved, sizes, granules, dims, message, copies)
 
 
 def _facts(kernel: Kernel) -> tuple[Any, ...]:

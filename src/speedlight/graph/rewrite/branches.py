@@ -52,7 +52,8 @@ def _one(block: Block) -> Block | None:
             continue
         source = convs[0].reads[0].tensor
         same = all(
-            s.reads[0].tensor == source if s is not None else name == source for s, name in zip(sides, names, strict=True)
+            s.reads[0].tensor == source if s is not None else name == source
+            for s, name in zip(sides, names, strict=True)
         )
         if not same or (len(convs) == 2 and not _alike(*convs)) or (len(convs) == 1 and not _square(convs[0])):
             continue

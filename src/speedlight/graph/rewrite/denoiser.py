@@ -77,7 +77,9 @@ def merged_latents(graph: Graph, ratio: float = 0.5, parts: str = "attn1") -> Gr
     if ratio == 0 or not is_unet(graph):
         return graph
     last = max(int(m[2]) for _, op in graph.ops() if (m := _PLACE.match(op.name)))
-    attends = [int(m[2]) for _, op in graph.ops() if ".attn1." in op.name and (m := _PLACE.match(op.name)) and m[1] == "down"]
+    attends = [
+        int(m[2]) for _, op in graph.ops() if ".attn1." in op.name and (m := _PLACE.match(op.name)) and m[1] == "down"
+    ]
     outermost = min(attends, default=0)
     fewer = {"height": sym("height") * (1 - ratio)}
 

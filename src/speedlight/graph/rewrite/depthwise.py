@@ -98,7 +98,9 @@ def _part(
         writes = (dataclasses.replace(op.writes[0], elements=size * outside),)
     else:
         writes = (Operand(edit.activation(f"{name}.out", size * outside, source.dtype)),)
-    work = tuple(dataclasses.replace(w, flops=2 * size * depth * outside) for w in op.work if w.unit in ("matmul", "vector"))[:1]
+    work = tuple(
+        dataclasses.replace(w, flops=2 * size * depth * outside) for w in op.work if w.unit in ("matmul", "vector")
+    )[:1]
     if not work:
         work = (Work("matmul", 2 * size * depth * outside, source.dtype),)
     dims = {

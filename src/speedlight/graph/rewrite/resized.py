@@ -22,7 +22,9 @@ def op_with(op: Op, values: Values) -> Op:
         if o.elements is None and o.granule is None and o.reuse.constant is not None:
             return o
         part = None if o.elements is None else sized(o.elements)
-        return dataclasses.replace(o, elements=part, granule=None if o.granule is None else sized(o.granule), reuse=sized(o.reuse))
+        return dataclasses.replace(
+            o, elements=part, granule=None if o.granule is None else sized(o.granule), reuse=sized(o.reuse)
+        )
 
     selection = op.selection
     if selection is not None:
@@ -64,7 +66,9 @@ def without_unread(graph: Graph) -> Graph:
     """The graph without tensors that no op touches any more: weights of ops that a rewrite took away."""
     blocks = []
     for block in graph.blocks:
-        touched = {o.tensor for op in block.ops for o in (*op.reads, *op.writes)} | set(block.inputs) | set(block.outputs)
+        touched = (
+            {o.tensor for op in block.ops for o in (*op.reads, *op.writes)} | set(block.inputs) | set(block.outputs)
+        )
         tensors = {name: t for name, t in block.tensors.items() if name in touched}
         blocks.append(block if len(tensors) == len(block.tensors) else dataclasses.replace(block, tensors=tensors))
     same = all(a is b for a, b in zip(blocks, graph.blocks, strict=True))

@@ -115,7 +115,9 @@ def _sized(tensor: Tensor, factor: float) -> Tensor:
 def _wider(op: Op, width: float, grows: float, end: bool) -> Op:
     """One op with wider tensors: its products by ``grows``, its other work by the width."""
     product = op.kind in ("conv", "matmul")
-    work = tuple(dataclasses.replace(w, flops=w.flops * (grows if product and w.unit == "matmul" else width)) for w in op.work)
+    work = tuple(
+        dataclasses.replace(w, flops=w.flops * (grows if product and w.unit == "matmul" else width)) for w in op.work
+    )
     dims = dict(op.dims)
     if product:
         names = ("n", "out_channels") if end else ("n", "k", "in_channels", "out_channels")

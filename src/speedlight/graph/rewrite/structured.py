@@ -35,7 +35,16 @@ class _Writer:
         if not into:
             self.tensors[out] = Tensor(out, as_expr(size), self.dtype)
         self.ops.append(
-            Op(name=name, kind=kind, fn=fn, path=self.path, reads=tuple(reads), writes=(Operand(out),), work=work, **fields)  # type: ignore[arg-type]
+            Op(
+                name=name,
+                kind=kind,
+                fn=fn,
+                path=self.path,
+                reads=tuple(reads),
+                writes=(Operand(out),),
+                work=work,
+                **fields,  # type: ignore[arg-type]
+            )
         )
         return out
 
@@ -62,7 +71,13 @@ def _feed_forward(graph: Graph, block: Block) -> list[int]:
 
 @REWRITES.register("product_key_memory")
 def product_key_memory(
-    graph: Graph, slots: int = 1_048_576, heads: int = 4, picks: int = 32, key: int = 256, layers: float = 0.25, expert: bool = False
+    graph: Graph,
+    slots: int = 1_048_576,
+    heads: int = 4,
+    picks: int = 32,
+    key: int = 256,
+    layers: float = 0.25,
+    expert: bool = False,
 ) -> Graph:
     """Feed-forward parts of some layers replaced by a table of learned rows, found by products of two half keys.
 
@@ -78,7 +93,9 @@ def product_key_memory(
         expert: a row is an expert of one neuron, with a weight down and one up; else a value that is added.
     """
     if slots < 4 or min(heads, picks, key) < 1 or not 0 <= layers <= 1:
-        raise BadInput(f"a memory of {slots} rows, {heads} heads, {picks} picks", expected="at least 4 rows, 1 head, 1 pick")
+        raise BadInput(
+            f"a memory of {slots} rows, {heads} heads, {picks} picks", expected="at least 4 rows, 1 head, 1 pick"
+        )
     chosen = [b for b in token_layers(graph) if _feed_forward(graph, b)]
     last = round(layers * 64)
     if not chosen or last == 0:
@@ -91,9 +108,7 @@ def product_key_memory(
     return without_unread(in_turns(graph, (0.0,) * (64 - last) + (1.0,) * last, change))
 
 
-def _remembering(
-    block: Block, places: list[int], slots: int, heads: int, picks: int, key: int, expert: bool
-) -> Block:
+def _remembering(block: Block, places: list[int], slots: int, heads: int, picks: int, key: int, expert: bool) -> Block:
     first, last = block.ops[places[0]], block.ops[places[-1]]
     width = first.dims["k"]
     halves = math.isqrt(slots - 1) + 1
@@ -197,7 +212,9 @@ def switched_heads(graph: Graph, fewer: float = 5.0, experts: int = 5, picks: in
     run (SwitchHead, arXiv 2312.07987 §2).
     """
     if fewer < 1 or experts < picks or picks < 1:
-        raise BadInput(f"{fewer:g} times fewer heads, {picks} of {experts} experts", expected="fewer ≥ 1, experts ≥ picks ≥ 1")
+        raise BadInput(
+            f"{fewer:g} times fewer heads, {picks} of {experts} experts", expected="fewer ≥ 1, experts ≥ picks ≥ 1"
+        )
 
     names = {n: sym(n) / fewer for n, d in graph.dims.items() if d.role in ("heads", "kv_heads")}
 
@@ -212,7 +229,9 @@ def switched_heads(graph: Graph, fewer: float = 5.0, experts: int = 5, picks: in
                 weight = tensors[op.reads[1].tensor]
                 if weight.persistent is not None:
                     kept = dataclasses.replace(weight.persistent, kept=weight.persistent.kept * experts)
-                    tensors[weight.name] = dataclasses.replace(weight, elements=weight.elements * experts, persistent=kept)
+                    tensors[weight.name] = dataclasses.replace(
+                        weight, elements=weight.elements * experts, persistent=kept
+                    )
                 op = dataclasses.replace(op, work=tuple(dataclasses.replace(w, flops=w.flops * picks) for w in op.work))
             ops.append(op)
         return dataclasses.replace(thin, ops=tuple(ops), tensors=tensors)

@@ -8,6 +8,7 @@ runs with probability 1 − (1 − s)^T, on s·T / that many tokens when it does
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -113,10 +114,16 @@ def _parts(share: float) -> tuple[float, ...]:
 def _passed(block: Block, share: float, of: str) -> Block:
     counts, runs = deciding(share, cached=True)
     mixer = {t for op in block.ops if op.kind in ("attention", "scan") for t in [w.tensor for w in op.writes]}
-    end = max((i for i, op in enumerate(block.ops) if any(r.tensor in mixer for r in op.reads)), default=len(block.ops) - 1)
+    end = max(
+        (i for i, op in enumerate(block.ops) if any(r.tensor in mixer for r in op.reads)), default=len(block.ops) - 1
+    )
     reach = len(block.ops) if of == "layer" else end + 2  # with the sum that adds the mixer's result to all tokens
     ops = tuple(_perhaps(op, counts, runs) if i < reach else op for i, op in enumerate(block.ops))
-    inside = {w.tensor for op in ops[:reach] for w in op.writes} - {w.tensor for w in ops[reach - 1].writes} - set(block.outputs)
+    inside = (
+        {w.tensor for op in ops[:reach] for w in op.writes}
+        - {w.tensor for w in ops[reach - 1].writes}
+        - set(block.outputs)
+    )
     tensors = {}
     changed = block_with(block, counts).tensors
     for name, tensor in block.tensors.items():
@@ -135,7 +142,7 @@ def leaving_tokens(graph: Graph, shares: Sequence[float] = (1.0, 0.5)) -> Graph:
         shares: of the tokens, in equal parts of the stack, first to last; may not rise.
     """
     _shares(shares)
-    if any(b > a for a, b in zip(shares, shares[1:], strict=False)):
+    if any(b > a for a, b in itertools.pairwise(shares)):
         raise BadInput("tokens come back after they left", expected="shares that do not rise")
     if all(s == 1 for s in shares):
         return graph

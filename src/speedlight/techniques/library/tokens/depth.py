@@ -69,7 +69,9 @@ MIXTURE_OF_DEPTHS = register(Technique(
 
 
 def _route(subject: Subject, settings: Settings) -> Scenario:
-    return with_rewrite(subject, "passing_tokens", share=settings["capacity"], layers=settings["layers"], of="attention")
+    return with_rewrite(
+        subject, "passing_tokens", share=settings["capacity"], layers=settings["layers"], of="attention"
+    )
 
 
 ROUTER_TUNING = register(Technique(

@@ -24,7 +24,10 @@ def picture_tokens(subject: Subject) -> Value:
 def sees(subject: Subject, settings: Settings) -> Refusal | None:
     if np.all(np.asarray(picture_tokens(subject)) > 0):
         return None
-    return Refusal("the model sees no pictures, or none are asked about", "a vision-language model such as llava-1.5-7b, with --images")
+    return Refusal(
+        "the model sees no pictures, or none are asked about",
+        "a vision-language model such as llava-1.5-7b, with --images",
+    )
 
 
 def shortened(subject: Subject, dropped: Value) -> Scenario:
