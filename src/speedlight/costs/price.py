@@ -216,6 +216,8 @@ def single_channel(kernel: Kernel) -> bool:
 
 
 def _waste(kernel: Kernel, d: Mapping[str, Value], engine: Engine) -> Value:
+    if kernel.even:
+        return 1.0
     if kernel.family in ("matmul", "conv") and {"m", "n", "k"} <= set(d) and not single_channel(kernel):
         # A convolution is one product for each group; its images are rows of m already (implicit GEMM).
         products = d.get("groups", 1.0) if kernel.family == "conv" else d.get("batch", 1.0)

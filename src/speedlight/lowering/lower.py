@@ -230,6 +230,7 @@ def _kernel(
         serial=variant.serial,
         efficiency=variant.efficiency,
         rates=variant.rates,
+        even=variant.even,
         host_s=variant.host_s,
         library=stack.library,
         attrs=lead.attrs,

@@ -127,6 +127,7 @@ class KernelVariant:
         blocks: independent pieces of work the kernel hands to the machine's units, an expression over the op's shape symbols.
             Whole waves of them run: fewer than there are units leave units idle. None: work spreads evenly.
         rates: share of a resource's rate that the kernel's instructions can reach (older matrix instructions).
+        even: a product's work is dealt out by steps, not by tiles: no unit waits for another's tile (stream-K).
     """
 
     fn: str
@@ -140,6 +141,7 @@ class KernelVariant:
     host_s: float | None = None
     blocks: Expr | None = None
     rates: tuple[tuple[str, float], ...] = ()
+    even: bool = False
 
 
 @dataclass(frozen=True, slots=True)

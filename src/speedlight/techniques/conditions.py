@@ -64,7 +64,7 @@ def multiplies(fmt: str) -> Condition:
         near = "int8" if wanted in ("fp8", "int4") and "int8" in have else have[0]
         return Refusal(
             f"{subject.machine.name} has no {wanted} matrix unit (it has {', '.join(have)})",
-            f"weights alone in {fmt.format(**settings)} (--weights), or {near}",
+            f"weights alone in {fmt.format(**settings)} (--weights)" + (f", or {near}" if near != "none" else ""),
         )
 
     return refuse

@@ -80,6 +80,8 @@ def see(
         return {**found, "cache": maximum(found["cache"], FULL)} if decode else found
 
     longer = BACKWARD / conditions.throttle if backward else 1.0 / conditions.throttle
+    if not decode:  # a kernel that skips blocks of the scores does the rest as it did the whole
+        longer = longer * float(kernel.attrs.get("density", 1.0))
     terms = {name: seconds * longer for name, seconds in family.terms_of(shape(values), machine).items()}
     terms["memory"] = cost.bytes / (machine.main.bandwidth * point.memory_clock)
     if not conditions.device_latency:

@@ -11,7 +11,7 @@ from ..._foundation.formats import is_sparse, multiply_format, number_format, pa
 from ..builder import BlockBuilder, product_work
 from ..ir import Graph, Op, Operand, Persistent, Tensor, Work
 from .edit import Edit, edited
-from .held import chosen, matrix_of
+from .held import as_it_was, chosen, matrix_of
 from .registry import REWRITES
 
 
@@ -49,9 +49,9 @@ def numbers(
         position = matrix_of(graph, edit.block, op)
         if position is None or not chosen(op, of):
             return (op,)
-        held = edit.tensor(op.reads[position].tensor)
-        if held.name not in edit.tensors:
-            return (op,)  # several blocks share it
+        held = as_it_was(edit, op.reads[position].tensor)
+        if held is None:
+            return (op,)
         before: list[Op] = []
         first = _first(edit, op, position)
         own = edit.tensor(op.reads[first].tensor).dtype if first is not None else held.dtype
