@@ -23,7 +23,7 @@ def _settings(bench: Bench) -> Iterator[tuple[str, str, str]]:
     bench.given("stack", None, "assumed", "the usual one of each phase, for both sides alike")
     for model in bench.unstated("model", ("llama-2-7b", "llama-2-70b"), "the source names Llama-2 of 7B to 70B"):
         for machine in bench.unstated("machine", ("a100-sxm-80gb", "h100-sxm-80gb")):
-            for window in bench.unstated("window", (1024, 4096)):
+            for window in bench.unstated("window", (4096, 8192), "the cache saved, 62 %, leaves no less"):
                 yield model, machine, f"hybrid-window-layers:window={window}"
 
 
@@ -58,7 +58,7 @@ def cache(bench: Bench) -> Finding:
     """Bytes kept at 128 K."""
     bench.given("context", CONTEXT)
     spans = []
-    for window in bench.unstated("window", (1024, 2048, 4096, 8192)):
+    for window in bench.unstated("window", (1024, 2048, 4096, 8192), "windows, sinks and blocks of usual sizes"):
         question: dict[str, Any] = {"phase": "decode", "batch": 1, "context": CONTEXT}
         whole = bench.memory(bench.ask("llama-2-7b", "a100-sxm-80gb", **question), "kv").value
         partial = bench.ask("llama-2-7b", "a100-sxm-80gb", [f"hybrid-window-layers:window={window}"], **question)

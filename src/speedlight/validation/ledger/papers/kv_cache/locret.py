@@ -14,13 +14,12 @@ CONTEXT = 131072
 
 def _compression(bench: Bench, model: str, budgets: tuple[int, ...]) -> Finding:
     bench.stated(model=model, machine="rtx-4090", context=CONTEXT)
+    facts, room = bench.facts(model), bench.machine("rtx-4090").main.capacity_bytes
+    token, weights = facts["kv_bytes_per_token"], facts["weight_bytes"]
     spans = []
     for budget in bench.unstated("budget", budgets, "the abstract states what it amounts to, not the budget"):
-        question = {"phase": "decode", "batch": 1, "context": CONTEXT}
-        whole = bench.ask(model, "rtx-4090", **question)
-        thin = bench.ask(model, "rtx-4090", [f"kv-eviction:tokens={budget}"], **question)
-        if bool(thin.fits):  # a budget that does not fit the card is not admissible
-            spans.append(exactly(bench.memory(whole, "kv").value / bench.memory(thin, "kv").value))
+        if weights + budget * token <= room < weights + CONTEXT * token:  # else nothing is evicted, or nothing helps
+            spans.append(exactly(bench.size(CONTEXT) / budget))
     return over(spans, "128 K tokens over a budget with which weights and cache fit 24 GB; without one they do not")
 
 
