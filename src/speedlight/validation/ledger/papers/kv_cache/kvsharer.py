@@ -43,7 +43,10 @@ def computed(bench: Bench) -> Finding:
             whole = bench.ask(model, "a100-sxm-80gb", **question)
             shared = bench.ask(model, "a100-sxm-80gb", [f"kv-layer-sharing:layers={layers}"], **question)
             spans.append(exactly(100 * (1 - bench.memory(shared, "kv").value / bench.memory(whole, "kv").value)))
-    return over(spans, "what is not kept is not computed: projections of the layers that share, over all that make keys and values")
+    return over(
+        spans,
+        "what is not kept is not computed: projections of the layers that share, over all that make keys and values",
+    )
 
 
 @derives("kvsharer#3")

@@ -39,15 +39,17 @@ def latency(bench: Bench) -> Finding:
 def throughput(bench: Bench) -> Finding:
     """Batches that fit: the card's with all keys on it, the host's with the card holding weights."""
     spans: list[Span] = []
-    for machine in bench.unstated("machine", ("a100-pcie-80gb", "l40s", "rtx-4090")):
-        for context in bench.unstated("context", (16384, 98304)):
+    for machine in bench.unstated("machine", ("a100-pcie-80gb", "l40s"), "cards that hold a sequence to compare with"):
+        for context in bench.unstated("context", (65536, 98304)):
             question: dict[str, Any] = {"phase": "decode", "batch": 1, "context": context}
             whole = bench.ask("llama-3.1-8b", machine, ["fill-memory"], **question)
             for rate in bench.unstated("host memory bandwidth", DDR):
                 picked = bench.ask(
                     "llama-3.1-8b", machine,
-                    ["kv-retrieval-offload:tokens=0,share=0.02,summary=0,way=computed", "fill-memory:most=64"],
+                    ["kv-retrieval-offload:tokens=0,share=0.02,summary=0,way=computed", "fill-memory:most=16"],
                     **question, overrides={"tiers.host.bandwidth": rate},
                 )  # fmt: skip
                 spans.append(bench.speedup(whole, picked, of="throughput"))
-    return over(spans, "the largest batch of either side: what the card holds against what host memory holds (64 at most)")
+    return over(
+        spans, "the largest batch of either side: what the card holds against what host memory holds (16 at most)"
+    )

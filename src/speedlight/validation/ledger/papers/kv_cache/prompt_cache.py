@@ -21,10 +21,20 @@ def _first_token(bench: Bench, machines: Iterable[str], stack: str) -> list[Span
     bench.given("stack", stack, "assumed", "a framework's eager mode, as research code has it")
     for machine in bench.unstated("machine", tuple(machines)):
         for isl in bench.unstated("prompt", (2048, 5120), "documents of a few thousand tokens"):
-            question: dict[str, Any] = {"phase": "prefill", "batch": 1, "isl": isl, "stack": stack, "dtype": _format(machine)}
+            question: dict[str, Any] = {
+                "phase": "prefill",
+                "batch": 1,
+                "isl": isl,
+                "stack": stack,
+                "dtype": _format(machine),
+            }
             before = bench.ask("llama-2-7b", machine, **question)
-            for hit in bench.unstated("share of a prompt that is known", HITS, "documents known, a question of some tens of tokens new"):
-                spans.append(bench.speedup(before, bench.ask("llama-2-7b", machine, [f"prefix-reuse:hit={hit}"], **question)))
+            for hit in bench.unstated(
+                "share of a prompt that is known", HITS, "documents known, a question of some tens of tokens new"
+            ):
+                spans.append(
+                    bench.speedup(before, bench.ask("llama-2-7b", machine, [f"prefix-reuse:hit={hit}"], **question))
+                )
     return spans
 
 
@@ -36,8 +46,11 @@ def _format(machine: str) -> str:
 def gpu(bench: Bench) -> Finding:
     """On GPUs."""
     spans = _first_token(bench, ("rtx-4090", "a40", "a100-pcie-80gb"), "torch-eager")
-    return over(spans, "a pass over new tokens instead of all; short passes end at reading the weights and at launches. Left out: states that lie in host "
-        "memory cross the link first, and parts are put together in Python")
+    return over(
+        spans,
+        "a pass over new tokens instead of all; short passes end at reading the weights and at launches. Left out: states that lie in host "
+        "memory cross the link first, and parts are put together in Python",
+    )
 
 
 @derives("prompt-cache#2")

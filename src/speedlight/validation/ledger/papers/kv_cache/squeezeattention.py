@@ -14,7 +14,9 @@ from ...registry import derives
 
 
 def _settings(bench: Bench) -> Iterator[tuple[str, dict[str, Any], str]]:
-    for share in bench.unstated("mean budget over the context", (0.2, 0.3, 0.4), "budgets at which such methods keep quality"):
+    for share in bench.unstated(
+        "mean budget over the context", (0.2, 0.3, 0.4), "budgets at which such methods keep quality"
+    ):
         for model in bench.unstated("model", ("mistral-7b", "llama-2-7b")):
             for context in bench.unstated("context", (1024, 4096)):
                 tokens = round(context * share)

@@ -46,7 +46,7 @@ def cache(bench: Bench) -> Finding:
     for model, question in _loads(bench):
         for together in bench.unstated("neighbouring layers that share", (2, 4)):
             layers = 0.5 * (1 - 1 / together)
-            tried = ([], [f"kv-layer-sharing:layers={layers}"])
+            tried: tuple[list[str], list[str]] = ([], [f"kv-layer-sharing:layers={layers}"])
             before, after = (bench.ask(model, _machine(question), t, phase="prefill", **question) for t in tried)
             spans.append(exactly((1 - bench.memory(after, "kv").value / bench.memory(before, "kv").value) * 100))
     return over(spans, "one cache for several layers of the later half; formats stay as they were")

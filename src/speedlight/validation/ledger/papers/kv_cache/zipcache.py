@@ -21,7 +21,12 @@ def compression(bench: Bench) -> Finding:
         for high, low in bench.unstated("bits of salient and other tokens", ((4, 2),)):
             question: dict[str, Any] = {"phase": "decode", "batch": 1, "context": 1024}
             whole = bench.ask("mistral-7b", "a100-sxm-80gb", **question)
-            mixed = bench.ask("mistral-7b", "a100-sxm-80gb", [f"kv-mixed-precision:salient={salient},high={high},low={low}"], **question)
+            mixed = bench.ask(
+                "mistral-7b",
+                "a100-sxm-80gb",
+                [f"kv-mixed-precision:salient={salient},high={high},low={low}"],
+                **question,
+            )
             spans.append(exactly(bench.memory(whole, "kv").value / bench.memory(mixed, "kv").value))
     return over(spans, "the average width of a value, one scale a token and one a channel")
 
@@ -29,7 +34,12 @@ def compression(bench: Bench) -> Finding:
 def _prompt(bench: Bench) -> list[tuple[Any, Any]]:
     """(scores written out, attention fused) of LLaMA3-8B at 4096 tokens."""
     bench.stated(isl=4096)
-    bench.given("model", "llama-2-7b", "assumed", "LLaMA3-8B has as many query heads and layers; its code repeats keys before it multiplies")
+    bench.given(
+        "model",
+        "llama-2-7b",
+        "assumed",
+        "LLaMA3-8B has as many query heads and layers; its code repeats keys before it multiplies",
+    )
     pairs = []
     bench.given("stack", "torch-eager", "assumed", "research code")
     for machine in bench.unstated("machine", ("a100-sxm-80gb", "a100-pcie-80gb", "rtx-3090")):
@@ -44,7 +54,10 @@ def _prompt(bench: Bench) -> list[tuple[Any, Any]]:
 def prefill(bench: Bench) -> Finding:
     """Time of a prompt saved by scores that stay on chip."""
     spans: list[Span] = [bench.speedup(a, b).mapped(lambda x: (1 - 1 / x) * 100) for a, b in _prompt(bench)]
-    return over(spans, "attention whose scores pass through memory, against a fused kernel; saliency from a few rows costs next to nothing")
+    return over(
+        spans,
+        "attention whose scores pass through memory, against a fused kernel; saliency from a few rows costs next to nothing",
+    )
 
 
 @derives("zipcache#5")
