@@ -22,7 +22,7 @@ def compute(bench: Bench) -> Finding:
         question: dict[str, Any] = {"phase": "prefill", "batch": 1, "isl": 64}
         whole = bench.ask(model, "rtx-4090", **question)
         for share in bench.unstated("expected share of the layers that runs", SHARES):
-            left = bench.ask(model, "rtx-4090", [f"layer-skipping:keep={share}"], **question)
+            left = bench.ask(model, "rtx-4090", [f"layer-skipping:keep={bench.size(share)}"], **question)
             spans.append(exactly(float(whole.flops) / float(left.flops)))
     return over(spans, "layers behind the mean exit are not run; the vocabulary's projection is")
 
@@ -35,7 +35,7 @@ def memory(bench: Bench) -> Finding:
         question: dict[str, Any] = {"phase": "prefill", "batch": 1, "isl": 64}
         whole = bench.memory(bench.ask(model, "rtx-4090", **question), "weights").value
         for share in bench.unstated("share of the layers before the last exit", (0.16, 0.5)):
-            left = bench.ask(model, "rtx-4090", [f"layer-skipping:keep={share}"], **question)
+            left = bench.ask(model, "rtx-4090", [f"layer-skipping:keep={bench.size(share)}"], **question)
             spans.append(exactly(whole / bench.memory(left, "weights").value))
     return over(spans, "layers behind the last admissible exit are not held")
 
@@ -78,7 +78,7 @@ def dynamic_memory(bench: Bench) -> Finding:
                 answer = bench.ask(m, "a100-sxm-80gb", **{**q, "batch": samples, "context": max(round(tokens), 1)})
                 return bench.memory(answer, "kv").value
 
-            fullest = max(kept(n, 2048 * until), kept(1, 2048))
+            fullest = max(kept(n, bench.size(2048 * until)), kept(1, 2048))
             spans.append(exactly((1 - fullest / kept(n, 2048)) * 100))
     return over(spans, "N caches of a few tokens, then one that grows, against N that grow to the end")
 

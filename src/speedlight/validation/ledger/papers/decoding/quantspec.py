@@ -20,7 +20,7 @@ def _settings(bench: Bench) -> Iterator[tuple[Prediction, Prediction, float]]:
     for model in bench.unstated("model", ("llama-2-7b",), "models of 7B with 4 K to 128 K tokens"):
         for machine in bench.unstated("machine", ("rtx-a6000", "a100-sxm-80gb")):
             for context in bench.unstated("context", (8192, 32768, 65536)):
-                question: dict[str, Any] = {"phase": "decode", "batch": 1, "context": context}
+                question: dict[str, Any] = {"phase": "decode", "batch": 1, "context": round(bench.size(context))}
                 plain = bench.ask(model, machine, **question)
                 for drafts in bench.unstated("draft length", (4, 6)):
                     for acceptance in bench.unstated("acceptance", (0.9, 0.93), "the source says above 0.9"):

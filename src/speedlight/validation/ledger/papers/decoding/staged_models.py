@@ -22,7 +22,7 @@ def _late(scales: int) -> float:
 
 
 def _speedup(bench: Bench, scales: int) -> float:
-    share, ratio = _late(scales), bench.size(SMALL) / bench.size(LARGE)
+    share, ratio = _late(scales), bench.size(SMALL) / LARGE
     return 1 / (1 - share + share * ratio)
 
 
@@ -102,5 +102,5 @@ def nested(bench: Bench) -> Finding:
         ((0.125, 0.25, 0.5, 1.0), (0.125, 0.25, 0.5)),
     ):
         for cached in bench.unstated("positions whose features are kept from the step before", (0.0, 0.4)):
-            spans.append(exactly(bench.size(1.0) / (sum(sizes) / len(sizes) * (1 - cached) * bench.size(1.0))))
+            spans.append(exactly(bench.size(1.0) / (sum(sizes) / len(sizes) * (1 - cached))))
     return over(spans, "each step at its sub-model's FLOPs, over positions that are not cached")

@@ -61,7 +61,9 @@ def cache(bench: Bench) -> Finding:
     for window in bench.unstated("window", (1024, 2048, 4096, 8192), "windows, sinks and blocks of usual sizes"):
         question: dict[str, Any] = {"phase": "decode", "batch": 1, "context": CONTEXT}
         whole = bench.memory(bench.ask("llama-2-7b", "a100-sxm-80gb", **question), "kv").value
-        partial = bench.ask("llama-2-7b", "a100-sxm-80gb", [f"hybrid-window-layers:window={window}"], **question)
+        partial = bench.ask(
+            "llama-2-7b", "a100-sxm-80gb", [f"hybrid-window-layers:window={round(bench.size(window))}"], **question
+        )
         spans.append(Span(*[(1 - bench.memory(partial, "kv").value / whole) * 100] * 4))
     return over(spans, "a window instead of 128 K tokens in 21 of 32 layers")
 

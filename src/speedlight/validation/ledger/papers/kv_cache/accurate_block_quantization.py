@@ -18,5 +18,5 @@ def footprint(bench: Bench) -> Finding:
         for block in bench.unstated("values that share an 8-bit exponent", (32, 64, 128)):
             shared = bench.bits("int8") / block
             wide = before if before == 16 else before + shared
-            spans.append(exactly(bench.size(wide) / (after + shared) / bench.size(1.0)))
+            spans.append(exactly(bench.size(wide) / (after + shared)))
     return over(spans, "mantissas in half the bits, a shared exponent of 8 bits for each block on top")

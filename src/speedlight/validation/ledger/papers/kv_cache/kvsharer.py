@@ -41,7 +41,7 @@ def computed(bench: Bench) -> Finding:
     for layers in bench.unstated("share of the layers that share", (0.25, 0.375)):
         for model, question in _questions(bench):
             whole = bench.ask(model, "a100-sxm-80gb", **question)
-            shared = bench.ask(model, "a100-sxm-80gb", [f"kv-layer-sharing:layers={layers}"], **question)
+            shared = bench.ask(model, "a100-sxm-80gb", [f"kv-layer-sharing:layers={bench.size(layers)}"], **question)
             spans.append(exactly(100 * (1 - bench.memory(shared, "kv").value / bench.memory(whole, "kv").value)))
     return over(
         spans,

@@ -5,6 +5,7 @@ What is kept is the budget, so compression is context over budget, and the peak 
 
 from __future__ import annotations
 
+from ....._foundation.errors import BadInput
 from ...bench import Bench
 from ...finding import Finding, exactly, over
 from ...registry import derives
@@ -18,8 +19,12 @@ def _compression(bench: Bench, model: str, budgets: tuple[int, ...]) -> Finding:
     token, weights = facts["kv_bytes_per_token"], facts["weight_bytes"]
     spans = []
     for budget in bench.unstated("budget", budgets, "the abstract states what it amounts to, not the budget"):
-        if weights + budget * token <= room < weights + CONTEXT * token:  # else nothing is evicted, or nothing helps
+        if weights + budget * token <= room:
             spans.append(exactly(bench.size(CONTEXT) / budget))
+    if not spans:
+        raise BadInput(
+            f"no budget of {budgets} tokens fits beside {weights / 1e9:.1f} GB of weights", expected="one that does"
+        )
     return over(spans, "128 K tokens over a budget with which weights and cache fit 24 GB; without one they do not")
 
 

@@ -19,7 +19,7 @@ def _settings(bench: Bench) -> Iterator[tuple[str, dict[str, Any], str]]:
     ):
         for model in bench.unstated("model", ("mistral-7b", "llama-2-7b")):
             for context in bench.unstated("context", (1024, 4096)):
-                tokens = round(context * share)
+                tokens = round(bench.size(context * share))
                 yield model, {"phase": "decode", "batch": 1, "context": context}, f"kv-layer-budgets:tokens={tokens}"
 
 

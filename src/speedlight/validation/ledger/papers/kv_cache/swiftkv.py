@@ -22,7 +22,7 @@ def _loads(bench: Bench) -> Iterator[tuple[str, dict[str, Any]]]:
     bench.given("layers that prompts pass by", 0.5, "assumed", "the later half")
     for model, tp in bench.unstated("model and ranks", MODELS, "Llama models of two sizes"):
         for isl in bench.unstated("prompt", (2000, 8000, 32000)):
-            yield model, {"batch": 16, "isl": isl, "tp": tp, "stack": "vllm"}
+            yield model, {"batch": 16, "isl": round(bench.size(isl)), "tp": tp, "stack": "vllm"}
 
 
 def _machine(question: dict[str, Any]) -> str:
@@ -45,7 +45,7 @@ def cache(bench: Bench) -> Finding:
     spans = []
     for model, question in _loads(bench):
         for together in bench.unstated("neighbouring layers that share", (2, 4)):
-            layers = 0.5 * (1 - 1 / together)
+            layers = bench.size(0.5 * (1 - 1 / together))
             tried: tuple[list[str], list[str]] = ([], [f"kv-layer-sharing:layers={layers}"])
             before, after = (bench.ask(model, _machine(question), t, phase="prefill", **question) for t in tried)
             spans.append(exactly((1 - bench.memory(after, "kv").value / bench.memory(before, "kv").value) * 100))

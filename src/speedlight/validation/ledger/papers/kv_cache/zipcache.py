@@ -24,7 +24,7 @@ def compression(bench: Bench) -> Finding:
             mixed = bench.ask(
                 "mistral-7b",
                 "a100-sxm-80gb",
-                [f"kv-mixed-precision:salient={salient},high={high},low={low}"],
+                [f"kv-mixed-precision:salient={salient},high={bench.size(high)},low={low}"],
                 **question,
             )
             spans.append(exactly(bench.memory(whole, "kv").value / bench.memory(mixed, "kv").value))
@@ -44,7 +44,12 @@ def _prompt(bench: Bench) -> list[tuple[Any, Any]]:
     bench.given("stack", "torch-eager", "assumed", "research code")
     for machine in bench.unstated("machine", ("a100-sxm-80gb", "a100-pcie-80gb", "rtx-3090")):
         for batch in bench.unstated("batch", (1, 8)):
-            question: dict[str, Any] = {"phase": "prefill", "batch": batch, "isl": 4096, "stack": "torch-eager"}
+            question: dict[str, Any] = {
+                "phase": "prefill",
+                "batch": batch,
+                "isl": round(bench.size(4096)),
+                "stack": "torch-eager",
+            }
             written = bench.ask("llama-2-7b", machine, ["written-out-attention"], **question)
             pairs.append((written, bench.ask("llama-2-7b", machine, **question)))
     return pairs

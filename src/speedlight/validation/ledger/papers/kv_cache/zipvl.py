@@ -34,7 +34,7 @@ def memory(bench: Bench) -> Finding:
     spans = []
     for tokens in bench.unstated("visual tokens", (65536, 131072, 196608)):
         for batch in bench.unstated("batch", (1, 4)):
-            question: dict[str, Any] = {"phase": "decode", "batch": batch, "context": tokens}
+            question: dict[str, Any] = {"phase": "decode", "batch": batch, "context": round(bench.size(tokens))}
             whole = bench.memory(bench.ask(MODEL, MACHINE, **question), "weights", "kv", "activations").value
             for salient in bench.unstated("share of salient tokens", (0.2, 0.6)):
                 mixed = bench.ask(MODEL, MACHINE, [f"kv-mixed-precision:salient={salient}"], **question)
