@@ -57,7 +57,7 @@ def memory_of_chain(links: Sequence[Link], parts: Sequence[Parts]) -> Ledger:
 
 
 def together(links: Sequence[Link], ledgers: Sequence[Ledger]) -> Ledger:
-    """The ledger of a call from its stages'.
+    """The ledger of a call from its stages', on the device and outside it.
 
     A program that shares another's weights has them in memory once, unless they are in another format. Caches last from call to
     call where tokens are generated, else as long as their stage.
@@ -67,6 +67,7 @@ def together(links: Sequence[Link], ledgers: Sequence[Ledger]) -> Ledger:
     owners = {link.resolved.scenario.program.name: link.resolved.scenario.program for link in links}
     weights: dict[Any, Value] = {}
     caches: dict[Any, Value] = {}
+    outside: dict[tuple[Any, str], Value] = {}
     by_class: dict[str, Value] = {}
     for link, ledger in zip(links, ledgers, strict=True):
         program = link.resolved.scenario.program
@@ -76,10 +77,15 @@ def together(links: Sequence[Link], ledgers: Sequence[Ledger]) -> Ledger:
         weights[form] = maximum(weights.get(form, 0.0), ledger.by_class["weights"])
         if program.workload.phase in ("decode", "generate"):
             caches[whose] = maximum(caches.get(whose, 0.0), ledger.by_class["kv"])
+        for role, size in ledger.elsewhere.items():
+            outside[form, role] = maximum(outside.get((form, role), 0.0), size)
         for name, size in ledger.by_class.items():
             by_class[name] = maximum(by_class.get(name, 0.0), size)
+    elsewhere = {name: _sum(size for (_, role), size in outside.items() if role == name) for _, name in outside}
+    room = {role: size for ledger in ledgers for role, size in ledger.room.items()}
     resident, cached = (_sum(sizes.values()) for sizes in (weights, caches))
-    return Ledger({**by_class, "weights": resident, "kv": maximum(by_class["kv"], cached)}, ledgers[0].capacity)
+    by_class |= {"weights": resident, "kv": maximum(by_class["kv"], cached)}
+    return Ledger(by_class, ledgers[0].capacity, elsewhere, room)
 
 
 def _sum(sizes: Iterable[Value]) -> Value:

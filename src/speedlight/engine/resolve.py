@@ -129,7 +129,8 @@ def _resolve_one(scenario: Scenario) -> Resolved:
     graph = model_graph(program)
     machine = load_machine(scenario.machine, scenario.machines_dir)
     assumptions: list[Assumption] = []
-    if program.workload.places or program.workload.training.offload:
+    beyond = any(path.startswith(("tiers.host.", "tiers.nvme.")) for path in scenario.overrides)
+    if program.workload.places or program.workload.training.offload or beyond:
         used = max(float(machine.n_devices), float(np.max(world(program.parallel))))
         machine, said = with_host(machine, used)
         assumptions += said

@@ -20,6 +20,7 @@
     kv_tokens.py     how many tokens of it are kept, read, seen
     layers.py        a share of the layers changed, or left out
     layouts.py       a whole graph's convolutions channels last
+    linear_attention.pya state instead of keys and values
     loss.py          logits widened before the loss
     monarch.py       Fourier transforms as matrix products
     narrowed.py      fewer heads, neurons, channels; blocks of weights left out
@@ -32,6 +33,7 @@
     selected.py      neurons chosen by token
     shape.py         fewer layers, narrower parts, another vocabulary, wider channels
     shared_prefix.py a prefix read once for all sequences
+    sparse_attention.pyattention to a part of the keys
     still_layers.py  some layers keep their weights while the others train
     structured.py    layers of another kind in the place of a transformer's
     tenants.py       several fine-tunes of one model together
