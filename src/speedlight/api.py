@@ -51,17 +51,17 @@ def explain(model: str | Scenario, machine: str | None = None, **options: Any) -
 
 def whatif(
     model: str | Scenario, machine: str | None = None, *, names: Sequence[str] = (), families: Sequence[str] = (), sizes: int = 1,
-    **options: Any,
+    settings: bool = False, **options: Any,
 ) -> Ranking:  # fmt: skip
     """Every published technique on a question, ranked by the gain the engine derives there.
 
     Args:
         model, machine, options: as in :func:`explain`.
-        names, families, sizes: as in :func:`speedlight.techniques.whatif.whatif`.
+        names, families, sizes, settings: as in :func:`speedlight.techniques.whatif.whatif`.
     """
     from .techniques.whatif import whatif as rank
 
-    return rank(_question(model, machine, options), names=names, families=families, sizes=sizes)
+    return rank(_question(model, machine, options), names=names, families=families, sizes=sizes, settings=settings)
 
 
 def timeline(model: str | Scenario, machine: str | None = None, **options: Any) -> Trace:

@@ -22,8 +22,10 @@ from speedlight.scenario.scenario import (
     Rewrite,
     Scenario,
     Technique,
+    Wire,
 )
 from speedlight.scenario.serving import Engines, Load, Serving
+from speedlight.workload.places import Place
 from speedlight.workload.workload import PHASES, Group, Training, Workload
 
 WORDS = st.text("abcdefghijklmnop-./:0123456789 é", min_size=1, max_size=12)
@@ -49,7 +51,12 @@ def scenarios() -> st.SearchStrategy[Scenario]:
         symbols=st.dictionaries(WORDS, NUMBERS, max_size=2),
         training=st.builds(Training, WORDS, WORDS, st.none() | NUMBERS), moe_load=WORDS,
     )  # fmt: skip
-    parallels = st.builds(Parallel, SMALL, SMALL, SMALL, SMALL, SMALL, st.integers(0, 3))
+    wires = st.lists(
+        st.builds(Wire, WORDS, NUMBERS, WORDS, NUMBERS, period=NUMBERS, stays=st.none() | NUMBERS), max_size=2
+    )
+    parallels = st.builds(
+        Parallel, SMALL, SMALL, SMALL, SMALL, SMALL, st.integers(0, 3), wires=wires.map(tuple), near=st.none() | SMALL
+    )
     programs = st.builds(Program, refs, workloads, parallels, NAMES, WORDS)
     edges = st.builds(Edge, WORDS, WORDS, NUMBERS, WORDS, NUMBERS, NUMBERS)
     points = st.builds(OperatingPoint, NUMBERS, NUMBERS, NUMBERS, st.none() | NUMBERS)
@@ -90,7 +97,7 @@ def every_field(record: Any, path: str = "") -> list[str]:
 def test_changing_any_field_changes_the_file_and_the_hash() -> None:
     """The strategy above cannot forget a field: each one is changed here alone, found by reflection."""
     full = Scenario(
-        (Program(ModelRef("m", rewrites=(Rewrite("r"),)), Workload(groups=(Group(1, 1, 1),))),), "h100",
+        (Program(ModelRef("m", rewrites=(Rewrite("r"),)), Workload(groups=(Group(1, 1, 1),)), Parallel(wires=(Wire("tensor"),))),), "h100",
         edges=(Edge("a", "b"),), techniques=(Technique("t"),), serving=Serving(Load(rate=2.0), Engines()),
     )  # fmt: skip
     plain = to_plain(full)
@@ -136,12 +143,16 @@ def _other(name: str, value: Any) -> Any:
         return ModelRef("other")
     if name == "software":
         return {"host": {"graphs": ["decode"]}, "variants": [{"fn": "sdpa", "traffic": 2}]}
+    if name == "wires":
+        return (Wire("context"),)
     if name in ("inputs",):
         return ("1x2",)
     if name == "parameters":
         return (("k", 1),)
     if name == "offload":
         return (("optimizer", "host"),)
+    if name == "places":
+        return (Place("kv", "host", 0.5),)
     if name == "stages":
         return (1, 2)
     if isinstance(value, tuple):

@@ -31,9 +31,7 @@ def in_parts(run: Callable[[Step], StepResult], step: Step, parts: int) -> StepR
     whole = run(step)
     if parts < 2:
         return whole
-    small = dataclasses.replace(
-        step, groups=tuple(dataclasses.replace(g, count=g.count / parts) for g in step.groups)
-    )
+    small = dataclasses.replace(step, groups=tuple(dataclasses.replace(g, count=g.count / parts) for g in step.groups))
     return overlapped(whole, run(small), parts)
 
 

@@ -121,6 +121,13 @@ class Bench:
             self.question(model, machine, techniques, **options)  # writes down what it rests on
         return self._answers[key]
 
+    def detailed(self, model: str, machine: str, techniques: Sequence[str] = (), **options: Any) -> Prediction:
+        """The engine's answer with its op rows, for who asks about parts of a step."""
+        for what, value in {"model": model, "machine": machine, **options}.items():
+            if what != "phase":
+                self._chosen(what, value)
+        return ask(self.question(model, machine, techniques, **options), details=True)
+
     def serve(self, model: str, machine: str, techniques: Sequence[str] = (), **options: Any) -> Variants:
         """A deployment under a load (:mod:`.loads`), in the words of :func:`speedlight.api.simulate`; noted as in :meth:`ask`."""
         from ...engine.simulate import asked

@@ -57,7 +57,9 @@ def _scaled(deployment: Deployment, factors: dict[str, float], host: float = 1.0
     def pool(one: Any) -> Any:
         tables = one.tables
         changes: dict[str, Any] = {
-            part: Table(t.x, t.y, t.seconds * factor) for part, factor in factors.items() for t in [getattr(tables, part)]
+            part: Table(t.x, t.y, t.seconds * factor)
+            for part, factor in factors.items()
+            for t in [getattr(tables, part)]
         }
         if host != 1.0:
             own = tables.host
@@ -105,7 +107,9 @@ def rate_within(objectives: tuple[Objective, ...], attainment: float = 0.0, halv
     return measure
 
 
-def ratio(before: Variants, after: Variants, measure: Measure, *, per_device: bool = False, falls: bool = False) -> Span:
+def ratio(
+    before: Variants, after: Variants, measure: Measure, *, per_device: bool = False, falls: bool = False
+) -> Span:
     """How much a figure improves from one deployment to the other.
 
     Args:

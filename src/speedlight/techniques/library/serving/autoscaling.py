@@ -10,7 +10,9 @@ from ...technique import Edit, Parameter, Refusal, Settings, Technique, register
 
 def _one_pool(subject: Subject, settings: Settings) -> Refusal | None:
     if subject.serving.engines.prefill_replicas:
-        return Refusal("engines of split pools are of a fixed number in this version", "one pool, without --prefill-replicas")
+        return Refusal(
+            "engines of split pools are of a fixed number in this version", "one pool, without --prefill-replicas"
+        )
     return None
 
 

@@ -16,7 +16,9 @@ def _pieces(subject: Subject, settings: Settings) -> Scenario:
 
 def _no_drafts(subject: Subject, settings: Settings) -> Refusal | None:
     if subject.serving.engines.drafted and settings["tokens"] < subject.serving.engines.max_seqs:
-        return Refusal("drafted tokens need a larger budget than the sequences", "a larger `tokens`, or fewer --max-seqs")
+        return Refusal(
+            "drafted tokens need a larger budget than the sequences", "a larger `tokens`, or fewer --max-seqs"
+        )
     return None
 
 

@@ -34,7 +34,9 @@ def _capped(subject: Subject, settings: Settings) -> Scenario:
 def _possible(subject: Subject, settings: Settings) -> Refusal | None:
     if _largest(subject, settings["seconds"]):
         return None
-    return Refusal(f"one sequence's step alone takes longer than {settings['seconds']:g} s", "a layout with a higher --tp")
+    return Refusal(
+        f"one sequence's step alone takes longer than {settings['seconds']:g} s", "a layout with a higher --tp"
+    )
 
 
 LATENCY_CAP = register(Technique(

@@ -15,7 +15,9 @@ def _parts(subject: Subject, settings: Settings) -> Scenario:
 
 def _a_step(subject: Subject, settings: Settings) -> Refusal | None:
     if subject.scenario.serving is not None:
-        return Refusal("overlap inside a step is answered for steps, not for a load", "`speedlight explain --phase decode`")
+        return Refusal(
+            "overlap inside a step is answered for steps, not for a load", "`speedlight explain --phase decode`"
+        )
     if subject.sharded("pp"):
         return Refusal("micro-batches of a pipeline fill each other's gaps already", "--pp 1")
     return None

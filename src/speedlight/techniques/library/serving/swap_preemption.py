@@ -12,7 +12,9 @@ def _swapped(subject: Subject, settings: Settings) -> Scenario:
     serving = subject.serving
     rules = {**serving.engines.rules, "preemption": "swap"}
     return subject.scenario.replace(
-        serving=serving.with_engines(rules=rules, swap_bytes=settings["gigabytes"] * 1e9, swap_copies=settings["copies"])
+        serving=serving.with_engines(
+            rules=rules, swap_bytes=settings["gigabytes"] * 1e9, swap_copies=settings["copies"]
+        )
     )
 
 
