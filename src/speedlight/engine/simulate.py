@@ -265,7 +265,12 @@ def _prompting(scenario: Scenario, engines: Engines) -> Scenario:
 
 
 # Stacks whose scheduler is another's, or none: their batches run to the end.
-_POLICY_OF = {"fastertransformer": "static", "transformers": "static", "accelerate": "static", "deepspeed-inference": "static"}
+_POLICY_OF = {
+    "fastertransformer": "static",
+    "transformers": "static",
+    "transformers-generate": "static",
+    "deepspeed-inference": "static",
+}
 
 
 def _serves(stack: str) -> bool:

@@ -23,5 +23,14 @@ def throughput(bench: Bench) -> Finding:
                 "rate": 1000.0, "isl": 1200, "osl": 200, "spread": 0.2, "shared": shared, "groups": 4, "requests": 150, "policy": "vllm@0",
             }  # fmt: skip
             before = bench.serve(model, "a100-sxm-80gb", **load)
-            spans.append(loads.ratio(before, bench.serve(model, "a100-sxm-80gb", ["prefix-caching"], **load), loads.metric("total_throughput")))
-    return over(spans, "tokens a second of an offline batch whose prompts share a third to two thirds, beginnings computed once or each time")
+            spans.append(
+                loads.ratio(
+                    before,
+                    bench.serve(model, "a100-sxm-80gb", ["prefix-caching"], **load),
+                    loads.metric("total_throughput"),
+                )
+            )
+    return over(
+        spans,
+        "tokens a second of an offline batch whose prompts share a third to two thirds, beginnings computed once or each time",
+    )

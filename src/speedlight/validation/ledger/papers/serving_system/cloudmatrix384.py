@@ -35,7 +35,9 @@ def _decode(bench: Bench, bound: float) -> Finding:
     bench.given("time per output token (s)", bound)
     spans = []
     for context in bench.unstated("context", (2048, 4096)):
-        for tokens in bench.unstated("tokens a step", (1.0, 1.7), "without its draft head, and with one draft kept seven times of ten"):
+        for tokens in bench.unstated(
+            "tokens a step", (1.0, 1.7), "without its draft head, and with one draft kept seven times of ten"
+        ):
             rates = _largest(bench, bound * tokens, context, tokens)
             if rates[1] > 0.0:
                 spans.append(Span(rates[0] or rates[1] / 3.0, rates[1], rates[2], rates[3]))
@@ -49,7 +51,19 @@ def _largest(bench: Bench, bound: float, context: int, tokens: float) -> list[fl
     """Tokens a second and device within a bound on the step: by the interval's high end, the time, its low end, the limit."""
     rows = 2 if tokens > 1.0 else 1
     steps = [
-        (b, bench.ask("deepseek-r1", "cloudmatrix384", phase="decode", batch=b * rows, context=context / rows, ep=256, dp=256, **FORMATS))
+        (
+            b,
+            bench.ask(
+                "deepseek-r1",
+                "cloudmatrix384",
+                phase="decode",
+                batch=b * rows,
+                context=context / rows,
+                ep=256,
+                dp=256,
+                **FORMATS,
+            ),
+        )
         for b in BATCHES
     ]
     return [

@@ -17,13 +17,19 @@ from ...registry import derives
 def latency(bench: Bench) -> Finding:
     """One sequence: eager code against fused and captured."""
     spans = []
-    for model in bench.unstated("model", ("gpt2", "gpt2-xl", "gpt-j-6b"), "models of its year that fit one device"):
-        for baseline in bench.unstated("baseline", ("accelerate", "transformers@4.35"), "the state of the art is not named: eager code with and without hooks"):
+    for model in bench.unstated("model", ("gpt2-xl", "gpt-j-6b"), "dense models of its year that fit one device"):
+        for baseline in bench.unstated(
+            "baseline",
+            ("transformers-generate", "transformers@4.35"),
+            "the state of the art is not named: eager code, generating or step by step",
+        ):
             asked: dict[str, Any] = {"phase": "generate", "batch": 1, "isl": 128, "osl": 8, "dtype": "fp16"}
             before = bench.ask(model, "a100-sxm-40gb", stack=baseline, **asked)
             after = bench.ask(model, "a100-sxm-40gb", stack="deepspeed-inference", **asked)
             spans.append(bench.speedup(before, after))
-    return over(spans, "generation of eight tokens by one sequence; a weak baseline: most of it is the host issuing kernels")
+    return over(
+        spans, "generation of eight tokens by one sequence; a weak baseline: most of it is the host issuing kernels"
+    )
 
 
 @derives("deepspeed-inference#2")
@@ -33,7 +39,14 @@ def throughput(bench: Bench) -> Finding:
     for model in bench.unstated("model", ("gpt-neox-20b", "gpt3-175b")):
         tp = 1 if model == "gpt-neox-20b" else 8
         for batch in bench.unstated("batch", (8, 32)):
-            asked: dict[str, Any] = {"phase": "generate", "batch": batch, "isl": 512, "osl": 50, "dtype": "fp16", "tp": tp}
+            asked: dict[str, Any] = {
+                "phase": "generate",
+                "batch": batch,
+                "isl": 512,
+                "osl": 50,
+                "dtype": "fp16",
+                "tp": tp,
+            }
             before = bench.ask(model, "dgx-a100-80gb", stack="fastertransformer", **asked)
             spans.append(bench.speedup(before, bench.ask(model, "dgx-a100-80gb", stack="deepspeed-inference", **asked)))
     return over(spans, "the same kernels with and without capturing; a schedule that hides pipeline stages is left out")
@@ -58,16 +71,27 @@ def _rates(bench: Bench) -> list[Span]:
     spans = []
     for model in bench.unstated("model", ("gpt-neox-20b", "gpt3-20b")):
         for batch in bench.unstated("batch", (4, 16), "prompts of 2k tokens: enough that the stream of weights hides"):
-            asked = bench.ask(model, machine, phase="prefill", batch=batch, isl=2048, dtype="fp16", stack="deepspeed-inference")
+            asked = bench.ask(
+                model, machine, phase="prefill", batch=batch, isl=2048, dtype="fp16", stack="deepspeed-inference"
+            )
             work = float(asked.flops)
-            spans.append(Span(work / float(asked.high), work / float(asked.time), work / float(asked.low), min(work / float(asked.limit), peak)))
+            spans.append(
+                Span(
+                    work / float(asked.high),
+                    work / float(asked.time),
+                    work / float(asked.low),
+                    min(work / float(asked.limit), peak),
+                )
+            )
     return spans
 
 
 @derives("deepspeed-inference#5")
 def achieved(bench: Bench) -> Finding:
     """TFLOP/s of an A6000."""
-    return over([s.mapped(lambda x: x / 1e12) for s in _rates(bench)], "products of a prompt step, streaming hidden behind them")
+    return over(
+        [s.mapped(lambda x: x / 1e12) for s in _rates(bench)], "products of a prompt step, streaming hidden behind them"
+    )
 
 
 @derives("deepspeed-inference#6")

@@ -17,11 +17,18 @@ from ...registry import derives
 def _merged(bench: Bench, model: str, machine: str) -> list[Span]:
     spans = []
     for clients in bench.unstated("requests in flight", (16, 32), "each sends again when its last one ended"):
-        for osl in bench.unstated("answer tokens", (128, 512)):
-            load: dict[str, Any] = {"concurrency": clients, "requests": 2 * clients, "isl": 32, "osl": osl, "stack": "fastertransformer"}
+        for osl in bench.unstated("answer tokens", (64, 128)):
+            load: dict[str, Any] = {
+                "concurrency": clients,
+                "requests": clients,
+                "isl": 32,
+                "osl": osl,
+                "stack": "fastertransformer",
+            }
             alone = bench.serve(model, machine, policy="static", max_seqs=1, **load)
             after = bench.serve(model, machine, ["continuous-batching"], policy="static", **load)
-            spans.append(loads.ratio(alone, after, loads.metric("output_throughput")))
+            made = loads.ratio(alone, after, loads.metric("output_throughput"))
+            spans.append(Span(made.low, made.value, min(made.high, clients), clients))  # no more than are in flight
     return spans
 
 

@@ -24,9 +24,22 @@ def reduction(bench: Bench) -> Finding:
         bench.given(f"dollars an hour of {machine}", price, "assumed", "cloud price lists as remembered")
     for isl, osl in bench.unstated("prompt and answer tokens", ((60, 60), (300, 150)), "short conversations"):
         load: dict[str, Any] = {"concurrency": 64, "requests": 128, "isl": isl, "osl": osl, "stack": "vllm"}
-        tokens = {m: loads.alone(bench.serve("llama-2-7b", m, **load), loads.metric("output_throughput")) for m in PRICES}
+        tokens = {
+            m: loads.alone(bench.serve("llama-2-7b", m, **load), loads.metric("output_throughput")) for m in PRICES
+        }
         dear = {m: (PRICES[m] / t.high, PRICES[m] / t.value, PRICES[m] / t.low) for m, t in tokens.items()}
         best, worst = (pick(dear.values(), key=lambda v: v[1]) for pick in (min, max))
         cuts = sorted((1 - b / w) * 100 for b, w in ((best[2], worst[0]), (best[1], worst[1]), (best[0], worst[2])))
-        spans.append(Span(cuts[0], cuts[1], cuts[2], 100.0))
-    return over(spans, "dollars a token of a saturated card by type, the cheapest against the dearest; whole cards at low rates add to it")
+        spans.append(Span(cuts[0], cuts[1], cuts[2]))
+    idle = (1 - min(PRICES.values()) / max(PRICES.values())) * 100
+    bench.given(
+        "rates so low that one small card keeps up",
+        "or not",
+        "unstated",
+        "a whole card is paid for then, whatever it does",
+    )
+    spans.append(Span(idle, idle, idle, idle))
+    return over(
+        spans,
+        "dollars a token of a saturated card by type, the cheapest against the dearest; or one whole card of each where hardly anything comes",
+    )

@@ -45,5 +45,9 @@ def share_of_optimum(bench: Bench) -> Finding:
         if after.mfu is None:
             continue
         share = float(after.mfu) * 100
-        spans.append(Span(share * float(after.time / after.high), share, min(share * float(after.time / after.low), 100.0), 100.0))
+        spans.append(
+            Span(
+                share * float(after.time / after.high), share, min(share * float(after.time / after.low), 100.0), 100.0
+            )
+        )
     return over(spans, "products of a decode step in nano-batches over the matrix units' peak for as long as it takes")

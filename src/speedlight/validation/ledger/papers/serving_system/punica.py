@@ -24,10 +24,17 @@ def throughput(bench: Bench) -> Finding:
             common: dict[str, Any] = {"phase": "decode", "context": context}
             alone = bench.ask("llama-2-7b", "a100-sxm-80gb", batch=1, stack="vllm", **common)
             after = bench.ask(
-                "llama-2-7b", "a100-sxm-80gb", [f"{TECHNIQUE}:tenants={batch},rank=16"], batch=batch, stack="vllm", **common
+                "llama-2-7b",
+                "a100-sxm-80gb",
+                [f"{TECHNIQUE}:tenants={batch},rank=16"],
+                batch=batch,
+                stack="vllm",
+                **common,
             )
             spans.append(bench.speedup(alone, after, of="throughput"))
-    return over(spans, "decode steps of one request each against one step of all of them with their adapters of rank 16")
+    return over(
+        spans, "decode steps of one request each against one step of all of them with their adapters of rank 16"
+    )
 
 
 @derives("punica#2")

@@ -33,7 +33,10 @@ def _reductions(bench: Bench, weak: float) -> list[Span]:
 @derives("tpi-llm#2")
 def accelerate(bench: Bench) -> Finding:
     """Against Accelerate, which brings layer after layer from disk and computes in between."""
-    return over(_reductions(bench, 1.25), "weights streamed by one device, loads and products in turn, against a part each, loads ahead")
+    return over(
+        _reductions(bench, 1.25),
+        "weights streamed by one device, loads and products in turn, against a part each, loads ahead",
+    )
 
 
 @derives("tpi-llm#3")
