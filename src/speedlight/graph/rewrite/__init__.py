@@ -10,9 +10,11 @@
     expand.py      one call as the kernels a library makes of it: copies, layout changes, biases
     frozen.py      a model whose large weights do not train
     heads.py       a model without its head
+    host_tables.py reads of tables in the host's memory: their path, and rows kept on the device
     layouts.py     a whole graph's convolutions channels last
     loss.py        logits widened before the loss
     norms.py       batch norms folded into the weights before them
+    patches.py     a network's first block, patch by patch
     tidy.py        results nobody reads, copies made twice
     rotate.py      repeated layers cut where they meet, so that neighbours across layers are neighbours
 
@@ -30,7 +32,21 @@ from typing import Any
 from ..._foundation.errors import BadInput
 from ..grammar import check
 from ..ir import Graph
-from . import adapters, attention, autocast, expand, frozen, heads, layouts, loss, norms, rotate, tidy  # noqa: F401  they register themselves
+from . import (  # noqa: F401  they register themselves
+    adapters,
+    attention,
+    autocast,
+    expand,
+    frozen,
+    heads,
+    host_tables,
+    layouts,
+    loss,
+    norms,
+    patches,
+    rotate,
+    tidy,
+)  # fmt: skip
 from .registry import REWRITES, Rewriter
 
 
