@@ -108,6 +108,10 @@ def _alone(scenario: Scenario, program: Program) -> Scenario:
     return dataclasses.replace(scenario, programs=(program,), main="")
 
 
+# Figures of a host that a file of a lone card does not state; who states one with the question means a card in a host.
+HOSTED = ("tiers.host.", "tiers.nvme.")
+
+
 def _resolve_one(scenario: Scenario) -> Resolved:
     if scenario.schedule != "serial":
         raise Unsupported(f"the schedule {scenario.schedule!r} is not executed by this version", expected="serial")
@@ -122,7 +126,8 @@ def _resolve_one(scenario: Scenario) -> Resolved:
     graph = model_graph(program)
     machine = load_machine(scenario.machine, scenario.machines_dir)
     assumptions: list[Assumption] = []
-    if program.workload.places or program.workload.training.offload:
+    stated = any(path.startswith(HOSTED) for path in scenario.overrides)
+    if stated or program.workload.places or program.workload.training.offload:
         used = max(float(machine.n_devices), float(np.max(world(program.parallel))))
         machine, said = with_host(machine, used)
         assumptions += said
