@@ -22,7 +22,9 @@ from speedlight.scenario.scenario import (
     Rewrite,
     Scenario,
     Technique,
+    Wire,
 )
+from speedlight.scenario.serving import Engines, Load, Serving
 from speedlight.workload.places import Place
 from speedlight.workload.workload import PHASES, Group, Training, Workload
 
@@ -49,13 +51,23 @@ def scenarios() -> st.SearchStrategy[Scenario]:
         symbols=st.dictionaries(WORDS, NUMBERS, max_size=2),
         training=st.builds(Training, WORDS, WORDS, st.none() | NUMBERS), moe_load=WORDS,
     )  # fmt: skip
-    parallels = st.builds(Parallel, SMALL, SMALL, SMALL, SMALL, SMALL, st.integers(0, 3))
+    wires = st.lists(
+        st.builds(Wire, WORDS, NUMBERS, WORDS, NUMBERS, period=NUMBERS, stays=st.none() | NUMBERS), max_size=2
+    )
+    parallels = st.builds(
+        Parallel, SMALL, SMALL, SMALL, SMALL, SMALL, st.integers(0, 3), wires=wires.map(tuple), near=st.none() | SMALL
+    )
     programs = st.builds(Program, refs, workloads, parallels, NAMES, WORDS)
     edges = st.builds(Edge, WORDS, WORDS, NUMBERS, WORDS, NUMBERS, NUMBERS)
     points = st.builds(OperatingPoint, NUMBERS, NUMBERS, NUMBERS, st.none() | NUMBERS)
+    servings = st.builds(
+        Serving,
+        st.builds(Load, rate=st.none() | st.floats(1e-3, 1e6)),
+        st.builds(Engines, policy=NAMES, rules=st.dictionaries(WORDS, WORDS, max_size=2)),
+    )
     return st.builds(
         Scenario, programs=st.lists(programs, min_size=1, max_size=3).map(tuple), machine=WORDS,
-        overrides=st.dictionaries(WORDS, NUMBERS, max_size=2), point=points, schedule=WORDS, serving=NAMES,
+        overrides=st.dictionaries(WORDS, NUMBERS, max_size=2), point=points, schedule=WORDS, serving=st.none() | servings,
         edges=st.lists(edges, max_size=2).map(tuple),
         techniques=st.lists(st.builds(Technique, WORDS, PAIRS), max_size=2).map(tuple), machines_dir=NAMES, note=WORDS,
     )  # fmt: skip
@@ -85,8 +97,8 @@ def every_field(record: Any, path: str = "") -> list[str]:
 def test_changing_any_field_changes_the_file_and_the_hash() -> None:
     """The strategy above cannot forget a field: each one is changed here alone, found by reflection."""
     full = Scenario(
-        (Program(ModelRef("m", rewrites=(Rewrite("r"),)), Workload(groups=(Group(1, 1, 1),))),), "h100",
-        edges=(Edge("a", "b"),), techniques=(Technique("t"),),
+        (Program(ModelRef("m", rewrites=(Rewrite("r"),)), Workload(groups=(Group(1, 1, 1),)), Parallel(wires=(Wire("tensor"),))),), "h100",
+        edges=(Edge("a", "b"),), techniques=(Technique("t"),), serving=Serving(Load(rate=2.0), Engines()),
     )  # fmt: skip
     plain = to_plain(full)
     paths = every_field(full)
@@ -117,12 +129,22 @@ def _other(name: str, value: Any) -> Any:
         return Training("sgd")
     if name == "parallel":
         return Parallel(2)
+    if name == "serving":
+        return Serving(Load(osl=7))
+    if name == "load":
+        return Load(concurrency=3)
+    if name == "engines":
+        return Engines(replicas=5)
+    if name == "rules":
+        return {"static": True}
     if name == "workload":
         return Workload("train")
     if name == "model":
         return ModelRef("other")
     if name == "software":
         return {"host": {"graphs": ["decode"]}, "variants": [{"fn": "sdpa", "traffic": 2}]}
+    if name == "wires":
+        return (Wire("context"),)
     if name in ("inputs",):
         return ("1x2",)
     if name == "parameters":

@@ -17,13 +17,16 @@ from ..costs.training import issued, trained
 from ..hardware.machine import Machine, OperatingPoint
 from ..lowering.kernels import Kernel, KernelValues, Numbers, Program, Slots
 from ..lowering.ledger import Ledger
+from ..scenario.scenario import Wire
 from ..schedule.pipeline import PipelineRun
 from ..schedule.regions import region
 from ..schedule.serial import Timeline, serial
 from ..stacks.stack import Stack
 from ..workload.workload import Step
 from .folding import Folding
+from .overlapped import NO_WIRES, Piece, halved, late, show
 from .resolve import Plan
+from .rows import costs_of
 from .together import priced
 
 
@@ -107,10 +110,18 @@ def evaluate_step(
     dims: Mapping[str, Value],
     symbols: Mapping[str, Value],
     throttle: Value = 1.0,
+    wires: Mapping[str, Wire] = NO_WIRES,
 ) -> StepResult:
-    """Price every kernel of the step and lay them on the serial timeline."""
+    """Price every kernel of the step and lay them on the serial timeline.
+
+    Args:
+        wires: sorts of messages that travel beside computation (:func:`.overlapped.overlapping`).
+    """
     env, groups, ledger = sizes_of(plan, step, machine, stack, dims, symbols)
-    conditions = Conditions("in-model", ledger.by_class["weights"], stack.device_latency, throttle, step.name)
+    whole, step = step, halved(step, wires) if wires else step
+    if step is not whole:  # two passes of half the tokens each; what is kept is the whole step's
+        env, groups, _ = sizes_of(plan, step, machine, stack, dims, symbols)
+    conditions = Conditions("in-model", ledger.by_class["weights"], stack.device_latency, throttle, step.sort)
     issue = 0.0 if step.name in stack.host.graphs or machine.execution == "spatial" else stack.host.launch_s
     if step.name == "train":
         issue = issued(issue, stack.library, machine)
@@ -147,6 +158,9 @@ def evaluate_step(
             line = [(p.cost.time * p.starts, 0.0) for p in laid_out]
         laid.append((instances, line))
         rows.append((block.name, block.phase, tuple(laid_out)))
+    if wires and machine.execution != "spatial":
+        turns = 2.0 if step.name == "train" else step.repeats / whole.repeats
+        rows, laid = _overlapped(rows, laid, wires, turns)
     least: dict[str, Value] = {}
     flops: Value = 0.0
     dense: Value = 0.0
@@ -162,13 +176,43 @@ def evaluate_step(
         else:
             flops, dense = flops + cost.flops * times, dense + cost.dense * times
     timeline = serial(laid, stack.host.step_s, inline=stack.host.inline)
-    if machine.execution == "spatial":  # one sort of kernel takes its part of regions that differ
+    if wires and machine.execution != "spatial":
+        costs = costs_of(rows, 1.0)
+    elif machine.execution == "spatial":  # one sort of kernel takes its part of regions that differ
         costs = tuple((k.cost, k.count) for _, _, kernels in rows for k in kernels)
     else:
         costs = tuple((cost, present[sort][2]) for sort, (_, cost) in found.items())
     return StepResult(
         step, timeline.time, largest(least), least, flops, dense, moved, tuple(rows), costs, timeline, ledger, again
     )
+
+
+def _overlapped(
+    rows: Sequence[tuple[str, str, tuple[PricedKernel, ...]]], laid: Sequence[tuple[Value, list[tuple[Value, Value]]]],
+    wires: Mapping[str, Wire], turns: Value,
+) -> tuple[list[tuple[str, str, tuple[PricedKernel, ...]]], list[tuple[Value, list[tuple[Value, Value]]]]]:  # fmt: skip
+    """Blocks and their lines with what shows of messages that travel beside computation."""
+    every: list[tuple[Value, list[Piece]]] = []
+    for (instances, _), (_, phase, kernels) in zip(laid, rows, strict=True):
+        pieces = []
+        for k in kernels:
+            message = k.kernel.message
+            axis, collective = ((), "") if message is None else (message.axis, message.collective)
+            pieces.append(Piece(k.kernel.kind, axis, collective, k.cost.time * k.starts))
+        if phase != "optimizer":
+            show(pieces, wires, turns)
+        every.append((instances, pieces))
+    late(every, wires)
+    shown: list[tuple[str, str, tuple[PricedKernel, ...]]] = []
+    lines: list[tuple[Value, list[tuple[Value, Value]]]] = []
+    for (instances, pieces), (name, phase, kernels) in zip(every, rows, strict=True):
+        mine = tuple(
+            dataclasses.replace(k, exposed=piece.shows * instances) if piece.carries in wires else k
+            for k, piece in zip(kernels, pieces, strict=True)
+        )
+        shown.append((name, phase, mine))
+        lines.append((instances, [(p.shows, k.issue_s) for p, k in zip(pieces, kernels, strict=True)]))
+    return shown, lines
 
 
 def _as_region(kernels: Sequence[PricedKernel], machine: Machine, instances: Value) -> list[PricedKernel]:
@@ -191,7 +235,7 @@ def least_of_kernels(
     """Kernels of a step, one of each sort, with its least seconds by resource and how often the sort runs: for who asks
     what binds at the limit."""
     env, groups, ledger = sizes_of(plan, step, machine, stack, dims, symbols)
-    conditions = Conditions("in-model", ledger.by_class["weights"], stack.device_latency, step=step.name)
+    conditions = Conditions("in-model", ledger.by_class["weights"], stack.device_latency, step=step.sort)
     for kernel, numbers, times in kernels_by_sort(plan, step, env, groups):
         yield kernel, least_of(kernel, numbers, machine, point, conditions), times
 

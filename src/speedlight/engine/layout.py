@@ -47,11 +47,15 @@ def check_layout(program: Program, graph: Graph) -> None:
     if workload.phase != "train":
         for name in ("cp", "zero", "sp"):
             value = getattr(parallel, name)
+            if name == "cp" and workload.phase in ("prefill", "forward"):
+                continue
             if np.any(np.asarray(value) > (1 if name == "cp" else 0)):
                 raise Unsupported(
-                    f"{name} {value} is executed in training steps only", expected=f"--phase train, or no --{name}",
+                    f"{name} {value} is executed in {'prompts and ' if name == 'cp' else ''}training steps only",
+                    expected=f"--phase {'prefill or ' if name == 'cp' else ''}train, or no --{name}",
                     hint="tensor (--tp), expert (--ep) and pipeline (--pp) parallelism run in inference",
                 )  # fmt: skip
+        refuse(_contexts(workload, parallel, graph))
         refuse(deal_complaints(graph, parallel))
         if workload.places and np.any(np.asarray(parallel.pp) > 1):
             raise Unsupported("offload over pipeline stages is executed in training steps only", expected="--pp 1")
@@ -79,6 +83,21 @@ def _micro(workload: Workload) -> Iterator[Complaint]:
     )  # fmt: skip
 
 
+def _contexts(workload: Workload, p: Parallel, graph: Graph) -> Iterator[Complaint]:
+    """What is wrong with dividing sequences."""
+    yield Complaint(
+        (np.asarray(p.cp) > 1) & (np.asarray(workload.isl) % np.asarray(p.cp) != 0), (("isl", workload.isl), ("cp", p.cp)),
+        "sequences of {isl} tokens over cp {cp}", "a sequence length that cp divides",
+    )  # fmt: skip
+    heads = [d.size for d in graph.dims.values() if d.role == "heads"]
+    if p.context == "ulysses" and heads:
+        yield Complaint(
+            np.asarray(heads[0]) % np.asarray(p.tp * p.cp) != 0, (("tp", p.tp), ("cp", p.cp)),
+            f"tp {{tp}} · cp {{cp}} does not divide {heads[0]} heads, which Ulysses divides", f"tp · cp that divides {heads[0]}",
+            "use --cp-kind ring",
+        )  # fmt: skip
+
+
 def complaints(program: Program, graph: Graph) -> Iterator[Complaint]:
     """What is wrong with a training step's layout beyond its degrees by themselves."""
     parallel, workload = program.parallel, program.workload
@@ -93,17 +112,7 @@ def complaints(program: Program, graph: Graph) -> Iterator[Complaint]:
         "a batch of {batch} over {dp} replicas in micro-batches of {micro}: the micro-batch does not divide a replica's share",
         "micro-batch · dp that divides the batch", "use another --micro-batch",
     )  # fmt: skip
-    yield Complaint(
-        np.asarray(workload.isl) % np.asarray(p.cp) != 0, (("isl", workload.isl), ("cp", p.cp)),
-        "sequences of {isl} tokens over cp {cp}", "a sequence length that cp divides",
-    )  # fmt: skip
-    heads = [d.size for d in graph.dims.values() if d.role == "heads"]
-    if p.context == "ulysses" and heads:
-        yield Complaint(
-            np.asarray(heads[0]) % np.asarray(p.tp * p.cp) != 0, (("tp", p.tp), ("cp", p.cp)),
-            f"tp {{tp}} · cp {{cp}} does not divide {heads[0]} heads, which Ulysses divides", f"tp · cp that divides {heads[0]}",
-            "use --cp-kind ring",
-        )  # fmt: skip
+    yield from _contexts(workload, p, graph)
     yield from deal_complaints(graph, p, training.virtual)
     name, _ = parse(training.schedule)
     count = np.asarray(workload.batch) / np.asarray(p.dp * micro)

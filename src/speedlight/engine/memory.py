@@ -22,7 +22,7 @@ def memory_of(parts: Parts, resolved: Resolved, made: Plan, dims: Mapping[str, V
     if workload.phase != "generate":
         return first
     last = maximum(workload.isl + workload.osl - 2, 0)  # cached while the last token is computed
-    return combine(first, ledger_at(resolved, made, dims, decode_step(workload.batch, last)))
+    return combine(first, ledger_at(resolved, made, dims, decode_step(workload.batch, last, workload.new)))
 
 
 def ledger_at(resolved: Resolved, made: Plan, dims: Mapping[str, Value], step: Step) -> Ledger:

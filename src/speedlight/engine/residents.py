@@ -122,6 +122,9 @@ def of_rank(
         by["weights"] = by["weights"] + copied * sums["weights"][i] / stages[0]
         by["gradients"] = by["gradients"] + copied * sums["gradients"][i] / stages[1]
         by["optimizer"] = by["optimizer"] + sums["parameters"][i] * holdings.states[i] / stages[2]
+        by["gradients"] = by["gradients"] + copied * sums["gradients"][i] * parallel.wire("gradients").kept
+        if parallel.near is not None:  # the second copy, from which backward passes gather
+            by["weights"] = by["weights"] + where(zero >= 3, copied * sums["weights"][i] / parallel.near, 0.0)
     flying = in_flight(name, parallel.pp, micro, training.virtual, rank)
     by["activations"] = (saved * flying + live) * (1 + stack.reserve.fragmentation)
     if (

@@ -98,6 +98,11 @@ def resolve(scenario: Scenario) -> Resolved:
         )
     if scenario.main and scenario.main not in names:
         raise BadInput(f"no program is called {scenario.main!r}", expected="one of " + ", ".join(names))
+    for program in scenario.programs:
+        if program.shares and program.shares not in names:
+            raise BadInput(
+                f"{program.name} shares the weights of {program.shares!r}", expected="one of " + ", ".join(names)
+            )
     stages = tuple(_resolve_one(_alone(scenario, program)) for program in scenario.programs)
     main = stages[names.index(scenario.program.name)]
     return dataclasses.replace(main, scenario=scenario, stages=stages)
@@ -116,7 +121,9 @@ def _resolve_one(scenario: Scenario) -> Resolved:
     if scenario.schedule != "serial":
         raise Unsupported(f"the schedule {scenario.schedule!r} is not executed by this version", expected="serial")
     if scenario.serving is not None:
-        raise Unsupported("serving policies are not executed by this version", expected="no serving policy")
+        raise Unsupported(
+            "a load is no single step", expected="a scenario without one", hint="`speedlight simulate` answers it"
+        )
     if scenario.techniques:
         raise Unsupported(
             f"the technique {scenario.techniques[0].name!r} has not been applied",

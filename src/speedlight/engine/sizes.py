@@ -16,7 +16,7 @@ from .phase import free_symbols
 
 def check_sizes(workload: Workload, graph: Graph) -> None:
     """Refuse sizes that are not positive whole numbers, and phases the model cannot do."""
-    least = {"batch": 1, "isl": 1, "osl": 1, "context": 0}
+    least = {"batch": 1, "isl": 1, "osl": 1, "context": 0, "new": 1, "reused": 0}
     for name, smallest in least.items():
         _whole(name, getattr(workload, name), smallest)
     known = {s.name: s for s in statistics_of(graph)}
@@ -30,6 +30,11 @@ def check_sizes(workload: Workload, graph: Graph) -> None:
     for group in workload.groups:
         for name, smallest in (("count", 1), ("new", 1), ("cached", 0)):
             _whole(f"groups {name}", getattr(group, name), smallest)
+    for name in ("new", "reused"):
+        _whole(name, getattr(workload, name), least[name])
+    if np.any(np.asarray(workload.reused) >= workload.isl) and np.any(np.asarray(workload.reused) > 0):
+        raise BadInput(f"{workload.reused} tokens of a prompt of {workload.isl} reused", expected="all but one at most")
+    _positive("outputs", workload.outputs)
     if workload.training.micro_batch is not None:
         _whole("micro_batch", workload.training.micro_batch, 1)
     _whole("virtual", workload.training.virtual, 1)
@@ -98,9 +103,17 @@ def _within(statistic: Statistic, value: Value) -> None:
 
 
 def check_repeats(scenario: Scenario) -> None:
-    """Refuse programs that run less than once in a call."""
+    """Refuse programs that run no times in a call; a share of a run is what one call in several does."""
     for program in scenario.programs:
-        _whole(f"repeats of {program.name}", program.repeats, 1)
+        _positive(f"repeats of {program.name}", program.repeats)
+
+
+def _positive(name: str, value: Value) -> None:
+    array = np.asarray(value)
+    if array.dtype.kind not in "iuf" or array.size == 0 or not np.all(np.isfinite(array)) or np.any(array <= 0):
+        raise BadInput(f"{name} is {value!r}", expected="a number above 0")
+    if np.any(array > 1e12):
+        raise BadInput(f"{name} is {np.max(array):g}", expected="at most 10^12")
 
 
 def _whole(name: str, value: Value, least: int) -> None:

@@ -34,7 +34,7 @@ from ..schedule.serial import Passage, Timeline
 from ..stacks.transfers import transfers_of
 from . import residents
 from .evaluate import PricedKernel, StepResult, Wait
-from .messages import message_of
+from .messages import message_of, packing_of
 from .offload import outside
 from .resolve import Plan, Resolved
 from .rows import chosen, costs_of, plain, some
@@ -101,6 +101,7 @@ class _Spread:
         self.graph, self.cut, self.holdings, self.result = made.graph, cut, holdings, result
         self.overlap = frozenset(self.stack.attrs.get("overlap", OVERLAP))
         self.micro = result.step.repeats
+        self.wires = {sort: program.parallel.wire(sort) for sort in ("gradients", "weights", "stages")}
         self.mirrors: Mapping[str, str] = self.graph.attrs.get("mirrors", {})
         p = self.parallel
         copies = replicas(p), expert_replicas(p)
@@ -124,30 +125,50 @@ class _Spread:
             phase=phase,
         )  # fmt: skip
 
+    def _carried(
+        self, name: str, collective: str, size: Value, spans: Sequence[tuple[Value, Value]], count: Value, phase: str
+    ) -> list[PricedKernel]:
+        """A message of gradients or weights as its wire has it, and what packs it."""
+        wire = self.wires["weights" if collective == "all_gather" else "gradients"]
+        payload = size * wire.share
+        if wire.collective == "all_gather" and collective == "all_reduce":  # what ranks send does not add up
+            collective = wire.collective
+            for ranks, _ in spans:
+                payload = payload * ranks
+        count = count / wire.period
+        row = self._message(name, collective, "dp", payload, spans, count, phase)
+        if not np.any(np.asarray(wire.passes) > 0):
+            return [row]
+        packs = packing_of(
+            f"{name}.pack", size * wire.passes, row.count, machine=self.machine, point=self.point, stack=self.stack, phase=phase
+        )  # fmt: skip
+        return [row, packs]
+
     def _over_shards(
         self, name: str, collective: str, sizes: tuple[Value, Value], count: Value, phase: str
     ) -> tuple[PricedKernel, ...]:
         """A message of dense weights (or gradients) over their shard ranks, and one of experts' over theirs."""
-        made = []
+        made: list[PricedKernel] = []
+        near = self.parallel.near if collective == "all_gather" and phase == "backward" else None
         for sort, size, ranks, stride in zip(("", ".experts"), sizes, self.shards, self.strides, strict=True):
             if np.any(np.asarray(size) > 0):
-                spans = ((ranks, stride),)
+                close = ranks if near is None else -maximum(-near, -ranks)
                 times = where(np.asarray(size) > 0, count, 0.0) if np.ndim(size) else count
-                made.append(self._message(name + sort, collective, "dp", size, spans, times, phase))
+                made += self._carried(name + sort, collective, size, ((close, stride),), times, phase)
         return tuple(made)
 
     def _between_shards(
         self, name: str, sizes: tuple[Value, Value], count: Value, phase: str
     ) -> tuple[PricedKernel, ...]:
         """Hybrid sharding: what a shard's ranks have reduced is reduced again over the groups of shards."""
-        made = []
+        made: list[PricedKernel] = []
         for sort, size, copies, ranks, stride in zip(
             ("", ".experts"), sizes, self.copies, self.shards, self.strides, strict=True
         ):
             groups = copies / ranks
             if np.any(np.asarray(groups) > 1) and np.any(np.asarray(size) > 0):
                 spans = ((groups, stride * ranks),)
-                made.append(self._message(name + sort, "all_reduce", "dp", size / ranks, spans, count, phase))
+                made += self._carried(name + sort, "all_reduce", size / ranks, spans, count, phase)
         return tuple(made)
 
     # blocks ----------------------------------------------------------------------------------------------------------
@@ -178,6 +199,11 @@ class _Spread:
                     *self._between_shards(f"{name}.reduce_shards", held.gradients, scattered, phase),
                 )
             hosted = () if held is None else self._hosted(name, phase, held)
+            packs = [m for m in (*gather, *scatter) if m.kernel.message is None]
+            gather, scatter = (tuple(m for m in found if m.kernel.message is not None) for found in (gather, scatter))
+            for pack in packs:  # of one instance in one micro-batch
+                kernels = (*kernels, dataclasses.replace(pack, count=pack.count * passage.count))
+                each = each + pack.cost.time * pack.count
             parts.append(_Part(name, phase, kernels, count, each, weight, passage.gap, gather, scatter, hosted))
         return parts
 
@@ -348,7 +374,15 @@ class _Spread:
         spans = ((where(np.asarray(p.pp) > 1, 2, 1), stride),)
         split = self.stack.attrs.get("split_sends", False)
         alike = plain(where(np.asarray(p.sp) == 1, 1.0, np.asarray(p.tp, dtype=float))) if split else 1.0
-        rows = [self._message("stages.send", "send_recv", "pp", handed / alike, spans, present, "forward")]
+        wire = self.wires["stages"]
+        sent = handed / alike * wire.share
+        rows = [self._message("stages.send", "send_recv", "pp", sent, spans, present, "forward")]
+        if np.any(np.asarray(wire.passes) > 0):
+            rows.append(
+                packing_of(
+                    "stages.pack", handed * wire.passes, present, machine=self.machine, point=self.point, stack=self.stack, phase="forward",
+                )
+            )  # fmt: skip
         if np.any(np.asarray(alike) > 1):
             rows.append(self._message("stages.gather", "all_gather", "tp", handed, ((alike, 1),), present, "forward"))
         return rows
@@ -410,25 +444,42 @@ class _Spread:
             count = part.count * shares[part.name]
             each: Value = 0.0
             for message in made:
-                each = each + message.cost.time * message.count
+                each = each + (message.cost.time * message.count if message.kernel.message is not None else 0.0)
                 rows.append(dataclasses.replace(message, count=message.count * count))
             compute = part.compute + self._bare(part)
             line.append((count, compute, each))
             computed = computed + count * compute
             if part.name == last:
                 for message in self._reduced("shared", shared[0], once, whole):
-                    line.append((1.0, 0.0, message.cost.time * message.count))
+                    if message.kernel.message is not None:
+                        line.append((1.0, 0.0, message.cost.time * message.count))
                     rows.append(message)
+        packs = [row for row in rows if row.kernel.message is None]
+        rows = [row for row in rows if row.kernel.message is not None]
         sent: Value = 0.0
         for row in rows:
             sent = sent + row.cost.time * row.count
-        if "gradients" in self.overlap:
+        wire = self.wires["gradients"]
+        if wire.lag:  # beneath all computing until they are used, of every step between two of them
+            bare = maximum(sent - wire.lag * self._computing(parts, shares), 0.0)
+        elif "gradients" in self.overlap and not np.any(np.asarray(wire.period) > 1):
             bare = maximum(behind(line) - computed, 0.0)
+        elif "gradients" in self.overlap:  # what is sent once in a while is the weights, after the last step
+            bare = where(np.asarray(wire.period) > 1, sent, maximum(behind(line) - computed, 0.0))
         else:
             bare = sent
         share = bare / some(sent)
         rows = [dataclasses.replace(row, exposed=row.cost.time * row.count * share) for row in rows]
+        rows += [dataclasses.replace(row, exposed=row.cost.time * row.count) for row in packs]
         return [*rows, *self._handed_round(parts, shares, shared[1]), *self._tied(shares)]
+
+    def _computing(self, parts: Sequence[_Part], shares: Shares) -> Value:
+        """Seconds the rank computes in a step, all micro-batches."""
+        over: Value = 0.0
+        for part in parts:
+            if part.phase != "optimizer":
+                over = over + self.micro * part.count * shares[part.name] * part.compute
+        return over
 
     def _updated(self, parts: Sequence[_Part], shares: Shares) -> list[PricedKernel]:
         """The host's update: gradients out behind the last backward pass, the update, weights back."""
@@ -479,12 +530,8 @@ class _Spread:
         if np.any(once * whole):
             for sort, size, ranks, stride in zip(("", ".experts"), sizes, self.copies, self.strides, strict=True):
                 if np.any(np.asarray(size) > 0):
-                    spans = ((ranks, stride),)
-                    made.append(
-                        self._message(
-                            f"{name}.reduce_gradients{sort}", "all_reduce", "dp", size, spans, once * whole, "backward"
-                        )
-                    )
+                    label, spans = f"{name}.reduce_gradients{sort}", ((ranks, stride),)
+                    made += self._carried(label, "all_reduce", size, spans, once * whole, "backward")
         part = once * (1.0 - whole)
         if np.any(part):
             made += self._over_shards(f"{name}.reduce_gradients", "reduce_scatter", sizes, part, "backward")

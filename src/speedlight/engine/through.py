@@ -67,7 +67,7 @@ def through(
     blocks, passages = [], []
     for (name, phase, kernels), passage in rows:
         factor = times[name] / micro
-        blocks.append((name, phase, tuple(dataclasses.replace(k, count=k.count * factor) for k in kernels)))
+        blocks.append((name, phase, tuple(_times(k, factor) for k in kernels)))
         passages.append(Passage(passage.count * factor, passage.device, passage.gap * factor))
     blocks.append(("stages", "forward", (dataclasses.replace(send, count=send.count * sent),)))
     passages.append(Passage(sent, per_stage, 0.0))
@@ -85,6 +85,11 @@ def through(
         bytes=result.bytes / pp, again=result.again / pp, blocks=tuple(blocks), costs=costs,
         timeline=Timeline(total, tuple(passages)), ledger=memory(cut, holdings, micro, stack, machine.main.capacity_bytes),
     )  # fmt: skip
+
+
+def _times(kernel: PricedKernel, factor: Value) -> PricedKernel:
+    shown = None if kernel.exposed is None else kernel.exposed * factor
+    return dataclasses.replace(kernel, count=kernel.count * factor, exposed=shown)
 
 
 def _send(

@@ -17,6 +17,7 @@ from . import residents, spread
 from .evaluate import StepResult, bindings, evaluate_step
 from .layout import step_of
 from .offload import outside
+from .overlapped import overlapping
 from .resolve import Plan, Resolved
 from .through import memory, through
 
@@ -34,7 +35,8 @@ def training_step(
     program = scenario.program
     step = step_of(program.workload, program.parallel)
     if not spread.needed(resolved):
-        return evaluate_step(made, step, machine, scenario.point, resolved.stack, dims, symbols, throttle)
+        wires = overlapping(program.parallel)
+        return evaluate_step(made, step, machine, scenario.point, resolved.stack, dims, symbols, throttle, wires)
     cut, holdings, whole = _whole(resolved, made, step, dims, machine, symbols, throttle)
     return spread.across(resolved, made, cut, holdings, whole, machine)
 
@@ -58,7 +60,7 @@ def piped_step(
     step = _in_micro_batches(step, resolved)
     cut = deal(made.graph, parallel)
     holdings = _holdings(made, step, dims, symbols)
-    whole = evaluate_step(made, step, machine, point, stack, dims, symbols, throttle)
+    whole = evaluate_step(made, step, machine, point, stack, dims, symbols, throttle, overlapping(parallel))
     return through(cut, holdings, whole, parallel, machine, point, stack)
 
 
@@ -114,5 +116,7 @@ def _whole(
     mine = {**dims, "again": residents.again_share(training, parallel, cut.layers)}
     holdings = _holdings(made, step, mine, symbols)
     mine["updated"], mine["updated_experts"] = residents.updated(cut, holdings, parallel)
-    whole = evaluate_step(made, step, machine, scenario.point, resolved.stack, mine, symbols, throttle)
+    whole = evaluate_step(
+        made, step, machine, scenario.point, resolved.stack, mine, symbols, throttle, overlapping(parallel)
+    )
     return cut, holdings, whole

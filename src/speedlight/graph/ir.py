@@ -199,6 +199,8 @@ class Message:
         bytes: payload per rank (the full tensor for all_reduce, the gathered result for all_gather).
         spans: (size, stride) of each of its axes, innermost first: the ranks of an axis stand ``stride`` devices apart (the
             product of the sizes of the axes inside it); their sizes multiply to ``size``. Empty: neighbours, stride 1.
+        copies: of an all_to_all, how many of its rows are the same one, each for a member drawn at random: experts that a token
+            picks. A set of ranks needs it only once.
     """
 
     collective: str
@@ -206,6 +208,7 @@ class Message:
     size: Expr
     bytes: Expr
     spans: tuple[tuple[Expr, Expr], ...] = ()
+    copies: Expr = ONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -230,7 +230,7 @@ _CODECS: dict[type, dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]]
     Exchange: {"kind": _TEXT, "dims": _TEXTS, "tensor": _TEXT},
     Message: {
         "collective": _TEXT, "axis": _TEXTS, "size": _EXPR, "bytes": _EXPR,
-        "spans": (_many(_many(_write_expr)), _tuple(_pair(_read_expr))),
+        "spans": (_many(_many(_write_expr)), _tuple(_pair(_read_expr))), "copies": _EXPR,
     },
     Op: {
         "name": _TEXT, "kind": _TEXT, "fn": _TEXT, "path": _TEXT, "reads": _records(Operand), "writes": _records(Operand),

@@ -16,6 +16,8 @@ from .._foundation.arrays import Value
 from .._foundation.expr import Expr, Tape, symbols
 from ..graph.ir import ONE, Message
 
+BLOCKS = "blocks"  # the dimension under which a kernel keeps how many independent pieces its work falls into
+
 
 @dataclass(frozen=True, slots=True)
 class Access:
@@ -62,6 +64,7 @@ class Kernel:
         launches: kernel starts per instance (0 count launches nothing).
         serial: parts that do not overlap inside it.
         efficiency: share of the analytic rate a published kernel reaches; None for 1.
+        rates: share of a resource's rate that its instructions reach. Whose variant states ``blocks`` has them among its dims.
         host_s: host time of one launch where the stack states one for this function.
         library: by number format, cost family or both ("" for any) the framework whose measured kernels run; empty where
             none is meant.
@@ -83,6 +86,7 @@ class Kernel:
     message: Message | None = None
     serial: tuple[str, ...] = ()
     efficiency: float | None = None
+    rates: tuple[tuple[str, float], ...] = ()
     host_s: float | None = None
     library: Mapping[str, str] = field(default_factory=dict)
     attrs: Mapping[str, Any] = field(default_factory=dict)
@@ -117,6 +121,7 @@ class KernelValues:
     granules: tuple[Value | None, ...]
     dims: Mapping[str, Value]
     message: MessageValues | None
+    copies: Value = 1.0
 
 
 class Slots(NamedTuple):
@@ -132,6 +137,7 @@ class Slots(NamedTuple):
     granules: tuple[int | None, ...]
     dims: tuple[tuple[str, int], ...]
     message: tuple[int, ...] | None  # bytes, ranks, then size and stride of each axis
+    copies: int | None = None  # of a message's rows
 
 
 class Program:
@@ -235,6 +241,7 @@ class Numbers:
             tuple([cells[i] for i in at.dense]), tuple([cells[i] for i in at.bytes]), tuple([cells[i] for i in at.sizes]),
             tuple([None if i is None else cells[i] for i in at.granules]), {name: cells[i] for name, i in at.dims},
             None if at.message is None else _message([cells[i] for i in at.message]),
+            1.0 if at.copies is None else cells[at.copies],
         )  # fmt: skip
 
     def stacked(self, sorts: tuple[int, ...], places: Sequence[Slots]) -> KernelValues:
@@ -290,6 +297,7 @@ def _numbers(kernel: Kernel) -> list[Expr]:
     found += kernel.dims.values()
     if kernel.message is not None:
         found += [kernel.message.bytes, kernel.message.size, *(e for span in kernel.message.spans for e in span)]
+        found.append(kernel.message.copies)
     found.append(kernel.workspace)
     return found
 
@@ -307,7 +315,8 @@ def _slots(kernel: Kernel, at: Sequence[int]) -> Slots:
     granules = tuple(None if a.granule is None else next(place) for a in kernel.accesses)
     dims = tuple((name, next(place)) for name in kernel.dims)
     message = None if kernel.message is None else some(2 + 2 * len(kernel.message.spans))
-    return Slots(count, launches, span, flops, dense, moved, sizes, granules, dims, message)
+    copies = None if kernel.message is None else next(place)
+    return Slots(count, launches, span, flops, dense, moved, sizes, granules, dims, message, copies)
 
 
 def _facts(kernel: Kernel) -> tuple[Any, ...]:
@@ -321,7 +330,7 @@ def _facts(kernel: Kernel) -> tuple[Any, ...]:
     message = None if kernel.message is None else (kernel.message.collective, kernel.message.axis)
     return (
         kernel.kind, kernel.fn, kernel.family, members, work, accesses, message, kernel.serial, kernel.efficiency,
-        tuple(sorted(kernel.library.items())) if kernel.library else (), repr(sorted(kernel.attrs.items())), kernel.phase,
+        kernel.rates, tuple(sorted(kernel.library.items())) if kernel.library else (), repr(sorted(kernel.attrs.items())), kernel.phase,
     )  # fmt: skip
 
 
@@ -335,7 +344,7 @@ def structure_of(kernel: Kernel) -> tuple[Any, ...]:
     groups, channels = (kernel.dims[n].constant if n in kernel.dims else None for n in DEPTHWISE)
     return (
         kernel.kind, kernel.fn, kernel.family, tuple(kernel.dims), kernel.serial, kernel.efficiency,
-        tuple(sorted(kernel.library.items())), kernel.attrs.get("layout"), kernel.phase, groups == 1, groups == channels,
+        kernel.rates, tuple(sorted(kernel.library.items())), kernel.attrs.get("layout"), kernel.phase, groups == 1, groups == channels,
         tuple([(w.unit, w.format, w.accumulate) for w in kernel.work]),
         tuple([(a.cls, a.write, a.home, a.path, a.granule is None, a.tensor.startswith("grad.")) for a in kernel.accesses]),
     )  # fmt: skip

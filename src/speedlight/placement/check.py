@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 
 from .._foundation.errors import BadInput
-from ..scenario.scenario import Parallel
+from ..scenario.scenario import Parallel, Wire
 from .mesh import expert_width, replicas
 
 Value = Any
 KINDS = ("ring", "ulysses", "gather")
+CARRIED = ("tensor", "experts", "context", "gradients", "weights", "stages")
+BESIDE = ("", "product", "half", "attention", "block")
 _LEAST = {"zero": 0, "sp": 0}
 _MOST = {"zero": 3, "sp": 1}
 
@@ -80,7 +82,7 @@ def validate(parallel: Parallel) -> None:
     """
     for field in dataclasses.fields(parallel):
         value = getattr(parallel, field.name)
-        if value is None or field.name in ("context", "stages"):
+        if value is None or field.name in ("context", "stages", "wires"):
             continue
         least, most = _LEAST.get(field.name, 1), _MOST.get(field.name, 2**31)
         array = np.asarray(value)
@@ -96,7 +98,29 @@ def validate(parallel: Parallel) -> None:
     for layers in parallel.stages:
         if isinstance(layers, bool) or not isinstance(layers, int) or layers < 1:
             raise BadInput(f"a pipeline stage of {layers!r} layers", expected="at least one layer in each of stages")
+    for wire in parallel.wires:
+        _wire(wire)
+    sorts = [wire.carries for wire in parallel.wires]
+    if len(set(sorts)) < len(sorts):
+        raise BadInput(f"messages of {max(sorts, key=sorts.count)} are described twice", expected="each sort once")
     refuse(mesh_complaints(parallel))
+
+
+def _wire(wire: Wire) -> None:
+    """Refuse what no message can be."""
+    if wire.carries not in CARRIED:
+        raise BadInput(f"no message carries {wire.carries!r}", expected="one of " + ", ".join(CARRIED))
+    if wire.beside not in BESIDE:
+        raise BadInput(f"messages beside {wire.beside!r}", expected="one of " + ", ".join(BESIDE[1:]))
+    if wire.collective not in ("", "all_gather"):
+        raise BadInput(f"{wire.carries} by {wire.collective!r}", expected="all_gather, or as the layout has it")
+    for name, least, most in (
+        ("share", 0.0, np.inf), ("passes", 0.0, np.inf), ("kept", 0.0, np.inf), ("period", 1.0, np.inf), ("lag", 0, np.inf),
+        ("parts", 1.0, np.inf), ("units", 0.0, 1.0), ("stays", 0.0, 1.0),
+    ):  # fmt: skip
+        value = getattr(wire, name)
+        if value is not None and not np.all((np.asarray(value) >= least) & (np.asarray(value) <= most)):
+            raise BadInput(f"{wire.carries}: {name} is {value!r}", expected=f"{least:g} to {most:g}")
 
 
 def mesh_complaints(parallel: Parallel) -> Iterator[Complaint]:
@@ -113,6 +137,12 @@ def mesh_complaints(parallel: Parallel) -> Iterator[Complaint]:
         yield Complaint(
             np.asarray(copies) % np.asarray(parallel.shard) != 0, (("shard", parallel.shard), ("copies", copies)),
             "shards over {shard} ranks do not divide the {copies} replicas (dp · cp)", "a divisor of {copies}",
+        )  # fmt: skip
+    if parallel.near is not None:
+        copies = replicas(parallel)
+        yield Complaint(
+            np.asarray(copies) % np.asarray(parallel.near) != 0, (("near", parallel.near), ("copies", copies)),
+            "a second copy over {near} ranks does not divide the {copies} replicas (dp · cp)", "a divisor of {copies}",
         )  # fmt: skip
     for name in ("first", "last"):
         value = getattr(parallel, name)

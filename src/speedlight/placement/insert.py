@@ -20,9 +20,10 @@ from functools import lru_cache
 from .._foundation.expr import GROUP_SYMBOLS, Expr, ExprLike, const, ge, substitute, sym, symbols, where
 from .._foundation.formats import bytes_per_element
 from ..graph.grammar import check
-from ..graph.ir import Block, Exchange, Graph, Message, Op, Operand, Tensor
+from ..graph.ir import ONE, Block, Exchange, Graph, Message, Op, Operand, Tensor
 from . import algebra
-from .mesh import EP, ETP, ROUTED, SPANS, SPLIT, TP
+from .mesh import CARRIES, EP, ETP, ROUTED, SPANS, SPLIT, TP
+from .patches import in_strips, strips
 
 TP_ROLES = ("heads", "kv_heads", "ffn", "vocab", "expert_ffn", "state_heads")
 EP_ROLES = ("experts",)
@@ -39,6 +40,8 @@ def insert_messages(graph: Graph, axes: frozenset[str] = frozenset(), local_loss
         axes: what the layout divides beyond tp (:func:`.mesh.axes`).
         local_loss: the loss is computed on each rank's part of the vocabulary, whose logits are never gathered.
     """
+    if axes & {"ring", "gather", "ulysses"} and strips(graph):
+        return in_strips(graph)
     if not graph.dims and not axes and not any(op.exchanges for _, op in graph.ops()):
         return graph  # a module that names nothing to divide
     blocks = tuple(_Placing(graph, block, axes, local_loss).block() for block in graph.blocks)
@@ -252,7 +255,7 @@ class _Placing:
         label = f"{name}.{'dispatch' if outwards else 'combine'}{suffix}"
         gathered = sent * ETP
         kept = self._temporary(f"{name}.routed", tensor, gathered * ROUTED) if outwards else None
-        self._message(op, label, "all_to_all", "ep", sent, tensor, EP, times=ROUTED, kept=kept)
+        self._message(op, label, "all_to_all", "ep", sent, tensor, EP, times=ROUTED, kept=kept, copies=chosen.picks)
         inside = "all_gather" if outwards else "reduce_scatter"
         self._message(op, f"{label}.{inside}", inside, "etp", gathered, tensor, ETP, times=ROUTED)
         if not outwards:  # without sequence parallelism every rank needs all tokens again
@@ -290,18 +293,35 @@ class _Placing:
 
     def _message(
         self, op: Op, name: str, collective: str, axis: str, elements: Expr, tensor: Tensor, degree: Expr, *,
-        times: ExprLike = 1, kept: str | None = None, size: Expr | None = None,
+        times: ExprLike = 1, kept: str | None = None, size: Expr | None = None, copies: Expr = ONE,
     ) -> None:  # fmt: skip
         axes = tuple(axis.split(","))
         ranks, stride = SPANS[axes[0]]
         ranks = ranks if size is None else size
         present = where(ge(degree, 2), const(1), const(0))
+        sort = CARRIES[axes[0]]
+        if f"packed {sort}" in self.axes:
+            some = where(ge(sym(f"packs_{sort}"), const(1e-9)), const(1), const(0))
+            self._pack(op, name, elements * sym(f"packs_{sort}"), tensor, op.count * present * times * some)
+            elements = elements * sym(f"wire_{sort}")
         self.ops.append(
             Op(
                 name=self._free(name), kind="collective", fn=collective, path=op.path, reads=(Operand(tensor.name),),
                 writes=() if kept is None else (Operand(kept),),
-                message=Message(collective, axes, ranks, elements * bytes_per_element(tensor.dtype), ((ranks, stride),)),
+                message=Message(
+                    collective, axes, ranks, elements * bytes_per_element(tensor.dtype), ((ranks, stride),), copies
+                ),
                 count=op.count * present * times, phase=op.phase,
+                attrs={"recompute": True} if op.attrs.get("recompute") else {},
+            )
+        )  # fmt: skip
+
+    def _pack(self, op: Op, name: str, elements: Expr, tensor: Tensor, count: Expr) -> None:
+        """What a rank reads and writes to make a payload smaller and whole again."""
+        self.ops.append(
+            Op(
+                name=self._free(f"{name}.pack"), kind="quantize", fn="pack", path=op.path,
+                reads=(Operand(tensor.name, elements),), count=count, phase=op.phase,
                 attrs={"recompute": True} if op.attrs.get("recompute") else {},
             )
         )  # fmt: skip

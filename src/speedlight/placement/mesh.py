@@ -80,9 +80,39 @@ def token_ranks(parallel: Parallel) -> Value:
     )  # fmt: skip
 
 
+# Mesh axis of a message inside a layer → what it carries (:class:`..scenario.scenario.Wire`).
+CARRIES: Mapping[str, str] = {"tp": "tensor", "ep": "experts", "etp": "experts", "cp": "context"}
+
+
+def wired(parallel: Parallel) -> dict[str, Value]:
+    """Values of the symbols of messages inside layers that travel another way: share of their bytes, passes to pack them."""
+    found: dict[str, Value] = {}
+    for carries in sorted(set(CARRIES.values())):
+        wire = parallel.wire(carries)
+        share = wire.share
+        if wire.stays is not None:  # of picks spread evenly 1 − 1/ep leave their rank
+            share = share * (1.0 - wire.stays) / maximum(1.0 - 1.0 / parallel.ep, 1e-9)
+        found[f"wire_{carries}"], found[f"packs_{carries}"] = share, wire.passes
+    return found
+
+
+def packed(parallel: Parallel) -> frozenset[str]:
+    """Sorts of messages inside layers whose bytes are not the payload's."""
+    sorts = set(CARRIES.values())
+    return frozenset(
+        w.carries
+        for w in parallel.wires
+        if w.carries in sorts
+        and (w.stays is not None or np.any(np.asarray(w.share) != 1) or np.any(np.asarray(w.passes) > 0))
+    )
+
+
 def mesh_values(parallel: Parallel) -> dict[str, Value]:
     """Values of the mesh's symbols."""
+    strips = np.any(np.asarray(parallel.cp) > 1)
+    own = wired(parallel) if packed(parallel) or strips else {}
     return {
+        **own,
         "tp": parallel.tp, "cp": parallel.cp, "dp": parallel.dp, "pp": parallel.pp, "ep": parallel.ep,
         "etp": expert_width(parallel), "split": token_ranks(parallel), "routed": routed(parallel),
     }  # fmt: skip
@@ -97,6 +127,7 @@ def axes(parallel: Parallel) -> frozenset[str]:
         found.add("experts")
     if np.any(np.asarray(parallel.cp) > 1):
         found.add(parallel.context)
+    found |= {f"packed {sort}" for sort in packed(parallel)}
     return frozenset(found)
 
 

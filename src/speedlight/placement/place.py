@@ -21,6 +21,7 @@ from ..scenario.scenario import Parallel
 from .check import refuse, validate
 from .insert import EP_ROLES, TP_ROLES, insert_messages
 from .mesh import axes, expert_width, mesh_values, world
+from .patches import strips
 
 Value = Any
 
@@ -59,6 +60,8 @@ def dims_of(graph: Graph, parallel: Parallel) -> dict[str, Value]:
     """Values of the graph's dimensions and mesh axes on one rank; errors as :func:`place`."""
     validate(parallel)
     for name in ("tp", "ep", "cp"):
+        if name == "cp" and strips(graph):
+            continue
         if not graph.dims and np.any(np.asarray(getattr(parallel, name)) > 1):
             raise Unsupported(
                 f"{graph.name} names no dimensions that --{name} could divide",

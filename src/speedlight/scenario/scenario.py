@@ -16,8 +16,42 @@ from typing import Any
 
 from ..hardware.machine import OperatingPoint
 from ..workload.workload import Workload
+from .serving import Serving
 
 Value = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """How messages of one sort travel where it is not as the layout has it: packed, seldom, late, beside computation.
+
+    Attributes:
+        carries: ``tensor`` (partial sums and tokens of tensor parallelism), ``experts``, ``context``, ``gradients``, ``weights``
+            (gathered shards), ``stages``.
+        share: bytes on the links over the payload's own, scales and indices included.
+        collective: of ``gradients``: ``all_gather`` where what ranks send does not add up (chosen elements with their indices).
+        passes: times the whole payload is read or written in the device's memory to pack and unpack it.
+        kept: bytes kept from step to step over the payload's own (error feedback).
+        period: of ``gradients``: sent once in so many steps (local SGD).
+        lag: results are used so many steps late; messages then have a step to hide in.
+        beside: what computes while they travel: ``product`` (the one that makes or takes them, in ``parts``), ``half`` (the
+            other half of the batch or sequence), ``attention`` (of the same layer), ``block`` (all of a layer that does not wait for them); empty as the stack has it.
+        parts: pieces of ``product``.
+        units: share of the compute units that hidden messages' kernels hold, 0–1.
+        stays: of ``experts``: share of (token, expert) pairs that meet on the token's own rank; None for the even spread's 1/ep.
+    """
+
+    carries: str
+    share: Value = 1.0
+    collective: str = ""
+    passes: Value = 0.0
+    kept: Value = 0.0
+    period: Value = 1.0
+    lag: int = 0
+    beside: str = ""
+    parts: Value = 1.0
+    units: Value = 0.0
+    stays: Value | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +72,9 @@ class Parallel:
         context: how cp ranks see each other's keys and values: ``ring``, ``ulysses`` or ``gather``.
         first, last: layers of the first and the last stage, where they differ from an even deal.
         stages: layers of every stage, where they are dealt by hand; of ``pp`` entries (with virtual stages pp · virtual).
+        wires: how sorts of messages travel, where not as the layout has it; each sort at most once.
+        near: ranks a second copy of sharded weights spreads over, from which backward passes gather them (ZeRO++ hpZ); None
+            for none.
     """
 
     tp: Value = 1
@@ -53,6 +90,12 @@ class Parallel:
     first: Value | None = None
     last: Value | None = None
     stages: tuple[int, ...] = ()
+    wires: tuple[Wire, ...] = ()
+    near: Value | None = None
+
+    def wire(self, carries: str) -> Wire:
+        """How a sort of messages travels."""
+        return next((w for w in self.wires if w.carries == carries), Wire(carries))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +141,9 @@ class Program:
     """One model doing one sort of work under one stack.
 
     Attributes:
-        repeats: how often it runs in one call of the scenario (denoising steps).
+        repeats: how often it runs in one call of the scenario (denoising steps); a share of 1 where one call in several does.
+        shares: name of another program whose weights and cache it uses (a draft by some of a model's own layers), or empty. Weights
+            in another format are a copy all the same.
         software: changes to its stack, in a stack file's own words (``{"host": {"graphs": ["decode"]}}``): what a technique
             puts into it (:func:`speedlight.stacks.stack.changed_stack`).
     """
@@ -110,6 +155,7 @@ class Program:
     name: str = "main"
     repeats: Value = 1
     software: Mapping[str, object] = field(default_factory=dict)
+    shares: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "software", MappingProxyType(dict(self.software)))
@@ -143,7 +189,7 @@ class Scenario:
         machine: an id, a file, or ``here``.
         overrides: machine figures stated with the question, by dotted path (``tiers.hbm.bandwidth``).
         schedule: name of the schedule policy; ``serial`` is executed.
-        serving: name of the serving policy, or None for a single request or step.
+        serving: a load and the engines it meets, which `simulate` answers for; None for a single request or step.
         main: name of the program that the question is about; the first one's where empty.
     """
 
@@ -152,7 +198,7 @@ class Scenario:
     overrides: Mapping[str, Value] = field(default_factory=dict)
     point: OperatingPoint = OperatingPoint()
     schedule: str = "serial"
-    serving: str | None = None
+    serving: Serving | None = None
     edges: tuple[Edge, ...] = ()
     techniques: tuple[Technique, ...] = ()
     machines_dir: str | None = None

@@ -103,11 +103,33 @@ def chunked(compute: Value, transfer: Value, chunks: Value, share: Value = 0.0) 
     return compute / chunks + (chunks - 1) * beside(compute / chunks, transfer / chunks, share) + transfer / chunks
 
 
-def two_batches(attention: Value, dispatch: Value, experts: Value, combine: Value) -> Value:
-    """Seconds a layer of experts takes in steady state when two half batches take turns: one computes while the other is sent.
+def taking_turns(parts: Sequence[tuple[Value, Value]], share: Value = 0.0) -> Value:
+    """Seconds of a layer in steady state when two halves of its work take turns: one computes while the other's message travels.
 
-    Both halves' work of one layer: attention, dispatch, experts and combine of each half in the order (first, second), messages
-    on a stream of their own (DeepSeek-V3, arXiv 2412.19437 §3.4.2; two-batch overlap of serving engines).
+    Every half computes a part, sends its message, computes the next part …, and the next layer behind the last message; computing
+    and messages are one stream each, the halves in the order (first, second). Tensor parallelism in two halves of a batch or a
+    sequence (Domino, arXiv 2409.15241; ISO, arXiv 2409.11155), experts in two half batches (DeepSeek-V3, arXiv 2412.19437 §3.4.2).
+
+    Args:
+        parts: (seconds of computing, of the message behind it) of one half, in order.
+        share: of the compute units that messages hold.
+
+    Returns:
+        seconds of both halves; 2·Σ computing where all messages hide.
+    """
+    works = []
+    for number, (compute, message) in enumerate(parts):
+        before = (f"message {number - 1}", 0) if number else (f"message {len(parts) - 1}", 1)
+        works += [Work(f"part {number} {h}", compute, "compute", ((f"{before[0]} {h}", before[1]),)) for h in "ab"]
+        works += [Work(f"message {number} {h}", message, "link", ((f"part {number} {h}", 0),)) for h in "ab"]
+    busy: Value = 0.0
+    for compute, message in parts:
+        busy = busy + 2.0 * (compute + share * message)
+    return maximum(steady_step(works), busy)
+
+
+def two_batches(attention: Value, dispatch: Value, experts: Value, combine: Value) -> Value:
+    """Seconds a layer of experts takes in steady state when two half batches take turns (:func:`taking_turns`).
 
     Args:
         attention, dispatch, experts, combine: seconds of one half.
@@ -115,10 +137,4 @@ def two_batches(attention: Value, dispatch: Value, experts: Value, combine: Valu
     Returns:
         seconds of both halves; 2·(attention + experts) where all messages hide.
     """
-    works = []
-    for name, seconds, stream, after in (
-        ("attention", attention, "compute", ("combine", 1)), ("dispatch", dispatch, "link", ("attention", 0)),
-        ("experts", experts, "compute", ("dispatch", 0)), ("combine", combine, "link", ("experts", 0)),
-    ):  # fmt: skip
-        works += [Work(f"{name} {half}", seconds, stream, ((f"{after[0]} {half}", after[1]),)) for half in "ab"]
-    return steady_step(works)
+    return taking_turns([(attention, dispatch), (experts, combine)])

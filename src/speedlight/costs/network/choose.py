@@ -121,27 +121,35 @@ def _least(found: Sequence[Passage], names: tuple[str, ...], many: Value) -> Pas
     return Passage({name: many * seconds for name, seconds in busy.items()}, many * latency, way, names)
 
 
-def least(collective: str, size: Value, payload: Value, rungs: Sequence[Level]) -> dict[str, Value]:
+def least(
+    collective: str, size: Value, payload: Value, rungs: Sequence[Level], copies: Value = 1.0
+) -> dict[str, Value]:
     """The least seconds of every link, by any algorithm: what a set of ranks must send to the others over all of its ports.
 
     A set of m ranks that stands among f of them sends at least S·(f − 1)/f of an all_gather, twice that of an all_reduce (S where
     switches may add up), S·(ranks outside)/n to each of which is all_to_all's, over m ports; a port further out may help.
+
+    Args:
+        copies: rows of an all_to_all that are the same one (:class:`...graph.ir.Message`): a set of ranks takes each once, and of k
+            copies drawn at random at least one meets a set of m among n ranks with probability 1 − (1 − m/n)^k. (Experts of a
+            token are distinct, which only makes it more.)
     """
     found: dict[str, Value] = {}
     further: Value = 0.0
     for level in reversed(rungs):
         rate = level.best + further
-        seconds = where(size > 1.0, _must_send(collective, size, payload, level), 0.0) / rate
+        seconds = where(size > 1.0, _must_send(collective, size, payload, level, copies), 0.0) / rate
         found[level.name] = maximum(found[level.name], seconds) if level.name in found else seconds
         if level.share.part != "leaf":  # a spine's port is the leaf's
             further = rate
     return found
 
 
-def _must_send(collective: str, size: Value, payload: Value, level: Level) -> Value:
+def _must_send(collective: str, size: Value, payload: Value, level: Level, copies: Value = 1.0) -> Value:
     share = (level.spread - 1.0) / level.spread
     if collective == "all_to_all":
-        sent = (level.share.inside - level.inner) / size * payload
+        met = 1.0 - (1.0 - minimum(level.inner / size, 1.0)) ** copies
+        sent = (level.share.inside / level.inner - 1.0) * met * payload / copies
         return sent * where(level.whole > 0.0, level.detour, 1.0)  # the middle cut of a whole grid
     if collective in ("send_recv", "broadcast"):
         own = where(level.spread > 1.0, payload, 0.0)

@@ -5,6 +5,8 @@ At a large batch and a long context a decode step is mostly keys and values; rea
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...bench import Bench
 from ...finding import Finding, over
 from ...registry import derives
@@ -16,7 +18,13 @@ def batched(bench: Bench) -> Finding:
     spans = []
     for model in bench.unstated("model", ("opt-13b", "opt-30b")):
         for context in bench.unstated("context", (512, 2048)):
-            common = {"phase": "decode", "batch": 128, "context": context, "dtype": "fp16", "stack": "vllm"}
+            common: dict[str, Any] = {
+                "phase": "decode",
+                "batch": 128,
+                "context": context,
+                "dtype": "fp16",
+                "stack": "vllm",
+            }
             before = bench.ask(model, "a100-sxm-80gb", **common)
             for ratio in bench.unstated("ratio", (4, 8), "banks' rate over the bus's: HBM-PIM's and GDDR6-AiM's"):
                 after = bench.ask(model, "a100-sxm-80gb", [f"in-memory-attention:ratio={ratio}"], **common)

@@ -6,6 +6,8 @@ brings them. A share of the states over the link, updated on the device, takes t
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...bench import Bench
 from ...finding import Finding, over
 from ...registry import derives
@@ -18,7 +20,7 @@ def iteration(bench: Bench) -> Finding:
     spans = []
     for pace in bench.unstated("pace", (0.25, 0.5), "share of its memory's bandwidth that the host's update reaches"):
         for batch in bench.unstated("batch", (4, 16)):
-            common = {
+            common: dict[str, Any] = {
                 "phase": "train", "batch": batch, "isl": 2048, "dp": 4, "zero": 3, "micro_batch": 1, "recompute": "full",
                 "stack": "deepspeed",
             }  # fmt: skip

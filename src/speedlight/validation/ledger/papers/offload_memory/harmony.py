@@ -6,6 +6,8 @@ the update: (4·m + 2)·n weights. One layer's work of all micro-batches togethe
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...bench import Bench
 from ...finding import Finding, exactly, over
 from ...registry import derives
@@ -30,7 +32,7 @@ def throughput(bench: Bench) -> Finding:
     spans = []
     for model in bench.unstated("model", ("gpt2-xl", "bert-large")):
         for micro in bench.unstated("micro-batches of a device", (4, 8)):
-            common = {"phase": "train", "batch": 8, "isl": 512, "recompute": "full", "dtype": "fp32"}
+            common: dict[str, Any] = {"phase": "train", "batch": 8, "isl": 512, "recompute": "full", "dtype": "fp32"}
             outside = ("weights:host", "gradients:host", "optimizer:host")
             before = bench.ask(
                 model, "titan-xp", stack="unified-memory", micro_batch=8 // micro, offload=outside, **common

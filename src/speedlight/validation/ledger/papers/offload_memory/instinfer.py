@@ -6,6 +6,8 @@ flash channels together.
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...bench import Bench
 from ...finding import Finding, over
 from ...registry import derives
@@ -18,7 +20,13 @@ def throughput(bench: Bench) -> Finding:
     spans = []
     for rate in bench.unstated("overrides", (3.5e9, 7.0e9), "bytes/s FlexGen reads its file at"):
         for channels in bench.unstated("channels", (16, 32), "two and four drives of eight flash channels"):
-            common = {"phase": "decode", "batch": 64, "context": 2048, "dtype": "fp16", "stack": "flexgen"}
+            common: dict[str, Any] = {
+                "phase": "decode",
+                "batch": 64,
+                "context": 2048,
+                "dtype": "fp16",
+                "stack": "flexgen",
+            }
             before = bench.ask(
                 "opt-13b", "rtx-a6000", ["kv-offload:tier=disk"], overrides={"tiers.nvme.bandwidth": rate}, **common
             )

@@ -6,6 +6,8 @@ shrink nine times less the borders, and what the block hands on becomes the larg
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...bench import Bench
 from ...finding import Finding, exactly, over
 from ...registry import derives
@@ -16,7 +18,7 @@ def peak(bench: Bench) -> Finding:
     """Peak of activations by liveness, layer by layer against patch by patch."""
     spans = []
     for patches in bench.unstated("patches", (3, 4)):
-        common = {"phase": "forward", "batch": 1, "stack": "ideal"}
+        common: dict[str, Any] = {"phase": "forward", "batch": 1, "stack": "ideal"}
         before = bench.ask("mobilenetv2_100", "stm32h743", **common)
         after = bench.ask("mobilenetv2_100", "stm32h743", [f"patch-based-inference:patches={patches}"], **common)
         ratio = float(before.memory.by_class["activations"]) / float(after.memory.by_class["activations"])

@@ -5,6 +5,8 @@ The gain is what a baseline that waits, stages and copies in turn adds up, over 
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...bench import Bench
 from ...finding import Finding, over
 from ...registry import derives
@@ -18,7 +20,7 @@ def throughput(bench: Bench) -> Finding:
     spans = []
     for model in bench.unstated("model", ("opt-6.7b", "llama-2-7b", "opt-13b")):
         for tier in bench.unstated("offload", ("host", "disk")):
-            common = {
+            common: dict[str, Any] = {
                 "phase": "decode",
                 "batch": 1,
                 "context": 512,

@@ -7,6 +7,7 @@ the second. Attention's and norms' own activations stay.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from ...bench import Bench
 from ...finding import Finding, exactly, over
@@ -16,7 +17,7 @@ from ...registry import derives
 def _parts(bench: Bench, model: str = "t5-large") -> Iterator[tuple[float, float, float, float]]:
     """(fixed bytes and bytes a sequence of full fine-tuning, fixed bytes with adapters, bytes a sequence sampled)."""
     for length in bench.unstated("isl", (128, 256)):
-        common = {"phase": "train", "isl": length, "stack": "torch-eager", "dtype": "fp32"}
+        common: dict[str, Any] = {"phase": "train", "isl": length, "stack": "torch-eager", "dtype": "fp32"}
         one, two = (bench.ask(model, "a100-sxm-80gb", batch=b, **common).memory.by_class for b in (8, 16))
         each = (float(two["activations"]) - float(one["activations"])) / 8
         fixed = sum(float(one[c]) for c in ("weights", "gradients", "optimizer"))
