@@ -32,7 +32,12 @@ def patches(graph: Graph, n: int = 3) -> Graph:
     if n == 1 or graph.attrs.get("patches") or not windows or not first.outputs:
         return graph
     block = _patched(graph, first, int(n))
-    return graph.replace(blocks=(block, *graph.blocks[1:]), attrs={**graph.attrs, "patches": int(n)})
+    once = {
+        name: tensor for name, tensor in first.tensors.items() if tensor.persistent is not None
+    }  # all patches' weights
+    return graph.replace(
+        blocks=(block, *graph.blocks[1:]), shared={**graph.shared, **once}, attrs={**graph.attrs, "patches": int(n)}
+    )
 
 
 def _patched(graph: Graph, block: Block, n: int) -> Block:
@@ -44,7 +49,7 @@ def _patched(graph: Graph, block: Block, n: int) -> Block:
         return dataclasses.replace(tensor, elements=tensor.elements * shares[tensor.name])
 
     ops = tuple(_op(graph, block, op, shares) for op in block.ops)
-    tensors = {name: size(tensor) for name, tensor in block.tensors.items()}
+    tensors = {name: size(tensor) for name, tensor in block.tensors.items() if tensor.persistent is None}
     return dataclasses.replace(block, ops=ops, tensors=tensors, count=block.count * (n * n))
 
 
