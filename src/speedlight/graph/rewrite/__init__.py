@@ -16,24 +16,24 @@
     frozen.py        a model whose large weights do not train
     heads.py         a model without its head
     held.py          which read of an op is the matrix it multiplies by
+    host_tables.py   reads of tables in the host's memory: their path, and rows kept on the device
     kv_content.py    what of a token the KV cache holds: heads, width, nothing
     kv_tokens.py     how many tokens of it are kept, read, seen
     layers.py        a share of the layers changed, or left out
     layouts.py       a whole graph's convolutions channels last
-    linear_attention.pya state instead of keys and values
     loss.py          logits widened before the loss
     monarch.py       Fourier transforms as matrix products
     narrowed.py      fewer heads, neurons, channels; blocks of weights left out
     norms.py         batch norms folded into the weights before them
     numbers.py       number formats of products, of whole layers or of part of each
     padding.py       experts of a fixed capacity
+    patches.py       a network's first block, patch by patch
     prompt.py        layers that prompt tokens pass by
     resized.py       other sizes in the place of symbols
     rotate.py        repeated layers cut where they meet, so that neighbours across layers are neighbours
     selected.py      neurons chosen by token
     shape.py         fewer layers, narrower parts, another vocabulary, wider channels
     shared_prefix.py a prefix read once for all sequences
-    sparse_attention.pyattention to a part of the keys
     still_layers.py  some layers keep their weights while the others train
     structured.py    layers of another kind in the place of a transformer's
     tenants.py       several fine-tunes of one model together
@@ -70,6 +70,7 @@ from . import (  # noqa: F401  they register themselves
     expand,
     frozen,
     heads,
+    host_tables,
     kv_content,
     kv_tokens,
     layers,
@@ -81,6 +82,7 @@ from . import (  # noqa: F401  they register themselves
     norms,
     numbers,
     padding,
+    patches,
     prompt,
     rotate,
     selected,

@@ -15,8 +15,9 @@ from ..ir import Graph, Op, Operand
 from .edit import Edit, edited, with_reads
 from .registry import REWRITES
 
-
-LIBRARY = "library_copy"  # of a copy that a library makes for its own kernels: no good kernel needs it, so no limit has it
+LIBRARY = (
+    "library_copy"  # of a copy that a library makes for its own kernels: no good kernel needs it, so no limit has it
+)
 
 
 def channels_last(order: str) -> bool:
