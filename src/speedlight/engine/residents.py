@@ -95,6 +95,7 @@ def of_rank(
     spread = [shard_ranks(parallel, c) for c in copies]
     name, _ = parse(training.schedule)
     copied = FAMILIES[name].copies
+    versions = FAMILIES[name].versions(parallel.pp, micro, rank)
     sums = {key: [0.0, 0.0] for key in ("weights", "gradients", "parameters")}
     saved: Value = 0.0
     live: Value = 0.0
@@ -119,7 +120,7 @@ def of_rank(
     by: dict[str, Value] = dict.fromkeys(CLASSES, 0.0)
     for i in (0, 1):
         stages = [where(zero >= stage, spread[i], 1.0) for stage in (3, 2, 1)]
-        by["weights"] = by["weights"] + copied * sums["weights"][i] / stages[0]
+        by["weights"] = by["weights"] + copied * versions * sums["weights"][i] / stages[0]
         by["gradients"] = by["gradients"] + copied * sums["gradients"][i] / stages[1]
         by["optimizer"] = by["optimizer"] + sums["parameters"][i] * holdings.states[i] / stages[2]
         by["gradients"] = by["gradients"] + copied * sums["gradients"][i] * parallel.wire("gradients").kept
