@@ -54,6 +54,7 @@ class Family:
         even: ranks and micro-batches must be even.
         versions: weights a rank keeps for the micro-batches under way, from (ranks, micro-batches, rank), broadcasting: where
             steps follow one another without a flush, backward passes need the weights of their forward passes.
+        steady: steps follow one another for ever, so that a step takes what its micro-batches take in a pipeline under way.
         flushes: every rank waits for the last one before the next step (False: ranks end one after another, arXiv
             2401.10241 §4 validates afterwards, and a step takes as long as one rank works).
     """
@@ -70,6 +71,7 @@ class Family:
     settles: int = 0
     even: bool = False
     versions: Callable[[Value, Value, Value], Value] = lambda p, m, r: 1.0
+    steady: bool = False
     flushes: bool = True
 
 
@@ -77,7 +79,11 @@ FAMILIES = {
     "gpipe": Family(orders.gpipe, lambda p, m, v, r: m * v),
     "1f1b": Family(orders.one_f_one_b, lambda p, m, v, r: minimum(p - r, m), settles=6),
     "pipedream": Family(
-        orders.one_f_one_b, lambda p, m, v, r: minimum(p - r, m), settles=6, flushes=False,
+        orders.one_f_one_b,
+        lambda p, m, v, r: minimum(p - r, m),
+        settles=6,
+        flushes=False,
+        steady=True,
         versions=lambda p, m, r: maximum(p - r, 1.0),
     ),
     "interleaved": Family(

@@ -29,7 +29,9 @@ def _denoises(subject: Subject, settings: Settings) -> Refusal | None:
     if len(subject.scenario.programs) > 1:
         return Refusal("it is asked about one denoising step", "--phase forward")
     if len(subject.graph.blocks) < 2:
-        return Refusal("a U-Net's levels are one block here, which no stage takes a part of", "displaced-patch-parallel")
+        return Refusal(
+            "a U-Net's levels are one block here, which no stage takes a part of", "displaced-patch-parallel"
+        )
     return Refusal("its layers are divided already") if subject.sharded("pp") else None
 
 
