@@ -51,17 +51,17 @@ def explain(model: str | Scenario, machine: str | None = None, **options: Any) -
 
 def whatif(
     model: str | Scenario, machine: str | None = None, *, names: Sequence[str] = (), families: Sequence[str] = (), sizes: int = 1,
-    **options: Any,
+    settings: bool = False, **options: Any,
 ) -> Ranking:  # fmt: skip
     """Every published technique on a question, ranked by the gain the engine derives there.
 
     Args:
         model, machine, options: as in :func:`explain`.
-        names, families, sizes: as in :func:`speedlight.techniques.whatif.whatif`.
+        names, families, sizes, settings: as in :func:`speedlight.techniques.whatif.whatif`.
     """
     from .techniques.whatif import whatif as rank
 
-    return rank(_question(model, machine, options), names=names, families=families, sizes=sizes)
+    return rank(_question(model, machine, options), names=names, families=families, sizes=sizes, settings=settings)
 
 
 def timeline(model: str | Scenario, machine: str | None = None, **options: Any) -> Trace:
@@ -91,8 +91,8 @@ def simulate(
         model, machine: as in :func:`explain`; the sizes are the load's.
         slo: objectives, like ``ttft:p95<2s,tpot:p95<50ms``: the answer says whether they hold, at this load and up to which rate.
         curve: so many rates for a load–latency curve.
-        options: of :class:`speedlight.engine.simulate.Load` (``rate``, ``concurrency``, ``arrivals``, ``isl``, ``osl`` …), of
-            :class:`speedlight.engine.simulate.Engines` (``replicas``, ``policy``, ``max_seqs`` …) and of :func:`make_scenario`.
+        options: of :class:`speedlight.scenario.serving.Load` (``rate``, ``concurrency``, ``arrivals``, ``isl``, ``osl`` …), of
+            :class:`speedlight.scenario.serving.Engines` (``replicas``, ``policy``, ``max_seqs`` …) and of :func:`make_scenario`.
 
     Example:
         >>> import speedlight
@@ -103,10 +103,13 @@ def simulate(
     from .engine.simulate import answer, asked, with_curve
     from .serving.metrics import parse_slo
 
-    load, engines, rest = asked(options)
+    serving, rest = asked(options)
     if not isinstance(model, Scenario):
         rest["phase"] = "decode"
-    found = answer(_edited(_question(model, machine, rest)), load, engines, parse_slo(slo) if slo else ())
+    question = _question(model, machine, rest)
+    if options or question.serving is None:
+        question = question.replace(serving=serving)
+    found = answer(_edited(question), parse_slo(slo) if slo else ())
     return with_curve(found, points=curve) if curve else found
 
 

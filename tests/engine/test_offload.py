@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
 
 from speedlight._foundation.errors import BadInput
 from speedlight.api import explain
+from speedlight.engine.predict import predict
 from speedlight.engine.prediction import Prediction
 
 LAYOUT = {"phase": "train", "batch": 16, "isl": 512, "dp": 8, "zero": 3, "micro_batch": 1, "recompute": "full"}
@@ -60,8 +62,37 @@ def test_transfers_that_wait_for_nobody_cost_more(tmp_path: Any) -> None:
     assert after.time > beside.time
 
 
-def test_a_machine_without_host_memory_says_so() -> None:
-    with pytest.raises(BadInput, match="states no host memory"):
-        asked("optimizer:host", machine="h100-sxm-80gb")
-    with pytest.raises(BadInput, match="states no disk"):
-        asked("optimizer:disk")
+def test_a_lone_card_sits_in_an_assumed_host_and_says_so() -> None:
+    p = asked("optimizer:host", machine="h100-sxm-80gb")
+    assert p.tiers["host"]["capacity"] == pytest.approx(250e9)
+    assert {a.what for a in p.assumptions} >= {"host memory", "disk", "host processor"}
+
+
+def test_a_machine_without_a_link_to_a_host_says_so() -> None:
+    with pytest.raises(BadInput, match="states no link to its host"):
+        asked("optimizer:host", machine="apple-m3-max-40c-128gb", dp=1, stack="torch-eager")
+
+
+def test_what_the_device_updates_leaves_the_hosts_arithmetic() -> None:
+    """Its states pass the link each way beside the host's update of the rest; both go through the host's memory."""
+    slow = {"attrs": {"offload": {"update": 0.25}}}
+
+    def with_share(share: float) -> Prediction:
+        training = dataclasses.replace(asked("optimizer:host").scenario.program.workload.training, update_here=share)
+        scenario = asked("optimizer:host").scenario
+        program = dataclasses.replace(scenario.program, software=slow)
+        return predict(dataclasses.replace(scenario, programs=(program,)).with_workload(training=training))
+
+    times = [with_share(share).time for share in (0.0, 0.5, 0.8)]
+    assert times == sorted(times, reverse=True)
+    host = next(row for row in with_share(0.0).ops if row.name == "optimizer.update")
+    assert host.bound == "host"
+    n = asked().model["params"] / 8
+    assert host.busy == pytest.approx(28 * n / (614e9 / 8) / 0.25, rel=1e-6)
+
+
+def test_an_update_behind_the_backward_pass_shows_less() -> None:
+    scenario = asked("optimizer:host").scenario
+    hidden = {"attrs": {"overlap": ["gradients", "weights", "context", "offload", "update"]}}
+    program = dataclasses.replace(scenario.program, software=hidden)
+    assert predict(dataclasses.replace(scenario, programs=(program,))).time < predict(scenario).time

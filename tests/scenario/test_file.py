@@ -24,6 +24,8 @@ from speedlight.scenario.scenario import (
     Technique,
     Wire,
 )
+from speedlight.scenario.serving import Engines, Load, Serving
+from speedlight.workload.places import Place
 from speedlight.workload.workload import PHASES, Group, Training, Workload
 
 WORDS = st.text("abcdefghijklmnop-./:0123456789 é", min_size=1, max_size=12)
@@ -58,9 +60,14 @@ def scenarios() -> st.SearchStrategy[Scenario]:
     programs = st.builds(Program, refs, workloads, parallels, NAMES, WORDS)
     edges = st.builds(Edge, WORDS, WORDS, NUMBERS, WORDS, NUMBERS, NUMBERS)
     points = st.builds(OperatingPoint, NUMBERS, NUMBERS, NUMBERS, st.none() | NUMBERS)
+    servings = st.builds(
+        Serving,
+        st.builds(Load, rate=st.none() | st.floats(1e-3, 1e6)),
+        st.builds(Engines, policy=NAMES, rules=st.dictionaries(WORDS, WORDS, max_size=2)),
+    )
     return st.builds(
         Scenario, programs=st.lists(programs, min_size=1, max_size=3).map(tuple), machine=WORDS,
-        overrides=st.dictionaries(WORDS, NUMBERS, max_size=2), point=points, schedule=WORDS, serving=NAMES,
+        overrides=st.dictionaries(WORDS, NUMBERS, max_size=2), point=points, schedule=WORDS, serving=st.none() | servings,
         edges=st.lists(edges, max_size=2).map(tuple),
         techniques=st.lists(st.builds(Technique, WORDS, PAIRS), max_size=2).map(tuple), machines_dir=NAMES, note=WORDS,
     )  # fmt: skip
@@ -91,7 +98,7 @@ def test_changing_any_field_changes_the_file_and_the_hash() -> None:
     """The strategy above cannot forget a field: each one is changed here alone, found by reflection."""
     full = Scenario(
         (Program(ModelRef("m", rewrites=(Rewrite("r"),)), Workload(groups=(Group(1, 1, 1),)), Parallel(wires=(Wire("tensor"),))),), "h100",
-        edges=(Edge("a", "b"),), techniques=(Technique("t"),),
+        edges=(Edge("a", "b"),), techniques=(Technique("t"),), serving=Serving(Load(rate=2.0), Engines()),
     )  # fmt: skip
     plain = to_plain(full)
     paths = every_field(full)
@@ -122,6 +129,14 @@ def _other(name: str, value: Any) -> Any:
         return Training("sgd")
     if name == "parallel":
         return Parallel(2)
+    if name == "serving":
+        return Serving(Load(osl=7))
+    if name == "load":
+        return Load(concurrency=3)
+    if name == "engines":
+        return Engines(replicas=5)
+    if name == "rules":
+        return {"static": True}
     if name == "workload":
         return Workload("train")
     if name == "model":
@@ -136,6 +151,8 @@ def _other(name: str, value: Any) -> Any:
         return (("k", 1),)
     if name == "offload":
         return (("optimizer", "host"),)
+    if name == "places":
+        return (Place("kv", "host", 0.5),)
     if name == "stages":
         return (1, 2)
     if isinstance(value, tuple):

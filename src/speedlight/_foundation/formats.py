@@ -5,13 +5,21 @@ MXFP4 has 32 values of 4 bits and one 8-bit scale (OCP Microscaling v1.0, §5), 
 with an FP8 scale, so 4.5 (NVIDIA, "Introducing NVFP4", 2025; its one fp32 scale per tensor is not counted);
 DeepSeek's block fp8 has one fp32 scale per 128 × 128 weights (arXiv 2412.19437 §3.3), so 8 + 32/16384.
 
+Two families are named by rule instead of listed:
+
+* ``bf16~11``: values of bf16 kept in 11 bits each, whatever the packing is (entropy codes, bitmaps over unstructured zeros,
+  look-up tables and their overhead). They are widened to bf16 before anything is computed with them.
+* ``fp16_2of4``: two of every four values are zero and left out (NVIDIA's structured sparsity, arXiv 2104.08378 §3). The places of the
+  two kept cost 2 bits each: (2·16 + 4) / 4 = 9 bits a value. Formats of 4 bits are pruned in pairs (two pairs of every four),
+  so that four values cost 2·4 + 2 = 10 bits (PTX ISA, ``mma.sp`` for ``.u4``/``.s4``).
+
 llama.cpp's block formats (``q4_k`` and the like) store a whole number of bytes per block of 32, 64, 128 or 256 values:
 :data:`BLOCKS` holds both, as ggml's ``ggml-common.h`` lays the blocks out; all of them are exact binary fractions of a bit.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from .errors import UnknownName
@@ -76,6 +84,11 @@ FORMATS: dict[str, NumberFormat] = _make(
     ("int2", 2.125, "int4", "int", 2),
     ("int4_values", 4, "int4", "int", 4),  # the values alone: their scales are tensors of their own (ONNX)
     ("int2_values", 2, "int4", "int", 2),
+    ("nf4", 4.5, "int4", "int", 4),  # blocks of 64 with an fp32 scale (QLoRA, arXiv 2305.14314 §2)
+    ("nf4_double", 4 + 8 / 64 + 32 / (64 * 256), "int4", "int", 4),  # its scales quantised once more (§3)
+    ("int1", 1, "int4", "int", 1),  # signs, one scale a matrix (BitDelta, arXiv 2402.10193 §3.1)
+    ("ternary", 2, "int4", "int", 2),  # −1, 0, 1: four to a byte (BitNet b1.58's packing)
+    ("ternary_base3", 1.6, "int4", "int", 2),  # five to a byte, since 3^5 ≤ 2^8
     ("bool", 8, "int8", "bool", 8),
     ("complex64", 64, "fp32", "float", 64),
     *((name, 8 * size / values, "int4" if bits <= 4 else "int8", "int", bits)
@@ -93,14 +106,64 @@ _ALIASES = {
 }  # fmt: skip
 
 
+PATTERN = "_2of4"
+
+
+def dense_of(name: str) -> str:
+    """The format without what is left out of it: ``fp16`` of ``fp16_2of4``, ``bf16`` of ``bf16~11``."""
+    return name.partition("~")[0].removesuffix(PATTERN)
+
+
+def is_sparse(name: str) -> bool:
+    """Two of every four values are left out."""
+    return name.partition("~")[0].endswith(PATTERN)
+
+
+def sparse_bits(found: NumberFormat) -> float:
+    """Bits a value of a format costs with two of every four left out, the places of the others included."""
+    places = 4 if found.native_bits >= 8 else 2
+    return (2 * found.native_bits + places) / 4 + (found.bits - found.native_bits)
+
+
+def packed(name: str, bits: float) -> str:
+    """The name of a format whose values are kept in so many bits each."""
+    found = number_format(name)
+    return found.name if found.bits == bits else f"{found.name.partition('~')[0]}~{bits:.10g}"
+
+
+@lru_cache(maxsize=1024)
 def number_format(name: str) -> NumberFormat:
-    """Look up a number format by our name or a common alias (``torch.bfloat16``, ``float16``, ``awq``)."""
+    """Look up a number format by our name or a common alias (``torch.bfloat16``, ``float16``, ``awq``).
+
+    Raises:
+        UnknownName: suggesting the nearest.
+    """
     key = str(name).lower().removeprefix("torch.").strip()
     key = _ALIASES.get(key, key)
-    try:
+    if key in FORMATS:
         return FORMATS[key]
-    except KeyError:
-        raise UnknownName("number format", str(name), [*FORMATS, *_ALIASES]) from None
+    base, tilde, size = key.partition("~")
+    try:
+        if tilde:
+            found, bits = number_format(base), float(size)
+            if not 0 < bits <= 64:
+                raise ValueError
+            return replace(found, name=f"{found.name}~{bits:.10g}", bits=bits)
+        if key.endswith(PATTERN):
+            found = number_format(key.removesuffix(PATTERN))
+            compute = found.compute + PATTERN
+            return replace(found, name=found.name + PATTERN, bits=sparse_bits(found), compute=compute)
+    except (ValueError, UnknownName):
+        pass
+    raise UnknownName("number format", str(name), [*FORMATS, *_ALIASES])
+
+
+def is_format(name: str) -> bool:
+    """It is the name of a number format, as we spell it."""
+    try:
+        return number_format(name).name == name
+    except UnknownName:
+        return False
 
 
 @lru_cache(maxsize=256)
@@ -113,8 +176,9 @@ def multiply_format(*names: str) -> str:
     """The format a matrix unit multiplies operands of these formats in: the widest of them.
 
     Weight-only formats (int4 weights with bf16 activations) are expanded to the activation's format before
-    the multiplication, as GPTQ, AWQ and Marlin kernels do (arXiv 2408.11743 §3).
+    the multiplication, as GPTQ, AWQ and Marlin kernels do (arXiv 2408.11743 §3). Where two of every four weights are left out,
+    so are their products, in whatever format (Sparse-MARLIN, same paper, §3.5).
     """
-    found = [number_format(n) for n in names]
+    found = [number_format(dense_of(number_format(n).name)) for n in names]
     widest = max(found, key=lambda f: (f.native_bits, f.bits))
-    return widest.compute
+    return widest.compute + (PATTERN if any(is_sparse(number_format(n).name) for n in names) else "")

@@ -154,6 +154,7 @@ def compare(models: tuple[str, ...], on: tuple[str, ...], json_to: str | None, *
 @click.option("--ep", type=int, default=1, help="Expert-parallel degree, within the tensor-parallel ranks.")
 @options.formats
 @options.software
+@options.later
 @options.json_to
 @click.option("--html", type=click.Path(path_type=Path), help="Write a self-contained page.")
 @options.folders

@@ -93,7 +93,12 @@ training = _group(
     click.option("--gradients", help="Format gradients are kept and reduced in."),
     click.option("--states", help="Format of the optimizer's states."),
     click.option("--lora", type=int, metavar="RANK", help="Train low-rank adapters beside frozen weights."),
-    click.option("--offload", multiple=True, metavar="CLASS:TIER", help="optimizer:host, weights:disk …; repeatable."),
+    click.option(
+        "--offload",
+        multiple=True,
+        metavar="CLASS:TIER",
+        help="optimizer:host (training), weights:host:0.5, kv:host:1:computed …; repeatable.",
+    ),
 )
 
 run = _group(

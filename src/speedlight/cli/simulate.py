@@ -24,7 +24,10 @@ load = options.group(
     click.option("--burstiness", type=float, default=1.0, help="Shape of the gaps: 1 Poisson, below 1 bursts."),
     click.option("--think", type=float, default=0.0, help="Seconds between a client's requests."),
     click.option("--prefix", metavar="TOKENS:GROUPS", help="Prompt tokens shared within each of so many groups."),
+    click.option("--turns", type=int, default=1, help="Turns of a conversation, each with all that was said before (--rate of conversations)."),
+    click.option("--pause", type=float, default=10.0, help="Seconds between an answer and the next turn."),
     click.option("--adapters", type=int, default=0, help="Low-rank adapters asked for."),
+    click.option("--skew", type=float, default=1.0, help="The k-th adapter is asked for k^-skew as often."),
     click.option("--seed", type=int, default=0),
 )  # fmt: skip
 
@@ -32,6 +35,8 @@ engines = options.group(
     click.option("--policy", metavar="NAME[@VERSION]", help="Scheduler: vllm@0, vllm@1, sglang, tensorrt-llm …; the stack's if left out."),
     click.option("--replicas", default="1", show_default=True, help="Engines behind the router, or several numbers: 1,2,4."),
     click.option("--prefill-replicas", type=int, default=0, help="Engines that run prompts only (disaggregated serving)."),
+    click.option("--prefill-tp", type=int, default=0, help="Their tensor-parallel degree (0: as the others')."),
+    click.option("--prefill-machine", default="", help="What they run on."),
     click.option("--router", default="least-loaded", help="least-loaded | round-robin"),
     click.option("--max-seqs", type=int, default=256, show_default=True, help="Sequences an engine runs at once."),
     click.option("--token-budget", type=int, default=8192, show_default=True, help="New tokens of a step at most."),
@@ -44,6 +49,7 @@ engines = options.group(
     click.option("--kv-link", "link", metavar="B/S", help="Bandwidth of a device's link for keys and values."),
     click.option("--adapter-slots", type=int, default=0, help="Adapters in memory at once (0: all)."),
     click.option("--adapter-seconds", type=float, default=0.0, help="Seconds to bring one."),
+    click.option("--adapter-rank", type=int, default=0, help="Rank of the adapters, which steps then read and multiply by."),
     click.option("--scale-up", type=float, default=0.0, help="Requests in flight a replica above which one is started."),
     click.option("--scale-down", type=float, default=0.0, help="… and below which an idle one is stopped."),
     click.option("--cold-start", type=float, default=0.0, help="Seconds until a new replica serves."),
@@ -53,12 +59,11 @@ engines = options.group(
 def run(model: str, on: str | None, slo: str, curve: int, find_rate: bool, tp: str, json_to: str | None,
         html: Path | None, given: dict[str, Any]) -> int:  # fmt: skip
     """Answer for one layout, or for each of several tensor-parallel degrees and numbers of replicas."""
-    import dataclasses
-
     from .._foundation.quantity import parse_quantity
     from ..engine.simulate import Answer, answer, asked, with_curve
     from ..serving.compiled import to_compile
     from ..serving.metrics import parse_slo
+    from ..techniques.compose import applied
     from .question import question
 
     objectives = parse_slo(slo) if slo else ()
@@ -69,14 +74,15 @@ def run(model: str, on: str | None, slo: str, curve: int, find_rate: bool, tp: s
     if given.get("link"):
         given["link"] = parse_quantity(given["link"], "B/s")
     layouts = [(t, r) for t in _numbers("--tp", tp) for r in _numbers("--replicas", str(given.pop("replicas", 1)))]
-    asked_load, how, rest = asked(given)
+    asked_serving, rest = asked(given)
     if to_compile():
         print("compiling the event loop, once: about half a minute", file=sys.stderr, flush=True)
     found: list[Answer] = []
     with ticking("simulating", len(layouts) * (curve + (25 if find_rate else 1))) as tick:
         for degree, replicas in layouts:
             asked_question = question(model, on, {**rest, "phase": "decode", "tp": degree})
-            one = answer(asked_question, asked_load, dataclasses.replace(how, replicas=replicas), objectives)
+            asked_question = asked_question.replace(serving=asked_serving.with_engines(replicas=replicas))
+            one = answer(applied(asked_question), objectives)
             tick()
             found.append(with_curve(one, points=curve, search=find_rate, tick=tick))
     if html is not None:

@@ -25,6 +25,7 @@ from .progress import counted
 )
 @click.option("--pairs", is_flag=True, help="The best pairs too.")
 @click.option("--triples", is_flag=True, help="The best pairs and triples too.")
+@click.option("--settings", is_flag=True, help="Also try other values of parameters, and keep the fastest.")
 @click.option("--compose", metavar="A+B+C", help="Apply these together and give each its part of the gain.")
 @click.option("--top", type=click.IntRange(1), default=25, show_default=True, help="Rows of the table; JSON has all.")
 @click.option("--why-not", is_flag=True, help="Also list what does not apply, and why.")
@@ -32,7 +33,7 @@ from .progress import counted
 @click.option("--html", type=click.Path(path_type=Path), help="Write a self-contained page.")
 @options.folders
 def whatif(
-    model: str, on: str | None, names: tuple[str, ...], families: tuple[str, ...], pairs: bool, triples: bool,
+    model: str, on: str | None, names: tuple[str, ...], families: tuple[str, ...], pairs: bool, triples: bool, settings: bool,
     compose: str | None, top: int, why_not: bool, json_to: str | None, html: Path | None, **given: Any,
 ) -> int:  # fmt: skip
     """Published techniques ranked by the gain they would bring to this question, derived by the engine.
@@ -54,7 +55,7 @@ def whatif(
             raise BadInput(f"--family {family}", expected="one of " + ", ".join(FAMILIES))
     with counted("techniques") as tell:
         found = rank(
-            asked, names=names, families=families, sizes=3 if triples else 2 if pairs else 1,
+            asked, names=names, families=families, sizes=3 if triples else 2 if pairs else 1, settings=settings,
             progress=lambda done, of: tell(done, of, ""),
         )  # fmt: skip
     if html is not None:

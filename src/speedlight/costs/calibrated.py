@@ -21,7 +21,7 @@ import numpy as np
 from .._foundation.arrays import Value, maximum, minimum, where
 from .._foundation.folding import Folded, at_points
 from ..hardware.machine import Machine, OperatingPoint
-from ..lowering.kernels import Kernel, KernelValues
+from ..lowering.kernels import BLOCKS, Kernel, KernelValues
 from . import families  # noqa: F401  registers what each family sees
 from .calibration.local import bare, family_of, local_of, localised, unbent
 from .calibration.model import Bends, Estimate, Part, bends, bent
@@ -43,7 +43,8 @@ def calibrate(
     Args:
         folded: points whose sizes are equal although their rates differ; their coordinates are looked at once.
     """
-    if not kernel.library or kernel.efficiency is not None or machine.engine.kind in UNMEASURED:
+    own = kernel.efficiency is not None or kernel.rates or BLOCKS in kernel.dims  # a kernel other than those measured
+    if not kernel.library or own or machine.engine.kind in UNMEASURED:
         return cost
     seen = _seen(kernel, values, machine, point, conditions, cost)
     if seen is None:

@@ -89,6 +89,7 @@ _FIXED = (
     "host_dram",
     "disk",
     "sram",
+    "unit:near",
     "latency",
     "tile_waste",
 )

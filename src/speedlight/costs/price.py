@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .._foundation.arrays import Value, maximum, where
+from .._foundation.arrays import Value, ceil, maximum, where
 from .._foundation.errors import BadInput
 from .._foundation.folding import Folded, at_points
 from ..hardware.machine import Engine, Machine, OperatingPoint
-from ..lowering.kernels import Kernel, KernelValues
+from ..lowering.kernels import BLOCKS, Kernel, KernelValues
 from . import matrix, residency
 from .cost import UNCALIBRATED_HIGH, Conditions, Cost, bound_of, largest
 from .network.choose import choose
@@ -80,6 +80,11 @@ def price(
         latency = _start(kernel, values, machine, conditions) + crossing
         if conditions.device_latency and machine.main.latency_s:
             latency = latency + maximum(values.span - 1.0, 0.0) * _step_latency(kernel, values, machine)
+    for resource, share in kernel.rates:
+        if resource in busy:
+            busy[resource] = busy[resource] / share
+    if BLOCKS in kernel.dims:
+        _in_waves(values.dims[BLOCKS], machine, busy)
     work = serial_time(kernel, busy)
     if kernel.efficiency is not None:
         work = work / kernel.efficiency
@@ -91,6 +96,27 @@ def price(
         bound=bound_of(machine, busy, least, latency), flops=flops, dense=dense, bytes=main, low=low, high=high, way=way,
         error_key=(kernel.family, machine.device_id, ""),
     )  # fmt: skip
+
+
+ON_UNITS = ("matmul", "vector", "unit:transcendental")
+
+
+def _in_waves(blocks: Value, machine: Machine, busy: dict[str, Value]) -> None:
+    """Books what whole waves of equal blocks cost: units compute a block each, and those without one stand idle.
+
+    Memory needs fewer of them: a unit draws at most its share of the last cache's bandwidth, so main memory is slowed down
+    only where the units at work cannot ask for all of it.
+    """
+    units = float(machine.engine.units)
+    idle = ceil(maximum(blocks, 1.0) / units) * units / maximum(blocks, 1.0)
+    for resource in ON_UNITS:
+        if resource in busy:
+            busy[resource] = busy[resource] * idle
+    cache = machine.last_cache
+    if cache is not None:
+        main = machine.main.resource
+        reach = machine.main.bandwidth / cache.bandwidth
+        busy[main] = busy[main] * maximum(1.0, idle * reach)
 
 
 # How often an op's data goes all the way through a spatial machine: attention's scores, their softmax, its values.

@@ -8,7 +8,7 @@ runs.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -51,27 +51,42 @@ def as_one(links: Sequence[Link], parts: Sequence[Parts]) -> Parts:
 
 
 def memory_of_chain(links: Sequence[Link], parts: Sequence[Parts]) -> Ledger:
-    """All weights together, each model's once; of everything else what the neediest stage holds."""
+    """All weights and caches of sequences together, each model's once; of everything else what the neediest stage holds."""
     each = zip(parts, links, strict=True)
     return together(links, [memory_of(part, link.resolved, link.plan, link.dims) for part, link in each])
 
 
 def together(links: Sequence[Link], ledgers: Sequence[Ledger]) -> Ledger:
-    """The ledger of a call from its stages'."""
+    """The ledger of a call from its stages'.
+
+    A program that shares another's weights has them in memory once, unless they are in another format. Caches last from call to
+    call where tokens are generated, else as long as their stage.
+    """
     if len(ledgers) == 1:
         return ledgers[0]
-    weights: dict[tuple[Any, Any], Value] = {}
+    owners = {link.resolved.scenario.program.name: link.resolved.scenario.program for link in links}
+    weights: dict[Any, Value] = {}
+    caches: dict[Any, Value] = {}
+    by_class: dict[str, Value] = {}
     for link, ledger in zip(links, ledgers, strict=True):
         program = link.resolved.scenario.program
-        weights[program.model, program.parallel] = ledger.by_class["weights"]
-    by_class: dict[str, Value] = {}
-    for ledger in ledgers:
+        owner = owners.get(program.shares, program)
+        whose = (owner.model, owner.parallel)
+        form = (*whose, program.model.dtype, program.model.weights)
+        weights[form] = maximum(weights.get(form, 0.0), ledger.by_class["weights"])
+        if program.workload.phase in ("decode", "generate"):
+            caches[whose] = maximum(caches.get(whose, 0.0), ledger.by_class["kv"])
         for name, size in ledger.by_class.items():
             by_class[name] = maximum(by_class.get(name, 0.0), size)
-    resident: Value = 0.0
-    for size in weights.values():
-        resident = resident + size
-    return Ledger({**by_class, "weights": resident}, ledgers[0].capacity)
+    resident, cached = (_sum(sizes.values()) for sizes in (weights, caches))
+    return Ledger({**by_class, "weights": resident, "kv": maximum(by_class["kv"], cached)}, ledgers[0].capacity)
+
+
+def _sum(sizes: Iterable[Value]) -> Value:
+    found: Value = 0.0
+    for size in sizes:
+        found = found + size
+    return found
 
 
 def most_devices(scenario: Scenario) -> Value:

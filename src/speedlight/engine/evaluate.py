@@ -121,7 +121,7 @@ def evaluate_step(
     whole, step = step, halved(step, wires) if wires else step
     if step is not whole:  # two passes of half the tokens each; what is kept is the whole step's
         env, groups, _ = sizes_of(plan, step, machine, stack, dims, symbols)
-    conditions = Conditions("in-model", ledger.by_class["weights"], stack.device_latency, throttle, step.name)
+    conditions = Conditions("in-model", ledger.by_class["weights"], stack.device_latency, throttle, step.sort)
     issue = 0.0 if step.name in stack.host.graphs or machine.execution == "spatial" else stack.host.launch_s
     if step.name == "train":
         issue = issued(issue, stack.library, machine)
@@ -235,7 +235,7 @@ def least_of_kernels(
     """Kernels of a step, one of each sort, with its least seconds by resource and how often the sort runs: for who asks
     what binds at the limit."""
     env, groups, ledger = sizes_of(plan, step, machine, stack, dims, symbols)
-    conditions = Conditions("in-model", ledger.by_class["weights"], stack.device_latency, step=step.name)
+    conditions = Conditions("in-model", ledger.by_class["weights"], stack.device_latency, step=step.sort)
     for kernel, numbers, times in kernels_by_sort(plan, step, env, groups):
         yield kernel, least_of(kernel, numbers, machine, point, conditions), times
 

@@ -9,7 +9,9 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from .._foundation.arrays import Value
+import numpy as np
+
+from .._foundation.arrays import Value, maximum, minimum, shape_of, where
 from .._foundation.errors import BadInput, SpeedlightError
 from ..lowering.ledger import Ledger
 from ..scenario.scenario import Scenario
@@ -109,10 +111,10 @@ def _ledger_of_one(resolved: Resolved) -> Ledger:
     made, dims = planned(resolved)
     if workload.phase in ("decode", "prefill", "generate") and not workload.groups:
         total = _context(resolved)
-        end = ledger_at(resolved, made, dims, decode_step(workload.batch, max(total - 1, 0)))
+        end = ledger_at(resolved, made, dims, decode_step(workload.batch, maximum(total - 1, 0), workload.new))
         if workload.phase == "decode":
             return end
-        chunk = min(workload.isl * workload.batch, float(resolved.stack.attrs.get("chunk", 1e18)))
+        chunk = minimum(workload.isl * workload.batch, float(resolved.stack.attrs.get("chunk", 1e18)))
         start = ledger_at(resolved, made, dims, prefill_step(1, chunk))
         return combine(dataclasses.replace(start, by_class={**start.by_class, "kv": 0.0}), end)
     return ledger_at(resolved, made, dims, single_step(workload))
@@ -139,6 +141,36 @@ def _largest(question: Callable[[int], Resolved], most: int) -> int:
         middle = (low + high) // 2
         low, high = (middle, high) if fits(middle) else (low, middle)
     return low
+
+
+def largest_batches(scenario: Scenario, most: int = 4096) -> Value:
+    """The largest batch of the main program that fits, the other programs' growing with it; of a sweep every point's.
+
+    Args:
+        most: no more is tried.
+
+    Returns:
+        a whole number, or an array of the sweep's shape; where not even one sequence fits the batch asked for.
+    """
+    resolved = resolve(scenario)
+    asked = scenario.program.workload.batch
+    shape = shape_of(scenario)
+
+    def fits(batch: Value) -> Value:
+        programs = tuple(
+            dataclasses.replace(p, workload=dataclasses.replace(p.workload, batch=p.workload.batch * (batch / asked)))
+            for p in scenario.programs
+        )
+        return _ledger(resolved.with_scenario(scenario.replace(programs=programs))).fits
+
+    one: Value = np.ones(shape) if shape else 1.0
+    low, high = one * 0.0, one * (most + 1.0)  # the largest that fits, the least that is known not to
+    while np.any(high - low > 1):
+        middle = maximum((low + high) // 2, 1.0)
+        good = fits(middle)
+        low, high = where(good, middle, low), where(good, high, middle)
+        high = maximum(high, low + 1)
+    return where(low >= 1, low, one * asked)
 
 
 def _levers(resolved: Resolved) -> list[dict[str, Any]]:

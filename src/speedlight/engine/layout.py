@@ -57,6 +57,8 @@ def check_layout(program: Program, graph: Graph) -> None:
                 )  # fmt: skip
         refuse(_contexts(workload, parallel, graph))
         refuse(deal_complaints(graph, parallel))
+        if workload.places and np.any(np.asarray(parallel.pp) > 1):
+            raise Unsupported("offload over pipeline stages is executed in training steps only", expected="--pp 1")
         if training.micro_batch is not None:
             refuse(_micro(workload))
         return
@@ -84,7 +86,7 @@ def _micro(workload: Workload) -> Iterator[Complaint]:
 def _contexts(workload: Workload, p: Parallel, graph: Graph) -> Iterator[Complaint]:
     """What is wrong with dividing sequences."""
     yield Complaint(
-        np.asarray(workload.isl) % np.asarray(p.cp) != 0, (("isl", workload.isl), ("cp", p.cp)),
+        (np.asarray(p.cp) > 1) & (np.asarray(workload.isl) % np.asarray(p.cp) != 0), (("isl", workload.isl), ("cp", p.cp)),
         "sequences of {isl} tokens over cp {cp}", "a sequence length that cp divides",
     )  # fmt: skip
     heads = [d.size for d in graph.dims.values() if d.role == "heads"]

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from .._foundation.arrays import Value, maximum
 from ..lowering.ledger import Ledger
 from ..workload.workload import Step, decode_step
+from .away import ledger_away
+from .away_ledger import joined
 from .evaluate import bindings
 from .phase import Parts, free_symbols
 from .resolve import Plan, Resolved
@@ -20,18 +22,21 @@ def memory_of(parts: Parts, resolved: Resolved, made: Plan, dims: Mapping[str, V
     if workload.phase != "generate":
         return first
     last = maximum(workload.isl + workload.osl - 2, 0)  # cached while the last token is computed
-    return combine(first, ledger_at(resolved, made, dims, decode_step(workload.batch, last)))
+    return combine(first, ledger_at(resolved, made, dims, decode_step(workload.batch, last, workload.new)))
 
 
 def ledger_at(resolved: Resolved, made: Plan, dims: Mapping[str, Value], step: Step) -> Ledger:
     """The ledger while one step runs, of the fullest rank; nothing is priced."""
     if laid_out(resolved):
         return ledger_of(resolved, made, dims, step, free_symbols(resolved.graph, resolved.scenario.program.workload))
-    env = bindings(step, dims, free_symbols(resolved.graph, resolved.scenario.program.workload))
+    symbols = free_symbols(resolved.graph, resolved.scenario.program.workload)
+    env = bindings(step, dims, symbols)
     groups = [g.env() for g in step.groups]
-    return made.ledger.evaluate(env, groups, resolved.machine.main.capacity_bytes, resolved.stack)
+    ledger = made.ledger.evaluate(env, groups, resolved.machine.main.capacity_bytes, resolved.stack)
+    return ledger_away(ledger, resolved, made, step, dims, symbols)
 
 
 def combine(one: Ledger, other: Ledger) -> Ledger:
     """The larger of each class: memory is reserved for the worse of two moments."""
-    return Ledger({k: maximum(one.by_class[k], other.by_class[k]) for k in one.by_class}, one.capacity)
+    by_class = {k: maximum(one.by_class[k], other.by_class[k]) for k in one.by_class}
+    return Ledger(by_class, one.capacity, joined(one, other), {**one.room, **other.room})

@@ -9,14 +9,16 @@
   and go beside that.
 
 A transfer occupies its whole path (DESIGN decision 6): the link to the host, each way on its own; the host's memory; the
-disk. Devices of a box share the box's memory and disks evenly. The host's arithmetic is taken to keep up with its memory:
-assumed, since machine files state no processor.
+disk. Devices of a box share the box's memory and disks evenly. The host's arithmetic is taken to keep up with its memory, unless
+the stack says at which share of its bandwidth its update goes (``attrs: {offload: {update: …}}``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+import numpy as np
 
 from .._foundation.arrays import Value, maximum
 from .._foundation.errors import BadInput
@@ -60,19 +62,28 @@ class Outside:
         self._memory(busy, self.where[cls], into + out)
         return _priced(name, "offload", busy, self.link.latency_s, count, phase, machine)
 
-    def update(self, states: Value, moved: Value, machine: Machine) -> PricedKernel:
-        """The host's update of a rank's parameters.
+    def update(
+        self, states: Value, moved: Value, machine: Machine, point: OperatingPoint, here: Value = 0.0, pace: Value = 1.0
+    ) -> PricedKernel:  # fmt: skip
+        """The host's update of a rank's parameters, and beside it the device's of a share of them.
 
         Args:
             states: bytes of optimizer states, each read and written.
             moved: bytes of gradients read and weights written.
+            here: share whose states come to the device and go back, over the link each way on its own; they pass through the
+                host's memory all the same.
+            pace: share of its memory's bandwidth that the host's arithmetic goes through states at.
         """
         busy: dict[str, Value] = {}
         self._memory(busy, self.where["optimizer"], 2 * states)
+        if np.any(here):
+            busy[f"link:{self.link.name}"] = states * here / (self.link.bandwidth * point.fabric_clock)
         host = self.tiers.get("host")
         if host is not None:
-            spent = moved / (host.bandwidth / self.sharing)
-            busy[host.resource] = busy.get(host.resource, 0.0) + spent
+            rate = host.bandwidth / self.sharing
+            busy[host.resource] = busy.get(host.resource, 0.0) + moved * (1 - here) / rate
+            if np.any(np.asarray(pace) < 1):
+                busy["host"] = (2 * states + moved) * (1 - here) / (rate * pace)
         return _priced("optimizer.update", "adam", busy, 0.0, 1.0, "optimizer", machine)
 
     def _memory(self, busy: dict[str, Value], role: str, amount: Value) -> None:

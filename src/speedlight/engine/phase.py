@@ -14,8 +14,10 @@ from ..graph.statistics import complete
 from ..hardware.machine import Machine
 from ..workload.workload import Step, Workload, decode_step, single_step
 from . import growing
+from .away import ledger_away, step_away
 from .evaluate import StepResult, evaluate_step
 from .layout import micro_batch
+from .nano import in_parts
 from .overlapped import overlapping
 from .power import clock_under_limit
 from .resolve import Plan, Resolved
@@ -63,7 +65,7 @@ def run_phase(
 ) -> Parts:
     """Price the phase's steps, on another machine than the scenario's if given (whose arrays have ``ndim`` axes).
 
-    ``generate`` is a prefill and osl − 1 decode steps over a growing context, integrated as :mod:`.growing` says.
+    ``generate`` is a prefill and the decode steps of osl − 1 tokens over a growing context, integrated as :mod:`.growing` says.
     """
     scenario = resolved.scenario
     workload = scenario.program.workload
@@ -73,11 +75,16 @@ def run_phase(
     parallel = scenario.program.parallel
     wires = overlapping(parallel, resolved.stack)
 
+    nano = int(resolved.stack.attrs.get("nano_batches", 1))
+
+    def alone(step: Step) -> StepResult:
+        return evaluate_step(made, step, chosen, scenario.point, resolved.stack, dims, symbols, throttle, wires)
+
     def run(step: Step) -> StepResult:
         if step.name != "decode" and np.any(np.asarray(parallel.cp) > 1):
             step = dataclasses.replace(step, divided=parallel.cp)
         if not np.any(np.asarray(parallel.pp) > 1):
-            return evaluate_step(made, step, chosen, scenario.point, resolved.stack, dims, symbols, throttle, wires)
+            return _away(in_parts(alone, step, nano), resolved, made, dims, symbols, chosen)
         return piped_step(resolved, made, step, dims, chosen, symbols, throttle)
 
     throttle = clock_under_limit(chosen, scenario.point)
@@ -86,14 +93,29 @@ def run_phase(
             symbols = {**symbols, "batch": micro_batch(workload, scenario.program.parallel)}
         return Parts(((training_step(resolved, made, dims, chosen, symbols, throttle), 1.0, False),))
     if workload.phase != "generate":
-        return Parts(((run(single_step(workload)), 1.0, False),))
+        return Parts(((run(single_step(workload)), steps_of(workload), False),))
     prefill = run(single_step(dataclasses.replace(workload, phase="prefill")))
     steps = workload.osl - 1
     ndim = max(ndim, len(shape_of(scenario)))
     context, share = growing.contexts(workload.isl, steps, ndim)
-    decode = run(decode_step(workload.batch, context))
+    decode = run(decode_step(workload.batch, context, workload.new))
     error = growing.relative_error(decode.time, ndim)
-    return Parts(((prefill, 1.0, False), (decode, share * steps, True)), error)
+    return Parts(((prefill, 1.0, False), (decode, share * (steps / workload.outputs), True)), error)
+
+
+def steps_of(workload: Workload) -> Value:
+    """Steps of a call: of decoding those that add one token to each sequence."""
+    return 1.0 / workload.outputs if workload.phase == "decode" and not workload.groups else 1.0
+
+
+def _away(
+    result: StepResult, resolved: Resolved, made: Plan, dims: Mapping[str, Value], symbols: Mapping[str, Value], machine: Machine
+) -> StepResult:  # fmt: skip
+    """The step with what it keeps outside the device; itself where it keeps all on it."""
+    if not resolved.scenario.program.workload.places:
+        return result
+    ledger = ledger_away(result.ledger, resolved, made, result.step, dims, symbols)
+    return dataclasses.replace(step_away(result, resolved, made, dims, symbols, machine), ledger=ledger)
 
 
 def weighted(value: Value, weight: Value, nodes: bool) -> Value:

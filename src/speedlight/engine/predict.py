@@ -91,7 +91,7 @@ def _predict(resolved: Resolved, *, details: bool, joint: bool = False) -> Predi
             "used": devices, "usd_per_hour": machine.price.usd_per_hour,
         },
         stack=stack.id,
-        phase="generate" if resolved.stages else workload.phase,
+        phase="generate" if resolved.stages and workload.phase == "forward" else workload.phase,
         layer=summary.layer(parts, stack),
         time=time, low=low, high=high, limit=limit,
         bound=summary.bound(parts, machine, rows if details else None),

@@ -13,6 +13,7 @@ from ..graph.ir import Graph
 from ..hardware.cluster import with_nodes
 from ..hardware.machine import OperatingPoint
 from ..scenario.scenario import ModelRef, Parallel, Rewrite, Scenario
+from ..workload.places import places_of
 from ..workload.words import offload_of, recompute_of, schedule_of
 from ..workload.workload import Training, Workload
 from .asked import DENOISER, programs_of
@@ -62,7 +63,7 @@ def make_scenario(
     master: str | None = None,
     gradients: str | None = None,
     states: str | None = None,
-    offload: Sequence[str] = (),
+    offload: Sequence[Any] = (),
     lora: int | None = None,
     moe_load: str = "balanced",
     overrides: Mapping[str, Any] | None = None,
@@ -104,7 +105,8 @@ def make_scenario(
         recompute: ``none``, ``selective``, ``full`` or how many layers of each stage are computed again.
         schedule: ``gpipe``, ``1f1b``, ``interleaved:v``, ``zero-bubble`` …; ``virtual`` is its v where it is an array.
         lora: rank of low-rank adapters that train beside frozen weights.
-        offload: ``optimizer:host``, ``weights:disk`` …
+        offload: when training ``optimizer:host``, ``weights:disk`` …; in inference ``weights:host:0.5``, ``kv:host:1:computed``
+            (class, tier, share kept there, way: :mod:`speedlight.workload.places`).
         symbols: values of an ops file's symbols and of a captured module's free dimensions.
         power: power limit in watts per device.
         overrides: machine figures by dotted path, e.g. ``{"tiers.hbm.bandwidth": 4e12}``.
@@ -144,9 +146,10 @@ def make_scenario(
     kind, layers = recompute_of(recompute)
     training = Training(
         optimizer, kind, micro_batch, layers, policy, stages_a_rank if virtual is None else virtual, master or "fp32",
-        gradients, states or "fp32", offload_of(offload),
+        gradients, states or "fp32", offload_of(offload) if phase == "train" else (),
     )  # fmt: skip
-    workload = Workload(phase=phase, **given, symbols=named, training=training, moe_load=moe_load)
+    places = () if phase == "train" else places_of(offload)
+    workload = Workload(phase=phase, **given, symbols=named, training=training, moe_load=moe_load, places=places)
     parallel = Parallel(tp, ep, dp, pp, cp, zero, shard, sp, etp, context_kind, first, last, tuple(stages))
 
     def another(name: str) -> Graph:

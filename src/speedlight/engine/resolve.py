@@ -21,6 +21,7 @@ from ..graph.rewrite import rewrite
 from ..graph.statistics import complete, unstated
 from ..hardware.catalogue import load_machine
 from ..hardware.cluster import joined, port_of
+from ..hardware.host import with_host
 from ..hardware.machine import Machine
 from ..lowering.alike import Like, by_kernels
 from ..lowering.kernels import Program as LoweredProgram
@@ -97,6 +98,11 @@ def resolve(scenario: Scenario) -> Resolved:
         )
     if scenario.main and scenario.main not in names:
         raise BadInput(f"no program is called {scenario.main!r}", expected="one of " + ", ".join(names))
+    for program in scenario.programs:
+        if program.shares and program.shares not in names:
+            raise BadInput(
+                f"{program.name} shares the weights of {program.shares!r}", expected="one of " + ", ".join(names)
+            )
     stages = tuple(_resolve_one(_alone(scenario, program)) for program in scenario.programs)
     main = stages[names.index(scenario.program.name)]
     return dataclasses.replace(main, scenario=scenario, stages=stages)
@@ -111,7 +117,9 @@ def _resolve_one(scenario: Scenario) -> Resolved:
     if scenario.schedule != "serial":
         raise Unsupported(f"the schedule {scenario.schedule!r} is not executed by this version", expected="serial")
     if scenario.serving is not None:
-        raise Unsupported("serving policies are not executed by this version", expected="no serving policy")
+        raise Unsupported(
+            "a load is no single step", expected="a scenario without one", hint="`speedlight simulate` answers it"
+        )
     if scenario.techniques:
         raise Unsupported(
             f"the technique {scenario.techniques[0].name!r} has not been applied",
@@ -121,6 +129,10 @@ def _resolve_one(scenario: Scenario) -> Resolved:
     graph = model_graph(program)
     machine = load_machine(scenario.machine, scenario.machines_dir)
     assumptions: list[Assumption] = []
+    if program.workload.places or program.workload.training.offload:
+        used = max(float(machine.n_devices), float(np.max(world(program.parallel))))
+        machine, said = with_host(machine, used)
+        assumptions += said
     if scenario.overrides:
         machine = machine.with_values(scenario.overrides, grade="assumed")
     machine, said = with_fabric(machine, max(int(np.max(world(program.parallel))), _ranks(graph, program.workload)))

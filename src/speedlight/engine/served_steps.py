@@ -7,12 +7,16 @@ window and recurrent layers hold other amounts than those that keep everything, 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from .._foundation.errors import BadInput
 from .._foundation.provenance import Assumption
+from ..graph.ir import Graph
+from ..hardware.machine import Machine
 from ..placement.serving import Layout, check, dims_of, fits
 from ..scenario.scenario import Scenario
 from ..serving.steps import Capacity, StepTables
@@ -38,6 +42,7 @@ class Served:
         kv_bytes: bytes a token keeps on a rank for good; ``window_share``: bytes in sliding layers per byte of the others.
         window: tokens of sliding layers, 0 for none.
         fixed: bytes that a sequence keeps whatever its length.
+        graph, machine, dims: the model, what one rank runs on, and its share of the model's dimensions.
         facts: the decode prediction (model, machine).
         assumptions: what times and room rest on.
     """
@@ -49,6 +54,9 @@ class Served:
     window_share: float
     window: int
     fixed: float
+    graph: Graph
+    machine: Machine
+    dims: Mapping[str, Any]
     facts: Prediction
     assumptions: tuple[Assumption, ...]
 
@@ -97,7 +105,10 @@ def served(scenario: Scenario, attention_dp: int = 1, utilisation: float = DEFAU
         Assumption("workspace", memory.workspace, "assumed", "bytes of activations, captured graphs, buffers"),
         Assumption("way of a request in and out", steps.host().request, "fitted", "HTTP, tokeniser, first hop"),
     )  # fmt: skip
-    return Served(steps.tables(), layout, memory, kept, share, window, fixed, facts, (*notes, *facts.assumptions))
+    return Served(
+        steps.tables(), layout, memory, kept, share, window, fixed, resolved.graph, resolved.machine,
+        dims_of(resolved.graph, layout), facts, (*notes, *facts.assumptions),
+    )  # fmt: skip
 
 
 def _kept(resolved: Resolved, layout: Layout) -> tuple[float, float, int, float]:

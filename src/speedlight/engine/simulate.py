@@ -12,90 +12,80 @@ import numpy as np
 
 from .._foundation.errors import BadInput
 from .._foundation.provenance import Assumption
+from ..hardware.machine import Machine
 from ..scenario.scenario import Scenario
-from ..serving.arrivals import closed, open_loop, with_adapters, with_prefix
+from ..scenario.serving import Engines, Load, Serving
+from ..serving.arrivals import closed, open_loop, sessions, with_adapters, with_prefix
 from ..serving.deployment import Deployment, Link, Pool, Scaling, Speculation
 from ..serving.metrics import Latencies, Objective, latencies, summary
+from ..serving.policy import Policy, changed
 from ..serving.policy import policy as policy_named
 from ..serving.requests import Requests
 from ..serving.simulate import Run, simulate
 from ..serving.steady import closed_loop
 from ..serving.traces import read_trace
+from .adapters import adapter_table
 from .served_steps import Served, capacity_of, served
 
 LINK = 50e9  # bytes a second of one device's network port where nobody says: 400 Gb/s
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What comes.
+def requests_of(load: Load, block_size: int, rate: float | None = None) -> Requests:
+    """The requests of a load, at another rate if one is given.
 
-    Attributes:
-        rate: requests a second; of a trace the rate it is stretched to.
-        concurrency: clients of a closed loop, instead of a rate.
-        arrivals: a trace file.
-        isl, osl, spread: lengths (uniform within ± spread of the mean), where no trace states them.
-        requests: how many; by default 1000, 10 per client, or the whole trace.
-        burstiness: 1 Poisson; below 1 in bursts.
-        think: seconds between a client's requests.
-        shared, groups: prompt tokens shared within each of so many groups.
-        adapters: low-rank adapters asked for, the k-th with weight 1/k.
-        seed: of times, lengths and drafts.
+    Raises:
+        BadInput: for a load that says nothing, or twice the same.
     """
+    rate = load.rate if rate is None else rate
+    if sum(v is not None for v in (load.rate, load.concurrency)) > 1 or (
+        load.arrivals is None and rate is None and load.concurrency is None
+    ):
+        raise BadInput(
+            "no load" if rate is None else "a rate and a concurrency",
+            expected="one of a rate, a concurrency, or a trace file",
+            hint="--rate 8, --concurrency 64 or --arrivals FILE",
+        )
+    if load.turns > 1:
+        made = _conversations(load, block_size, rate)
+    elif load.arrivals is not None:
+        made = _from_trace(load, rate)
+    elif load.concurrency is not None:
+        count = load.requests or 10 * load.concurrency
+        made = closed(load.concurrency, count, load.isl, load.osl, spread=load.spread, think=load.think, seed=load.seed)
+    else:
+        made = open_loop(
+            rate or 1.0, load.requests or 1000, load.isl, load.osl, burstiness=load.burstiness, spread=load.spread,
+            seed=load.seed,
+        )  # fmt: skip
+    if load.shared:
+        made = with_prefix(made, load.shared, load.groups, block_size, load.seed)
+    return with_adapters(made, load.adapters, load.skew, load.seed) if load.adapters else made
 
-    rate: float | None = None
-    concurrency: int | None = None
-    arrivals: str | None = None
-    isl: int = 1024
-    osl: int = 128
-    spread: float = 0.0
-    requests: int | None = None
-    burstiness: float = 1.0
-    think: float = 0.0
-    shared: int = 0
-    groups: int = 1
-    adapters: int = 0
-    seed: int = 0
 
-    def build(self, block_size: int, rate: float | None = None) -> Requests:
-        """The requests, at another rate if one is given."""
-        rate = self.rate if rate is None else rate
-        if sum(v is not None for v in (self.rate, self.concurrency)) > 1 or (
-            self.arrivals is None and rate is None and self.concurrency is None
-        ):
-            raise BadInput(
-                "no load" if rate is None else "a rate and a concurrency",
-                expected="one of a rate, a concurrency, or a trace file",
-                hint="--rate 8, --concurrency 64 or --arrivals FILE",
-            )
-        if self.arrivals is not None:
-            load = self._from_trace(rate)
-        elif self.concurrency is not None:
-            count = self.requests or 10 * self.concurrency
-            load = closed(
-                self.concurrency, count, self.isl, self.osl, spread=self.spread, think=self.think, seed=self.seed
-            )
-        else:
-            load = open_loop(
-                rate or 1.0, self.requests or 1000, self.isl, self.osl, burstiness=self.burstiness, spread=self.spread,
-                seed=self.seed,
-            )  # fmt: skip
-        if self.shared:
-            load = with_prefix(load, self.shared, self.groups, block_size, self.seed)
-        return with_adapters(load, self.adapters, 1.0, self.seed) if self.adapters else load
+def _conversations(load: Load, block_size: int, rate: float | None) -> Requests:
+    if load.concurrency is not None or load.arrivals is not None or load.shared or rate is None:
+        raise BadInput(
+            f"conversations of {load.turns} turns beside another sort of load", expected="--rate of conversations alone"
+        )
+    count = max((load.requests or 1000) // load.turns, 1)
+    return sessions(
+        count, load.turns, rate, load.isl, load.osl, pause=load.pause, link_tokens=block_size,
+        burstiness=load.burstiness, seed=load.seed,
+    )  # fmt: skip
 
-    def _from_trace(self, rate: float | None) -> Requests:
-        load = read_trace(self.arrivals or "")
-        if self.requests is not None and self.requests < len(load):
-            load = _first(load, self.requests)
-        if self.concurrency is not None:
-            return load.replace(arrival=np.zeros(len(load)), clients=self.concurrency, think=self.think)
-        if rate is None:
-            return load
-        if math.isfinite(load.rate):
-            return load.at_rate(rate)
-        gaps = np.random.default_rng(self.seed).gamma(self.burstiness, 1 / (rate * self.burstiness), len(load))
-        return load.replace(arrival=np.cumsum(gaps) - gaps[0])
+
+def _from_trace(load: Load, rate: float | None) -> Requests:
+    made = read_trace(load.arrivals or "")
+    if load.requests is not None and load.requests < len(made):
+        made = _first(made, load.requests)
+    if load.concurrency is not None:
+        return made.replace(arrival=np.zeros(len(made)), clients=load.concurrency, think=load.think)
+    if rate is None:
+        return made
+    if math.isfinite(made.rate):
+        return made.at_rate(rate)
+    gaps = np.random.default_rng(load.seed).gamma(load.burstiness, 1 / (rate * load.burstiness), len(made))
+    return made.replace(arrival=np.cumsum(gaps) - gaps[0])
 
 
 def _first(load: Requests, count: int) -> Requests:
@@ -103,45 +93,6 @@ def _first(load: Requests, count: int) -> Requests:
     if load.chain_at is not None and load.chain is not None:
         changes |= {"chain_at": load.chain_at[: count + 1], "chain": load.chain[: load.chain_at[count]]}
     return load.replace(**changes)
-
-
-@dataclass(frozen=True, slots=True)
-class Engines:
-    """How the engines serve.
-
-    Attributes:
-        policy: of the scheduler, by name and version; by default the stack's.
-        replicas: engines behind the router (of split pools: those that decode).
-        prefill_replicas: engines that run prompts only; 0 for engines that do both.
-        router: ``least-loaded`` or ``round-robin``.
-        max_seqs, token_budget, block_size: as the engines' options of that name.
-        kv_blocks: instead of those that fit.
-        drafted, acceptance: speculative decoding.
-        link: bytes a second over which one device hands keys and values on.
-        scale_up, scale_down, cold_start: see :class:`speedlight.serving.deployment.Scaling`; 0 for a fixed number.
-        adapter_slots, adapter_seconds: see :class:`speedlight.serving.deployment.Pool`.
-        attention_dp: replicas of the attention within an engine; they step together and share the experts.
-        memory_utilisation: share of a device's memory that the engine takes.
-    """
-
-    policy: str | None = None
-    replicas: int = 1
-    prefill_replicas: int = 0
-    router: str = "least-loaded"
-    max_seqs: int = 256
-    token_budget: int = 8192
-    block_size: int = 16
-    kv_blocks: int | None = None
-    drafted: int = 0
-    acceptance: float = 0.0
-    link: float | None = None
-    scale_up: float = 0.0
-    scale_down: float = 0.0
-    cold_start: float = 0.0
-    adapter_slots: int = 0
-    adapter_seconds: float = 0.0
-    attention_dp: int = 1
-    memory_utilisation: float = 0.9
 
 
 @dataclass(frozen=True)
@@ -202,14 +153,19 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def answer(scenario: Scenario, load: Load, engines: Engines, objectives: tuple[Objective, ...] = ()) -> Answer:
-    """Simulate one load.
+def answer(scenario: Scenario, objectives: tuple[Objective, ...] = ()) -> Answer:
+    """Simulate the load of a scenario.
 
     Raises:
-        BadInput: loads that say nothing or twice the same; engines that hold nothing.
+        BadInput: a scenario without one, loads that say nothing or twice the same; engines that hold nothing.
     """
-    deployment, priced, assumptions = deployed(scenario, engines)
-    requests = load.build(engines.block_size)
+    if scenario.serving is None:
+        raise BadInput(
+            "a question without a load", expected="a scenario whose `serving` says what comes", hint="--rate 8"
+        )
+    load, engines = scenario.serving.load, scenario.serving.engines
+    deployment, priced, assumptions = deployed(scenario, engines, load.adapters)
+    requests = requests_of(load, engines.block_size)
     run = simulate(requests, deployment, seed=load.seed)
     pool = deployment.engine
     facts = {
@@ -226,20 +182,20 @@ def answer(scenario: Scenario, load: Load, engines: Engines, objectives: tuple[O
     )  # fmt: skip
 
 
-def deployed(scenario: Scenario, engines: Engines) -> tuple[Deployment, Served, tuple[Assumption, ...]]:
-    """The deployment with step times and room from the engine."""
-    priced = served(scenario, engines.attention_dp, engines.memory_utilisation)
+def deployed(
+    scenario: Scenario, engines: Engines, adapters: int = 0
+) -> tuple[Deployment, Served, tuple[Assumption, ...]]:
+    """The deployment with step times and room from the engine.
+
+    Args:
+        adapters: low-rank adapters the load asks for.
+    """
+    asked = scenario.replace(serving=None)
+    priced = served(asked, engines.attention_dp, engines.memory_utilisation)
     stack = priced.facts.stack
     policy = policy_named(engines.policy or (stack if stack.split("@")[0] in _SERVERS else "vllm"))
-    room = capacity_of(
-        priced, block_size=engines.block_size, max_seqs=engines.max_seqs, token_budget=engines.token_budget,
-        kv_blocks=engines.kv_blocks,
-    )  # fmt: skip
-    pool = Pool(
-        priced.tables, policy, room, engines.replicas, ranks=engines.attention_dp, devices=int(priced.layout.world),
-        speculation=Speculation(engines.drafted, engines.acceptance), adapter_slots=engines.adapter_slots,
-        adapter_seconds=engines.adapter_seconds,
-    )  # fmt: skip
+    policy = changed(policy, engines.rules)
+    pool = _pool(priced, policy, engines, engines.replicas, adapters)
     notes = [
         Assumption("scheduler policy", policy.id, "published", policy.source),
         Assumption("max sequences, token budget, block size", f"{engines.max_seqs}, {engines.token_budget}, {engines.block_size}",
@@ -247,7 +203,9 @@ def deployed(scenario: Scenario, engines: Engines) -> tuple[Deployment, Served, 
     ]  # fmt: skip
     prefill, link = None, Link()
     if engines.prefill_replicas:
-        prefill = pool.replace(replicas=engines.prefill_replicas, speculation=Speculation())
+        prompts = _prompting(asked, engines)
+        other = priced if prompts is asked else served(prompts, engines.attention_dp, engines.memory_utilisation)
+        prefill = _pool(other, policy, engines, engines.prefill_replicas, adapters).replace(speculation=Speculation())
         speed = engines.link or LINK
         link = Link(priced.kv_bytes * (1 + priced.window_share) / speed, 1e-3)
         notes.append(Assumption("link for keys and values", speed, "assumed" if engines.link is None else "derived",
@@ -257,13 +215,62 @@ def deployed(scenario: Scenario, engines: Engines) -> tuple[Deployment, Served, 
     return deployment, priced, (*notes, *priced.assumptions)
 
 
+def _pool(priced: Served, policy: Policy, engines: Engines, replicas: int, adapters: int) -> Pool:
+    tables, block = priced.tables, engines.block_size
+    if adapters and engines.adapter_rank:
+        table = adapter_table(
+            priced.graph, priced.machine, priced.dims, engines.adapter_rank, min(adapters, engines.max_seqs)
+        )
+        tables = dataclasses.replace(tables, adapters=table)
+    room = capacity_of(
+        priced,
+        block_size=block,
+        max_seqs=engines.max_seqs,
+        token_budget=engines.token_budget,
+        kv_blocks=engines.kv_blocks,
+    )
+    if engines.kv_share < 1.0:
+        room = dataclasses.replace(room, kv_blocks=max(int(room.kv_blocks * engines.kv_share), 1))
+    kept = priced.kv_bytes * (1 + priced.window_share) * block
+    seconds = 0.0
+    if engines.swap_bytes and kept > 0:
+        room = dataclasses.replace(room, swap_blocks=int(engines.swap_bytes // kept))
+        seconds = _swap_seconds(priced.machine, kept, engines.swap_copies)
+    return Pool(
+        tables, policy, room, replicas, ranks=engines.attention_dp, devices=int(priced.layout.world),
+        speculation=Speculation(engines.drafted, engines.acceptance), adapter_slots=engines.adapter_slots,
+        adapter_seconds=engines.adapter_seconds, swap_seconds=seconds,
+    )  # fmt: skip
+
+
+def _swap_seconds(machine: Machine, moved: float, copies: int) -> float:
+    """Seconds of a block's way to host memory in so many copies: each waits for the link's latency once.
+
+    Raises:
+        BadInput: for a machine without a link to its host.
+    """
+    link = next((k for k in machine.links if k.role == "host"), None)
+    if link is None:
+        raise BadInput(f"{machine.id} states no link to its host", expected="a link of role host, or no swapping")
+    return float(moved / link.bandwidth + copies * link.latency_s)
+
+
+def _prompting(scenario: Scenario, engines: Engines) -> Scenario:
+    """The question about engines that run prompts only; the same object where they are like the others."""
+    if engines.prefill_machine:
+        scenario = scenario.replace(machine=engines.prefill_machine)
+    if engines.prefill_tp:
+        scenario = scenario.with_program(parallel=dataclasses.replace(scenario.program.parallel, tp=engines.prefill_tp))
+    return scenario
+
+
 _SERVERS = ("vllm", "sglang", "tensorrt-llm", "llama.cpp")
 
 
 def saturation(deployment: Deployment, load: Load) -> float:
     """About the largest rate that a deployment sustains: that of a closed loop with more clients than it runs."""
     pool = deployment.engine
-    requests = load.build(pool.capacity.block_size, load.rate or 1.0) if load.arrivals else None
+    requests = requests_of(load, pool.capacity.block_size, load.rate or 1.0) if load.arrivals else None
     isl = float(requests.prompt.mean()) if requests else load.isl
     osl = float(requests.output.mean()) if requests else load.osl
     found = closed_loop(pool.tables, pool.policy, pool.capacity, 2 * pool.capacity.max_seqs, isl, osl, alike=False)
@@ -275,7 +282,7 @@ def at_rates(
 ) -> Iterator[dict[str, Any]]:
     """One row of the load–latency curve for each rate, as each is done."""
     block = deployment.engine.capacity.block_size
-    base = dataclasses.replace(load, concurrency=None, rate=None).build(block, 1.0)
+    base = requests_of(dataclasses.replace(load, concurrency=None, rate=None), block, 1.0)
     for rate in rates:
         run = simulate(base.at_rate(rate) if math.isfinite(base.rate) else base, deployment, seed=load.seed)
         found = summary(run, objectives)
@@ -338,10 +345,10 @@ def with_curve(
     return dataclasses.replace(found, curve=tuple(rows), largest_rate=largest)
 
 
-def asked(options: Mapping[str, Any]) -> tuple[Load, Engines, dict[str, Any]]:
-    """Options by name, sorted into a load, engines, and the rest, which belongs to the scenario."""
+def asked(options: Mapping[str, Any]) -> tuple[Serving, dict[str, Any]]:
+    """Options by name, sorted into a load and engines, and the rest, which belongs to the scenario."""
     loads, engines = ({f.name for f in dataclasses.fields(kind)} for kind in (Load, Engines))
     given = {k: v for k, v in options.items() if v is not None}
     load = Load(**{k: v for k, v in given.items() if k in loads})
     how = Engines(**{k: v for k, v in given.items() if k in engines})
-    return load, how, {k: v for k, v in given.items() if k not in loads | engines}
+    return Serving(load, how), {k: v for k, v in given.items() if k not in loads | engines}

@@ -16,7 +16,7 @@ from .phase import free_symbols
 
 def check_sizes(workload: Workload, graph: Graph) -> None:
     """Refuse sizes that are not positive whole numbers, and phases the model cannot do."""
-    least = {"batch": 1, "isl": 1, "osl": 1, "context": 0}
+    least = {"batch": 1, "isl": 1, "osl": 1, "context": 0, "new": 1, "reused": 0}
     for name, smallest in least.items():
         _whole(name, getattr(workload, name), smallest)
     known = {s.name: s for s in statistics_of(graph)}
@@ -30,13 +30,19 @@ def check_sizes(workload: Workload, graph: Graph) -> None:
     for group in workload.groups:
         for name, smallest in (("count", 1), ("new", 1), ("cached", 0)):
             _whole(f"groups {name}", getattr(group, name), smallest)
+    for name in ("new", "reused"):
+        _whole(name, getattr(workload, name), least[name])
+    if np.any(np.asarray(workload.reused) >= workload.isl) and np.any(np.asarray(workload.reused) > 0):
+        raise BadInput(f"{workload.reused} tokens of a prompt of {workload.isl} reused", expected="all but one at most")
+    _positive("outputs", workload.outputs)
     if workload.training.micro_batch is not None:
         _whole("micro_batch", workload.training.micro_batch, 1)
     _whole("virtual", workload.training.virtual, 1)
     training = workload.training
     if training.offload and workload.phase != "train":
         cls, tier = training.offload[0]
-        raise Unsupported(f"--offload {cls}:{tier} is executed in training steps only", expected="--phase train")
+        raise BadInput(f"a training step's offload {cls}:{tier} in {workload.phase}", expected="--phase train")
+    _places(workload, graph)
     if workload.phase != "train" and training.schedule != "1f1b":
         raise BadInput(f"a schedule {training.schedule!r} in {workload.phase}", expected="--phase train")
     if workload.moe_load != "balanced":
@@ -66,6 +72,26 @@ def check_sizes(workload: Workload, graph: Graph) -> None:
             )
 
 
+def _places(workload: Workload, graph: Graph) -> None:
+    """Refuse shares that are none, and classes the model does not have."""
+    for place in workload.places:
+        if workload.phase == "train":
+            raise BadInput(
+                f"inference's offload {place.cls}:{place.tier} in a training step", expected="a phase of inference"
+            )
+        for name, value, most in (("share", place.share, 1.0), ("use", place.used, 1.0), ("slices", place.slices, 1e6)):
+            array = np.asarray(value, dtype=float)
+            if not np.all((array >= (1.0 if name == "slices" else 0.0)) & (array <= most)):
+                raise BadInput(f"offload {place.cls}: {name} is {value!r}", expected=f"up to {most:g}")
+        for name, value in (("rate", place.rate), ("intensity", place.intensity), ("packed", place.packed)):
+            if value is not None and not np.all(np.asarray(value, dtype=float) > 0):
+                raise BadInput(f"offload {place.cls}: {name} is {value!r}", expected="above 0")
+        if place.cls == "experts" and not any(op.kind == "moe" for _, op in graph.ops()):
+            raise BadInput(f"{graph.name} has no experts to offload", expected="weights or kv")
+        if place.cls == "kv" and not graph.attrs.get("causal", False):
+            raise BadInput(f"{graph.name} keeps no keys and values to offload", expected="weights")
+
+
 def _within(statistic: Statistic, value: Value) -> None:
     """A number of the data: any within what makes sense."""
     array = np.asarray(value)
@@ -77,9 +103,17 @@ def _within(statistic: Statistic, value: Value) -> None:
 
 
 def check_repeats(scenario: Scenario) -> None:
-    """Refuse programs that run less than once in a call."""
+    """Refuse programs that run no times in a call; a share of a run is what one call in several does."""
     for program in scenario.programs:
-        _whole(f"repeats of {program.name}", program.repeats, 1)
+        _positive(f"repeats of {program.name}", program.repeats)
+
+
+def _positive(name: str, value: Value) -> None:
+    array = np.asarray(value)
+    if array.dtype.kind not in "iuf" or array.size == 0 or not np.all(np.isfinite(array)) or np.any(array <= 0):
+        raise BadInput(f"{name} is {value!r}", expected="a number above 0")
+    if np.any(array > 1e12):
+        raise BadInput(f"{name} is {np.max(array):g}", expected="at most 10^12")
 
 
 def _whole(name: str, value: Value, least: int) -> None:

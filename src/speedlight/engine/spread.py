@@ -6,7 +6,8 @@ micro-batch's backward pass; with weights sharded (ZeRO-3, FSDP) every block gat
 gradients behind, micro-batch by micro-batch. What of a message lies under computation costs nothing; the rest is exposed.
 
 A stack says under ``attrs.overlap`` which messages run beside computation: ``gradients``, ``weights`` (gathering of
-shards), ``stages`` (sends between pipeline ranks), ``context`` (keys and values going round), ``offload``. With
+shards), ``stages`` (sends between pipeline ranks), ``context`` (keys and values going round), ``offload``, ``update`` (the
+host's, behind the backward pass). With
 ``attrs.split_sends`` the tensor-parallel ranks, which all hold the same activations, send a share each and gather the whole behind
 the network (arXiv 2104.04473 §4.1, "scatter/gather").
 
@@ -30,6 +31,7 @@ from ..placement.stages import Deal, Shares
 from ..schedule.layouts import behind
 from ..schedule.pipeline import PipelineRun, StageClass
 from ..schedule.serial import Passage, Timeline
+from ..stacks.transfers import transfers_of
 from . import residents
 from .evaluate import PricedKernel, StepResult, Wait
 from .messages import message_of, packing_of
@@ -497,22 +499,28 @@ class _Spread:
                     row[i] = row[i] + residents.holds(users, shares) * getattr(held, key)[i]
         weights, gradients = (self._shard((row[0], row[1]), 1) for row in sums[:2])
         states = self._shard((sums[2][0] * self.holdings.states[0], sums[2][1] * self.holdings.states[1]), 1)
-        rows = [way.update(states, weights + gradients, self.machine)]
+        here = self.training.update_here
+        pace = transfers_of(self.stack.attrs).update
+        rows = [way.update(states, weights + gradients, self.machine, self.point, here, pace)]
+        weights, gradients = weights * (1 - here), gradients * (1 - here)  # what crosses for the host's part
         if "weights" not in way.where:
             rows.append(
                 way.move(
                     "optimizer.load_weights", "optimizer", weights, 0.0, 1.0, "optimizer", self.machine, self.point
                 )
             )
-        rows = [dataclasses.replace(row, exposed=row.cost.time * row.count) for row in rows]
+        over: Value = 0.0
+        for part in parts:
+            if part.phase == "backward":
+                over = over + part.count * shares[part.name] * part.compute
+        cover = over if "update" in self.overlap else 0.0  # layer by layer, as gradients arrive
+        rows = [
+            dataclasses.replace(row, exposed=maximum(row.cost.time * row.count - cover, 0.0)) for row in rows[:1]
+        ] + [dataclasses.replace(row, exposed=row.cost.time * row.count) for row in rows[1:]]
         if "gradients" not in way.where:
             out = way.move(
                 "optimizer.store_gradients", "optimizer", 0.0, gradients, 1.0, "backward", self.machine, self.point
             )
-            over: Value = 0.0
-            for part in parts:
-                if part.phase == "backward":
-                    over = over + part.count * shares[part.name] * part.compute
             bare = maximum(out.cost.time - over, 0.0) if "offload" in self.overlap else out.cost.time
             rows.append(dataclasses.replace(out, exposed=bare))
         return rows

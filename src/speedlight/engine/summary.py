@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .._foundation.arrays import Value, maximum
+from .._foundation.formats import dense_of
 from ..costs.cost import Cost, bound_names, largest
 from ..costs.price import peak_for
 from ..graph.ir import Graph
@@ -133,7 +134,7 @@ def peak_used(parts: Parts, machine: Machine, scenario: Scenario) -> PeakFact | 
             for priced in kernels:
                 for work in priced.kernel.work:
                     if work.unit == "matmul" and priced.kernel.family in counted:
-                        key = (work.format, work.accumulate)
+                        key = (dense_of(work.format), work.accumulate)  # utilisation is one of dense peaks
                         amount = float(np.mean(priced.cost.flops * priced.count))
                         amounts[key] = amounts.get(key, 0.0) + amount
     if not amounts:
@@ -192,21 +193,36 @@ def throughput(workload: Workload, graph: Graph, time: Value, dp: Value, devices
 
 
 def ttft(parts: Parts, workload: Workload) -> Value | None:
-    return parts.results[0][0].time if workload.phase in ("generate", "prefill") else None
+    """Seconds to the first token: every program's prompt (a draft model reads it too)."""
+    if workload.phase not in ("generate", "prefill"):
+        return None
+    prompts = [
+        weighted(step.time, weight, nodes) for step, weight, nodes in parts.results if step.step.name == "prefill"
+    ]
+    return _sum(prompts) if prompts else parts.results[0][0].time
 
 
 def tpot(parts: Parts, workload: Workload) -> Value | None:
     """Mean seconds per output token after the first; undefined (None) for a single token."""
     if workload.phase == "decode":
-        return parts.results[0][0].time
+        return _sum([weighted(step.time, weight, nodes) for step, weight, nodes in parts.results])
     if workload.phase != "generate":
         return None
     steps = workload.osl - 1
     if not isinstance(steps, np.ndarray) and steps == 0:
         return None
-    step, weight, nodes = parts.results[1]
+    spent = _sum(
+        [weighted(step.time, weight, nodes) for step, weight, nodes in parts.results if step.step.name == "decode"]
+    )
     with np.errstate(divide="ignore", invalid="ignore"):
-        return weighted(step.time, weight, nodes) / steps
+        return spent / steps
+
+
+def _sum(values: Sequence[Value]) -> Value:
+    found: Value = 0.0
+    for value in values:
+        found = found + value
+    return found
 
 
 def coverage(graph: Graph, parts: Parts) -> Coverage:

@@ -53,7 +53,7 @@ def _kernels(resolved: Resolved) -> Iterator[AnalyticKernel]:
     workload = resolved.scenario.program.workload
     step = single_step(workload)
     env, groups, ledger = sizes_of(made, step, machine, stack, dims, free_symbols(resolved.graph, workload))
-    conditions = Conditions("in-model", ledger.by_class["weights"], stack.device_latency, step=step.name)
+    conditions = Conditions("in-model", ledger.by_class["weights"], stack.device_latency, step=step.sort)
     numbers = made.program.run(env, groups)
     present = present_sorts(made.program, numbers, step)
     chosen = {sort: (kernel, at) for sort, (kernel, at, _) in present.items()}

@@ -11,7 +11,7 @@ from functools import lru_cache
 from .._foundation.formats import number_format
 
 # Number formats whose multiplications engines run at their own rate once weights come in them; the rest is weight-only.
-_WITH_ACTIVATIONS = ("fp8", "fp8_block", "mxfp8")
+_WITH_ACTIVATIONS = ("fp8", "fp8_block", "mxfp8", "fp8_2of4")
 
 
 @dataclass(frozen=True, slots=True)

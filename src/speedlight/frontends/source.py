@@ -1,9 +1,10 @@
 """A model source as the user names it → a graph.
 
 Readers are asked in order; the first that takes the source reads it: ``file.py:factory`` or ``package.module:factory`` (a
-PyTorch module), a file by its ending (``.onnx``, ``.pt2``, ``.gguf`` also by URL or hub id, ``.safetensors``), a file of ops,
-one of timm's image models by timm's name, and else a configuration: itself as JSON (``{"model_type": …}``), another file or
-folder, a bundled name (or the hub id or alias of one), a folder of further configurations, a hub id.
+PyTorch module), a file by its ending (``.onnx``, ``.pt2``, ``.gguf`` also by URL or hub id, ``.safetensors``), a file of ops
+(or its content as JSON), one of timm's image models by timm's name, and else a configuration: itself as JSON
+(``{"model_type": …}``), another file or folder, a bundled name (or the hub id or alias of one), a folder of further
+configurations, a hub id.
 """
 
 from __future__ import annotations
@@ -89,11 +90,10 @@ def load_graph(
     if layout not in (None, "channels_last"):
         raise BadInput(f"the layout {layout!r} is not known", expected="channels_last, or none")
     asked = Asked(source, inputs, dtype, weights, activations, kv, models_dir, mtp, layout, train)
-    if not source.lstrip().startswith("{"):
-        for reader in READERS:
-            found = reader(asked)
-            if found is not None:
-                return found
+    for reader in (_ops,) if source.lstrip().startswith("{") else READERS:
+        found = reader(asked)
+        if found is not None:
+            return found
     return _configured(asked)
 
 

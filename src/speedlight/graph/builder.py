@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .._foundation.expr import Expr, ExprLike, as_expr, group_sum, maximum, minimum, sym
-from .._foundation.formats import multiply_format, number_format
+from .._foundation.formats import is_sparse, multiply_format, number_format
 from .ir import (
     ONE,
     ZERO,
@@ -61,6 +61,11 @@ def attention_format(queries: str, cached: str) -> str:
     """
     narrower = number_format(cached).bits < number_format(queries).bits
     return cached if narrower and number_format(cached).compute == "fp8" else queries
+
+
+def product_work(flops: Expr, number: str) -> Work:
+    """A product's work; of weights with two of every four left out only half of it must be done."""
+    return Work("matmul", flops / 2, number, dense=flops) if is_sparse(number) else Work("matmul", flops, number)
 
 
 class BlockBuilder:
@@ -197,7 +202,7 @@ class BlockBuilder:
         if bias:
             reads.append(Operand(self.weight(f"{name}.bias", bias_elements if bias_elements is not None else n)))
         output = self.activation(f"{name}.out", m * n, out_dtype)
-        work = (Work("matmul", 2 * m * n * k, multiply_format(stored, used)),)
+        work = (product_work(2 * m * n * k, multiply_format(stored, used)),)
         self.op(
             name, "matmul", "linear", reads=tuple(reads), writes=(Operand(output),), work=work,
             dims={"m": m, "n": n, "k": k, "batch": ONE},
@@ -243,7 +248,7 @@ class BlockBuilder:
         output = self.activation(f"{name}.out", rows * n)
         self.op(
             name, "moe", "grouped_linear", reads=tuple(reads), writes=(Operand(output),),
-            work=(Work("matmul", 2 * rows * n * k, multiply_format(stored, used)),),
+            work=(product_work(2 * rows * n * k, multiply_format(stored, used)),),
             dims={"m": rows / maximum(touched, 1e-9), "n": n, "k": k, "batch": touched, "tokens": TOKENS, "items": here},
             selection=selection,
             exchanges=tuple(Exchange(kind, dims, output) for kind, dims in exchanges),
@@ -372,5 +377,5 @@ class BlockBuilder:
 
 __all__ = [
     "CACHED", "CACHING", "COUNT", "LOGITS", "NEW", "ONE", "SEQS", "TOKENS", "TRAINING", "ZERO", "BlockBuilder",
-    "attention_format", "causal_pairs",
+    "attention_format", "causal_pairs", "product_work",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from .._foundation.expr import GROUP_SYMBOLS, Expr, symbols
-from .._foundation.formats import FORMATS
+from .._foundation.formats import is_format
 from .ir import KINDS, TENSOR_CLASSES, Graph, Op
 
 STEP_SYMBOLS = frozenset({"tokens", "seqs", "logits", "groups", "caching", "training"})
@@ -52,13 +52,13 @@ def vocabulary_is_known(graph: Graph) -> Iterator[str]:
         if op.phase not in PHASES:
             yield f"{block.name}.{op.name}: phase {op.phase!r}"
         for work in op.work:
-            if work.format not in FORMATS:
+            if not is_format(work.format):
                 yield f"{block.name}.{op.name}: work in {work.format!r}"
     for block in graph.blocks:
         for tensor in block.tensors.values():
             if tensor.cls not in TENSOR_CLASSES:
                 yield f"{block.name}.{tensor.name}: class {tensor.cls!r}"
-            if tensor.dtype not in FORMATS:
+            if not is_format(tensor.dtype):
                 yield f"{block.name}.{tensor.name}: dtype {tensor.dtype!r}"
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from .._foundation.errors import BadInput
+from .._foundation.formats import dense_of, is_sparse
 from .._foundation.provenance import Assumption, Fact
 
 Value = Any  # float or numpy array
@@ -82,8 +83,16 @@ class Engine:
         """The peak that work of this format runs at, and the formats that had to be widened on the way.
 
         Without ``accumulate``, an fp32 (int32) accumulator is preferred, as frameworks run by default.
-        An engine without a matrix unit multiplies on its vector unit.
+        An engine without a matrix unit multiplies on its vector unit. Of a format with two of every four values left out
+        (``fp16_2of4``) the rate is that of the products that are left: half the structured-sparse rate, which spec sheets
+        count with the zeros; half the dense one where the unit cannot skip and weights are filled up again.
         """
+        if is_sparse(number_format):
+            found_peak, widened_formats = self.peak(unit, dense_of(number_format), accumulate)
+            skips = unit == found_peak.unit == "matmul" and found_peak.sparse_flops is not None
+            rate = found_peak.sparse_flops if skips else found_peak.flops
+            assert rate is not None
+            return dataclasses.replace(found_peak, flops=rate / 2, sparse_flops=None), widened_formats
         widened: list[str] = []
         current = number_format
         while True:

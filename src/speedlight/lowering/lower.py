@@ -17,10 +17,10 @@ import itertools
 from collections.abc import Callable, Sequence
 
 from .._foundation.expr import Expr, substitute, symbols, total
-from .._foundation.formats import bytes_per_element
+from .._foundation.formats import bytes_per_element, dense_of
 from ..graph.ir import ONE, Block, Graph, Op, Operand, Work
 from ..stacks.stack import KernelVariant, Stack, load_stack
-from .kernels import Access, Kernel, KernelBlock, KernelWork, Program
+from .kernels import BLOCKS, Access, Kernel, KernelBlock, KernelWork, Program
 from .loops import grouped
 from .prepare import expanded
 
@@ -179,7 +179,10 @@ def _kernel(
     variant = stack.variant(lead.fn)
     written = {w.tensor for op in group for w in op.writes}
     # What a product inside the group takes from another member passes through memory all the same: products do not fuse.
+    # Only a kernel made for such a chain keeps it on the chip.
     passing = {r.tensor for op in group if op.kind in _FAMILY for r in op.reads if r.tensor in written}
+    if passing and _stays_on_chip(group, stack):
+        passing = set()
     accesses: dict[tuple[object, ...], Access] = {}
     before: set[str] = set()  # an op that changes a state or an optimizer's moments in place reads them all the same
     for op in group:
@@ -198,6 +201,8 @@ def _kernel(
                 _touch(accesses, graph, block, op, operand, write=True)
         before.update(w.tensor for w in op.writes)
     dims = _merged_dims(group) if len(group) > 1 and all(o.fn == lead.fn for o in group) else dict(lead.dims)
+    if variant.blocks is not None:
+        dims = {**dims, BLOCKS: _with_dims(variant.blocks, dims)}
     found = list(accesses.values())
     if variant.traffic.constant != 1:
         found = [_more_traffic(a, variant, dims) for a in found]
@@ -224,11 +229,17 @@ def _kernel(
         message=lead.message,
         serial=variant.serial,
         efficiency=variant.efficiency,
+        rates=variant.rates,
         host_s=variant.host_s,
         library=stack.library,
         attrs=lead.attrs,
         phase=lead.phase,
     )
+
+
+def _stays_on_chip(group: Sequence[Op], stack: Stack) -> bool:
+    fns = tuple(op.fn for op in group)
+    return any(rule.on_chip and rule.matches(fns) for rule in stack.fuse)
 
 
 def _dangling(name: str, needed: dict[str, int]) -> bool:
@@ -284,7 +295,9 @@ def _work(group: Sequence[Op], variant: KernelVariant) -> tuple[KernelWork, ...]
     sums: dict[tuple[str, str, str | None], list[Work]] = {}
     for op in group:
         for work in op.work:
-            number = multiply.get(work.format, work.format) if work.unit == "matmul" else work.format
+            number = work.format
+            if work.unit == "matmul" and dense_of(number) in multiply:
+                number = multiply[dense_of(number)] + number.removeprefix(dense_of(number))
             sums.setdefault((work.unit, number, work.accumulate), []).append(work)
     return tuple(
         KernelWork(

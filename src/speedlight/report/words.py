@@ -151,6 +151,9 @@ def how(prediction: Prediction) -> str:
         stages = f":{ranged(training.virtual, whole_number)}" if number(training.virtual) != 1 else ""
         parts.append(f"{clean(training.schedule, 40)}{stages}")
     parts += [f"{clean(cls, 40)} in {clean(tier, 40)}" for cls, tier in training.offload]
+    for place in program.workload.places:
+        share = "" if number(place.share) == 1 else f"{ranged(place.share, lambda v: f'{v:.0%}')} of "
+        parts.append(f"{share}{clean(place.cls, 40)} in {clean(place.tier, 40)}, {clean(place.way, 40)}")
     for name, label in (("core_clock", "core clock"), ("memory_clock", "memory clock"), ("fabric_clock", "link clock")):
         factor = getattr(point, name)
         if number(factor) != 1.0:

@@ -16,6 +16,7 @@ from typing import Any
 
 from ..hardware.machine import OperatingPoint
 from ..workload.workload import Workload
+from .serving import Serving
 
 Value = Any
 
@@ -140,7 +141,9 @@ class Program:
     """One model doing one sort of work under one stack.
 
     Attributes:
-        repeats: how often it runs in one call of the scenario (denoising steps).
+        repeats: how often it runs in one call of the scenario (denoising steps); a share of 1 where one call in several does.
+        shares: name of another program whose weights and cache it uses (a draft by some of a model's own layers), or empty. Weights
+            in another format are a copy all the same.
         software: changes to its stack, in a stack file's own words (``{"host": {"graphs": ["decode"]}}``): what a technique
             puts into it (:func:`speedlight.stacks.stack.changed_stack`).
     """
@@ -152,6 +155,7 @@ class Program:
     name: str = "main"
     repeats: Value = 1
     software: Mapping[str, object] = field(default_factory=dict)
+    shares: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "software", MappingProxyType(dict(self.software)))
@@ -185,7 +189,7 @@ class Scenario:
         machine: an id, a file, or ``here``.
         overrides: machine figures stated with the question, by dotted path (``tiers.hbm.bandwidth``).
         schedule: name of the schedule policy; ``serial`` is executed.
-        serving: name of the serving policy, or None for a single request or step.
+        serving: a load and the engines it meets, which `simulate` answers for; None for a single request or step.
         main: name of the program that the question is about; the first one's where empty.
     """
 
@@ -194,7 +198,7 @@ class Scenario:
     overrides: Mapping[str, Value] = field(default_factory=dict)
     point: OperatingPoint = OperatingPoint()
     schedule: str = "serial"
-    serving: str | None = None
+    serving: Serving | None = None
     edges: tuple[Edge, ...] = ()
     techniques: tuple[Technique, ...] = ()
     machines_dir: str | None = None

@@ -60,6 +60,35 @@ def streamed(
     return time + left
 
 
+def prefetched(parts: Sequence[tuple[Value, Value, Value]], *, around: bool) -> tuple[Value, ...]:
+    """Seconds of blocks of equal layers whose bytes arrive one layer ahead; block by block, so that they sum to the whole.
+
+    While a layer computes, the link brings the next one's: layer i ends max(cᵢ, kᵢ₊₁) after it began.
+
+    Args:
+        parts: (count, seconds to bring one in, to compute it) of blocks of equal layers, in order; a count may be 0.
+        around: the last layer is followed by the first of the next step (decoding); otherwise the first one's bytes come before
+            anything computes, and are booked with its block.
+    """
+    first: Value = 0.0
+    for count, brought, _ in reversed(parts):
+        first = where(count > 0, brought, first)
+    behind: list[Value] = []  # what the layer after each block brings in
+    bring: Value = first if around else 0.0
+    for count, brought, _ in reversed(parts):
+        behind.append(bring)
+        bring = where(count > 0, brought, bring)
+    times: list[Value] = []
+    begun: Value = 0.0  # whether a layer has run
+    for (count, brought, compute), following in zip(parts, reversed(behind), strict=True):
+        time = (count - 1) * maximum(compute, brought) + maximum(compute, following)
+        if not around:
+            time = time + where(begun > 0, 0.0, brought)
+        times.append(where(count > 0, time, 0.0))
+        begun = begun + count
+    return tuple(times)
+
+
 def chunked(compute: Value, transfer: Value, chunks: Value, share: Value = 0.0) -> Value:
     """Seconds of a product cut into equal chunks, each sent while the next is computed (or computed while the next arrives).
 

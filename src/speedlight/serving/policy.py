@@ -5,7 +5,8 @@ A policy states rules, never times. The figures are the engines' documented defa
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 
 from .._foundation.errors import BadInput, UnknownName
 
@@ -70,6 +71,22 @@ class Policy:
 
     def replace(self, **changes: object) -> Policy:
         return replace(self, **changes)  # type: ignore[arg-type]
+
+
+def changed(policy: Policy, rules: Mapping[str, object]) -> Policy:
+    """The policy with some of its rules changed; named after what it came from.
+
+    Raises:
+        BadInput: for a rule that no policy has.
+    """
+    if not rules:
+        return policy
+    known = {f.name for f in fields(Policy)} - {"name", "version", "source"}
+    for name in rules:
+        if name not in known:
+            raise BadInput(f"the scheduler has no rule {name!r}", expected=", ".join(sorted(known)))
+    said = ", ".join(f"{k} {v}" for k, v in sorted(rules.items()))
+    return replace(policy, source=f"{policy.source}; with {said}", **rules)  # type: ignore[arg-type]
 
 
 _POLICIES = (

@@ -21,12 +21,14 @@ class FuseRule:
     """A producer-consumer chain that runs as one kernel: function names, ``|`` for alternatives.
 
     ``pattern=("add", "rms_norm|layer_norm")`` fuses a residual sum into the norm that follows it; with ``parallel`` the
-    members are neighbours that need not feed each other (the rotations of q and k).
+    members are neighbours that need not feed each other (the rotations of q and k). With ``on_chip`` what one product hands
+    to the next stays in registers and shared memory too (small fully fused networks); else it passes through memory.
     """
 
     name: str
     pattern: tuple[str, ...]
     parallel: bool = False
+    on_chip: bool = False
 
     def matches(self, fns: tuple[str, ...]) -> bool:
         return len(fns) == len(self.pattern) and all(
@@ -122,6 +124,9 @@ class KernelVariant:
         serial: parts that do not overlap inside the kernel; their times add.
         host_s: host time of one launch where it differs from the stack's.
         efficiency: share of the analytic rate reached at equal bytes, where published; None for 1.
+        blocks: independent pieces of work the kernel hands to the machine's units, an expression over the op's shape symbols.
+            Whole waves of them run: fewer than there are units leave units idle. None: work spreads evenly.
+        rates: share of a resource's rate that the kernel's instructions can reach (older matrix instructions).
     """
 
     fn: str
@@ -133,6 +138,8 @@ class KernelVariant:
     efficiency: float | None = None
     source: str = ""
     host_s: float | None = None
+    blocks: Expr | None = None
+    rates: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

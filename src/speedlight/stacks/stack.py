@@ -34,6 +34,7 @@ class _FuseFile(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     pattern: list[str]
     parallel: bool = False
+    on_chip: bool = False
 
 
 class _StepFile(msgspec.Struct, forbid_unknown_fields=True):
@@ -61,6 +62,8 @@ class _VariantFile(msgspec.Struct, forbid_unknown_fields=True):
     efficiency: float | None = None
     source: str = ""
     host: float | str | None = None
+    blocks: float | str | None = None
+    rates: dict[str, float] = {}
 
 
 class _RuleFile(msgspec.Struct, forbid_unknown_fields=True):
@@ -179,13 +182,14 @@ def parse_stack(data: Any, where: str) -> Stack:
         KernelVariant(
             v.fn, parse_expr(v.launches), parse_expr(v.traffic), parse_expr(v.workspace), tuple(v.multiply.items()),
             tuple(v.serial), v.efficiency, v.source, None if v.host is None else parse_quantity(v.host, "s"),
+            None if v.blocks is None else parse_expr(v.blocks), tuple(sorted(v.rates.items())),
         )
         for v in spec.variants
     )  # fmt: skip
     return Stack(
         name=spec.name, version=spec.version, date=spec.date, description=spec.description,
         merge_linears=spec.merge_linears, fuse_all=spec.fuse_all,
-        fuse=tuple(FuseRule(f.name, tuple(f.pattern), f.parallel) for f in spec.fuse),
+        fuse=tuple(FuseRule(f.name, tuple(f.pattern), f.parallel, f.on_chip) for f in spec.fuse),
         unfold=tuple(_unfold(u, where) for u in spec.unfold), merged_families=tuple(spec.merged_families),
         variants=variants, host=host,
         reserve=reserve, device_latency=spec.device_latency, library=MappingProxyType(spec.library), assumptions=tuple(notes),
@@ -275,6 +279,7 @@ def load_stack(name: str) -> Stack:
 
 # Lists that a change adds to; any other key of a stack file is merged or replaced (:func:`merged`).
 _ADDED = ("fuse", "rewrites", "expand", "unfold")
+_FIRST = ("unfold",)  # of which the first rule that applies counts, so that a change's must come first
 
 
 def changed_stack(name: str, changes: Mapping[str, Any]) -> Stack:
@@ -283,7 +288,7 @@ def changed_stack(name: str, changes: Mapping[str, Any]) -> Stack:
     Args:
         name: as :func:`load_stack` takes it.
         changes: a part of a stack file's content. Rules (``fuse``, ``rewrites``, ``expand``, ``unfold``) and ``variants`` are
-            added after the stack's own; mappings merge; anything else is replaced.
+            added to the stack's own and come before them where they contradict; mappings merge; anything else is replaced.
 
     Raises:
         BadFile: for content that no stack file has.
@@ -307,7 +312,8 @@ def _changed_stack(name: str, text: str) -> Stack:
     base = _whole(base, where)
     for key in _ADDED:
         if key in changes and isinstance(base, dict):
-            changes[key] = [*base.get(key, []), *changes[key]]
+            own = base.get(key, [])
+            changes[key] = [*changes[key], *own] if key in _FIRST else [*own, *changes[key]]
     named = load_stack(name)
     stack = parse_stack(merged(base, changes), f"changes to {where}")
     said = tuple(a for a in named.assumptions if a.what == f"{named.name} version")

@@ -32,6 +32,10 @@ decoding: Condition = _when(
     lambda s: s.generates and s.decoding, "no token is generated in this phase", "ask with --phase decode or generate"
 )
 inference: Condition = _when(lambda s: s.phase != "train", "it is for inference, this is a training step")
+with_load: Condition = _when(
+    lambda s: s.scenario.serving is not None, "it is about a queue of requests, and this is a single step",
+    "ask with a load: `speedlight simulate MODEL --on MACHINE --rate N --technique …`",
+)  # fmt: skip
 training: Condition = _when(lambda s: s.phase == "train", "it is for training", "ask with --phase train")
 transformer: Condition = _when(lambda s: s.transformer, "the model is no transformer")
 on_gpu: Condition = _when(lambda s: s.gpu, "its kernels exist for GPUs only")

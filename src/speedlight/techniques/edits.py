@@ -29,6 +29,17 @@ def with_training(subject: Subject, **changes: Any) -> Scenario:
     return with_workload(subject, training=dataclasses.replace(subject.training, **changes))
 
 
+def with_engines(subject: Subject, **changes: Any) -> Scenario:
+    """Changes to how the engines serve the question's load."""
+    return subject.scenario.replace(serving=subject.serving.with_engines(**changes))
+
+
+def with_rules(subject: Subject, **rules: Any) -> Scenario:
+    """Changes to the scheduler's policy."""
+    serving = subject.serving
+    return subject.scenario.replace(serving=serving.with_engines(rules={**serving.engines.rules, **rules}))
+
+
 def with_parallel(subject: Subject, **changes: Any) -> Scenario:
     return subject.scenario.with_program(parallel=dataclasses.replace(subject.parallel, **changes))
 

@@ -12,6 +12,7 @@ from ..engine.resolve import Resolved, model_graph, resolve
 from ..graph.ir import Graph, Op
 from ..hardware.machine import Machine
 from ..scenario.scenario import ModelRef, Parallel, Program, Scenario
+from ..scenario.serving import Serving
 from ..stacks.stack import Stack
 from ..workload.workload import Training, Workload
 
@@ -47,6 +48,11 @@ class Subject:
         return self.program.model
 
     @property
+    def serving(self) -> Serving:
+        """The load and its engines; a default one where the question is a single step."""
+        return self.scenario.serving or Serving()
+
+    @property
     def phase(self) -> str:
         return self.workload.phase
 
@@ -57,7 +63,7 @@ class Subject:
 
     @cached_property
     def resolved(self) -> Resolved:
-        return resolve(self.scenario)
+        return resolve(self.scenario.replace(serving=None))
 
     @cached_property
     def graph(self) -> Graph:

@@ -104,6 +104,7 @@ def whatif(
     families: Sequence[str] = (),
     sizes: int = 1,
     best: int = 12,
+    settings: bool = False,
     progress: Progress = lambda done, of: None,
 ) -> Ranking:
     """Every technique (or those named) on a question.
@@ -114,6 +115,8 @@ def whatif(
         families: only these.
         sizes: 2 adds the best pairs, 3 triples too.
         best: so many of the best singles are combined.
+        settings: also try the values that parameters want tried, and keep each technique's best; by default a technique is taken
+            as its source has it, since what is fastest is mostly what costs most quality.
         progress: told (done, of all) now and then.
 
     Raises:
@@ -125,7 +128,9 @@ def whatif(
     base_sets = settled(scenario.techniques)
     wanted = [parsed(label) for label in names] or [Use(n) for n, t in known.items() if t.whatif]
     wanted = [u for u in wanted if not families or known[u.name].family in families]
-    trials = [one for use in wanted if use.name not in {s.technique.name for s in base_sets} for one in _trials(use)]
+    trials = [
+        one for use in wanted if use.name not in {s.technique.name for s in base_sets} for one in _trials(use, settings)
+    ]
     grid = Grid(scenario)
     before = grid.base(base_sets)
     found: list[Outcome] = []
@@ -164,10 +169,12 @@ def _order(outcome: Outcome) -> tuple[float, tuple[str, ...]]:
     return -round(outcome.score, 9), outcome.names
 
 
-def _trials(use: Use) -> Iterable[Set]:
+def _trials(use: Use, settings: bool) -> Iterable[Set]:
     """The technique as named, and with each value its parameters want tried."""
     (one,) = settled((use,))
     yield one
+    if not settings:
+        return
     stated = {key for key, _ in use.parameters}
     for p in one.technique.parameters:
         for value in p.trials if p.name not in stated else ():

@@ -63,7 +63,7 @@ def regimes(
     found = []
     for batch in batches:
         for length in lengths:
-            size = {"context": length} if phase == "decode" else {"isl": length}
+            size: dict[str, Any] = {"context": length} if phase == "decode" else {"isl": length}
             answer = predict(make_scenario(model, machine, phase=phase, batch=batch, **size, **options))
             shares: dict[str, float] = {}
             for row in answer.ops:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .._foundation.errors import BadInput
+from .places import Place
 
 Value = Any  # float or numpy array
 
@@ -49,6 +50,8 @@ class Training:
         gradients: format gradients are kept and reduced in; None for the weights' own.
         states: format of the optimizer's states.
         offload: (class, tier) pairs: ``optimizer``, ``gradients``, ``weights``, ``activations`` kept in ``host`` or ``disk``.
+        update_here: share of offloaded optimizer states that come to the device, are updated there and go back, beside the host's
+            update of the rest.
     """
 
     optimizer: str = "adamw"
@@ -61,6 +64,7 @@ class Training:
     gradients: str | None = None
     states: str = "fp32"
     offload: tuple[tuple[str, str], ...] = ()
+    update_here: Value = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +79,15 @@ class Workload:
         osl: output tokens per sequence (``generate``).
         context: tokens already cached per sequence (``decode``).
         groups: explicit sequence groups of one step; overrides batch, isl and context.
+        new: tokens a decode step computes for each sequence: 1, or k + 1 to verify k drafts.
+        outputs: tokens it adds to each sequence: 1, or the expected number of accepted drafts and one; below 1 where a token takes
+            several steps (k drafts for every E tokens: E/k). A call of ``decode`` is what adds one token to each sequence,
+            1/outputs steps; with explicit groups it is the step.
+        reused: tokens of each prompt whose keys and values are there already (a prefix hit).
         symbols: values of a captured module's own free dimensions.
         training: see :class:`Training`; used in ``train`` only.
         moe_load: distribution of tokens over experts: ``balanced``, ``uniform`` or ``power:a``.
+        places: what inference keeps outside the device (:mod:`.places`); a training step's is in ``training``.
     """
 
     phase: str = "forward"
@@ -86,9 +96,13 @@ class Workload:
     osl: Value = 128
     context: Value = 1024
     groups: tuple[Group, ...] = ()
+    new: Value = 1
+    outputs: Value = 1
+    reused: Value = 0
     symbols: Mapping[str, Value] = field(default_factory=dict)
     training: Training = Training()
     moe_load: str = "balanced"
+    places: tuple[Place, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "symbols", MappingProxyType(dict(self.symbols)))
@@ -114,6 +128,11 @@ class Step:
     repeats: Value = 1
     divided: Value = 1
 
+    @property
+    def sort(self) -> str:
+        """What decides a stack's kernels: its name, but ``verify`` for a decode step of several tokens a sequence."""
+        return "verify" if self.name == "decode" and self.all_logits else self.name
+
     def env(self) -> dict[str, Value]:
         """Values of the step symbols of :mod:`speedlight.graph.ir`."""
         tokens = sum(g.count * g.new for g in self.groups)
@@ -125,14 +144,15 @@ class Step:
         }  # fmt: skip
 
 
-def prefill_step(batch: Value, isl: Value) -> Step:
-    """``isl`` new tokens of each sequence, nothing cached."""
-    return Step("prefill", (Group(batch, isl, 0),), 1, 0, False)
+def prefill_step(batch: Value, isl: Value, reused: Value = 0) -> Step:
+    """A prompt of ``isl`` tokens of each sequence, of which ``reused`` are cached."""
+    return Step("prefill", (Group(batch, isl - reused, reused),), 1, 0, False)
 
 
-def decode_step(batch: Value, context: Value) -> Step:
-    """One new token of each sequence on top of ``context`` cached ones."""
-    return Step("decode", (Group(batch, 1, context),), 1, 0, False)
+def decode_step(batch: Value, context: Value, new: Value = 1) -> Step:
+    """``new`` tokens of each sequence on top of ``context`` cached ones; several are there to be verified, each by its logits."""
+    several = bool(np.ndim(new)) or new != 1
+    return Step("decode", (Group(batch, new, context),), 1, 0, several)
 
 
 def single_step(workload: Workload) -> Step:
@@ -141,9 +161,9 @@ def single_step(workload: Workload) -> Step:
     if w.phase == "generate":
         raise ValueError("generate has two kinds of step")
     if w.phase == "decode":
-        return _grouped(decode_step(w.batch, w.context), w)
+        return _grouped(decode_step(w.batch, w.context, w.new), w)
     if w.phase == "prefill":
-        return _grouped(prefill_step(w.batch, w.isl), w)
+        return _grouped(prefill_step(w.batch, w.isl, w.reused), w)
     if w.phase == "train":
         micro = w.batch if w.training.micro_batch is None else w.training.micro_batch
         return Step("train", w.groups or (Group(micro, w.isl, 0),), 0, 1, True, repeats=w.batch / micro)
@@ -152,4 +172,4 @@ def single_step(workload: Workload) -> Step:
 
 def _grouped(step: Step, workload: Workload) -> Step:
     """The step with the question's explicit sequence groups, where it states some."""
-    return replace(step, groups=workload.groups) if workload.groups else step
+    return replace(step, groups=workload.groups, all_logits=False) if workload.groups else step

@@ -1,7 +1,7 @@
 """Attention kernels of a model as the attention fits see them: one decode step, or a whole prompt.
 
-Left to the analytic cost: mixtures of both in one kernel, prompts on top of cached tokens, latent attention (its own
-tables). No table has backward passes: they take the forward kernel's efficiency, at 5/2 of its products (scores again, then the
+Drafts that a step verifies are looked up as further query heads of their keys. Left to the analytic cost: mixtures of both in one
+kernel, prompts on top of cached tokens, latent attention (its own tables). No table has backward passes: they take the forward kernel's efficiency, at 5/2 of its products (scores again, then the
 gradients of values, weights, queries and keys). A rank of context parallelism multiplies s/cp queries by s keys, under a causal
 mask as many pairs as a whole sequence of s/√cp: it is looked up as one. Keys and values of a model come cold from main memory: the memory term counts all bytes that price
 finds cold, where a table's row counts the share that a repeated benchmark misses. Coordinates stay near the shape's own, because
@@ -43,9 +43,12 @@ def see(
     if stored not in TABLE_FORMATS or used not in TABLE_FORMATS or np.any(values.dims["qk_dim"] > 512.0):
         return None
     d = values.dims
-    decode = conditions.step == "decode"
+    verify = conditions.step == "verify"
+    decode = verify or conditions.step == "decode"
     train = conditions.step == "train"
-    if (decode and not np.all(d["rows"] == d["seqs"])) or (not decode and not train and np.any(d["keys"] > d["rows"])):
+    if (decode and not verify and not np.all(d["rows"] == d["seqs"])) or (
+        not decode and not train and np.any(d["keys"] > d["rows"])
+    ):
         return None  # several new tokens a sequence in decoding; a prompt on cached tokens
     family = attention_decode if decode else attention_prefill
     window = kernel.attrs.get("window")
@@ -61,9 +64,14 @@ def see(
                 kv_heads=own["kv_heads"], qk_dim=own["qk_dim"], v_dim=own["v_dim"],
                 window=float(window) if isinstance(window, (int, float)) else NO_WINDOW, dtype=used, kv=stored,
             )  # fmt: skip
+        cached, grouped = maximum(own["keys"] / seqs - new, 0.0), 1.0
+        if (
+            verify
+        ):  # tokens of one sequence share its keys, as heads of one group do: they fill rows of the same products
+            new, grouped = 1.0, maximum(new, 1.0)
         return Shape(
-            batch=maximum(own["seqs"], 1.0), new=maximum(new, 1.0), cached=maximum(own["keys"] / seqs - new, 0.0),
-            heads=own["heads"], kv_heads=own["kv_heads"], qk_dim=own["qk_dim"], v_dim=own["v_dim"],
+            batch=maximum(own["seqs"], 1.0), new=maximum(new, 1.0), cached=cached,
+            heads=own["heads"] * grouped, kv_heads=own["kv_heads"], qk_dim=own["qk_dim"], v_dim=own["v_dim"],
             window=float(window) if isinstance(window, (int, float)) else NO_WINDOW, dtype=used, kv=stored,
         )  # fmt: skip
 

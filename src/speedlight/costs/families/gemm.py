@@ -22,7 +22,7 @@ import numpy as np
 from ..._foundation.arrays import Value, ceil, log2, maximum, minimum, where
 from ..._foundation.errors import BadInput
 from ..._foundation.expr import sym
-from ..._foundation.formats import bytes_per_element, number_format
+from ..._foundation.formats import bytes_per_element, dense_of, number_format
 from ...graph.builder import BlockBuilder
 from ...graph.grammar import check
 from ...graph.ir import Graph
@@ -315,11 +315,16 @@ PRODUCTS = ("linear", "linear_dgrad", "linear_wgrad")
 
 
 def format_of(kernel: Kernel) -> str | None:
-    """The table's name of a linear layer's formats, or None where it has none."""
+    """The table's name of a linear layer's formats, or of the ones most like them, or None where it has none.
+
+    Weights that are kept in fewer bits than their format has (``bf16~11``, ``int8_2of4``) run as that format does, and whole
+    numbers of fewer than 8 bits as the 4-bit ones do: what such kernels lose against their own bytes and products is taken
+    to be alike. Their bytes are their own (:func:`bytes_of`).
+    """
     weights, activations = kernel.attrs.get("weights"), kernel.attrs.get("activations")
     if weights is None or activations is None:
         return None
-    weights, activations = number_format(weights).name, number_format(activations).name
+    weights, activations = dense_of(number_format(weights).name), number_format(activations).name
     if (weights, activations) == ("fp16", "fp16"):
         return "bfloat16"  # the same rate and bytes
     used = "bf16" if activations == "fp16" else activations
@@ -334,6 +339,13 @@ def _stored(weights: str) -> str:
     return "int4" if 0 < bits <= 4 else "int8" if bits <= 8 else weights
 
 
+def bytes_of(kernel: Kernel) -> tuple[float, float]:
+    """Bytes of a weight (the mean, where an op keeps its weights in several formats) and of an activation."""
+    mean = kernel.attrs.get("weight_bits")
+    weight = bytes_per_element(str(kernel.attrs["weights"])) if mean is None else float(mean) / 8
+    return weight, bytes_per_element(str(kernel.attrs["activations"]))
+
+
 @SEERS.register("matmul")
 def see(
     kernel: Kernel, values: KernelValues, machine: Machine, point: OperatingPoint, conditions: Conditions, cost: Cost
@@ -346,10 +358,7 @@ def see(
     named = format_of(kernel)
     if kernel.fn not in PRODUCTS or named is None or "matmul" not in cost.least:
         return None
-    stored, activations = FORMATS[named]
-    if named in ("int4_wo", "int8_wo"):
-        stored = str(kernel.attrs["weights"])
-    sizes = (bytes_per_element(stored), bytes_per_element(activations), False)
+    sizes = (*bytes_of(kernel), False)
 
     def coords(at: KernelValues, under: Conditions) -> dict[str, Value]:
         found = coords_of(at.dims["m"], at.dims["n"], at.dims["k"], sizes, machine)

@@ -86,7 +86,7 @@ def _tree_amounts(rungs: Sequence[Level], n: Value, size: Value, collective: str
 def _tree_messages(rungs: Sequence[Level], n: Value, collective: str) -> Amounts:
     both = 1.0 if collective == "broadcast" else 2.0
     deep = [both * ceil(log2(level.spread)) for level in rungs[1:]]
-    return [both * rungs[0].chain, *deep]
+    return [*(both * level.chain for level in rungs[:1]), *deep]  # a lone device has no level at all
 
 
 def _hierarchical_amounts(rungs: Sequence[Level], n: Value, size: Value, collective: str) -> Amounts:

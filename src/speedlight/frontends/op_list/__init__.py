@@ -22,7 +22,9 @@ _PROGRAMS = re.compile(r"""^["']?programs["']?\s*:""", re.MULTILINE)
 
 
 def is_op_list(source: str) -> bool:
-    """Whether a source names a file that lists ops: told by its top-level keys, not by its name."""
+    """Whether a source names a file that lists ops, or is such a list as JSON: told by its top-level keys, not by its name."""
+    if source.lstrip().startswith("{"):
+        return _lists_ops(source)
     path = Path(source)
     if path.suffix not in SUFFIXES or not path.is_file():
         return False
@@ -49,7 +51,7 @@ def load_op_list(source: str, dtype: str | None = None) -> Graph:
     """The graph of an ops file.
 
     Args:
-        source: path of the file.
+        source: path of the file, or its content as JSON.
         dtype: stands in for the file's own ``dtype``.
 
     Raises:
@@ -57,6 +59,8 @@ def load_op_list(source: str, dtype: str | None = None) -> Graph:
     """
     from . import read
 
+    if source.lstrip().startswith("{"):
+        return read.parse_op_list(source, "ops", dtype)
     return read.load_op_list(source, dtype)
 
 

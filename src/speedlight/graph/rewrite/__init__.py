@@ -2,19 +2,38 @@
 
 ::
 
-    registry.py    where rewrites are filed by name
-    edit.py        a block under way: ops kept, ops put before or after, fresh names
-    autocast.py    what a mixed-precision region casts, by lists of functions
-    adapters.py    low-rank adapters that train beside frozen weights
-    attention.py   fused attention written out as products and a softmax
-    expand.py      one call as the kernels a library makes of it: copies, layout changes, biases
-    frozen.py      a model whose large weights do not train
-    heads.py       a model without its head
-    layouts.py     a whole graph's convolutions channels last
-    loss.py        logits widened before the loss
-    norms.py       batch norms folded into the weights before them
-    tidy.py        results nobody reads, copies made twice
-    rotate.py      repeated layers cut where they meet, so that neighbours across layers are neighbours
+    registry.py      where rewrites are filed by name
+    edit.py          a block under way: ops kept, ops put before or after, fresh names
+    adapters.py      low-rank adapters that train beside frozen weights
+    attention.py     fused attention written out as products and a softmax
+    autocast.py      what a mixed-precision region casts, by lists of functions
+    branches.py      parallel branches as one convolution, norms folded away
+    denoiser.py      a part of a denoising step, the rest from a cache
+    depthwise.py     depthwise convolutions on fewer channels
+    draft_heads.py   heads that guess further tokens
+    expand.py        one call as the kernels a library makes of it: copies, layout changes, biases
+    frozen.py        a model whose large weights do not train
+    heads.py         a model without its head
+    held.py          which read of an op is the matrix it multiplies by
+    kv_content.py    what of a token the KV cache holds: heads, width, nothing
+    kv_tokens.py     how many tokens of it are kept, read, seen
+    layers.py        a share of the layers changed, or left out
+    layouts.py       a whole graph's convolutions channels last
+    loss.py          logits widened before the loss
+    narrowed.py      fewer heads, neurons, channels; blocks of weights left out
+    norms.py         batch norms folded into the weights before them
+    numbers.py       number formats of products, of whole layers or of part of each
+    prompt.py        layers that prompt tokens pass by
+    resized.py       other sizes in the place of symbols
+    rotate.py        repeated layers cut where they meet, so that neighbours across layers are neighbours
+    selected.py      neurons chosen by token
+    shape.py         fewer layers, narrower parts, another vocabulary, wider channels
+    still_layers.py  some layers keep their weights while the others train
+    structured.py    layers of another kind in the place of a transformer's
+    thinned.py       weights in fewer bits than their values have
+    tidy.py          results nobody reads, copies made twice
+    tokens.py        fewer tokens in some layers
+    without.py       layers, or halves of layers, left out
 
 A stack's file says which of them it applies, in which order and with which parameters; nothing here knows a stack.
 
@@ -30,7 +49,36 @@ from typing import Any
 from ..._foundation.errors import BadInput
 from ..grammar import check
 from ..ir import Graph
-from . import adapters, attention, autocast, expand, frozen, heads, layouts, loss, norms, rotate, tidy  # noqa: F401  they register themselves
+from . import (  # noqa: F401  they register themselves
+    adapters,
+    attention,
+    autocast,
+    branches,
+    denoiser,
+    depthwise,
+    draft_heads,
+    expand,
+    frozen,
+    heads,
+    kv_content,
+    kv_tokens,
+    layers,
+    layouts,
+    loss,
+    narrowed,
+    norms,
+    numbers,
+    prompt,
+    rotate,
+    selected,
+    shape,
+    still_layers,
+    structured,
+    thinned,
+    tidy,
+    tokens,
+    without,
+)  # fmt: skip
 from .registry import REWRITES, Rewriter
 
 

@@ -17,13 +17,14 @@ from .registry import REWRITES
 
 
 @REWRITES.register("lora")
-def lora(graph: Graph, rank: int = 16, of: str = "", dtype: str = "bf16") -> Graph:
+def lora(graph: Graph, rank: int = 16, of: str = "", dtype: str = "bf16", tenants: int = 1) -> Graph:
     """The model with adapters; with some already it stays as it is.
 
     Args:
         rank: r.
         of: names of layers that get one, comma-separated (``q_proj,v_proj``); all linear layers inside blocks by default.
         dtype: format of the adapters' weights.
+        tenants: distinct adapters among the sequences: each token multiplies by its own, all of them are kept and read.
 
     Raises:
         BadInput: for a rank below 1, or names that no linear layer has.
@@ -33,7 +34,7 @@ def lora(graph: Graph, rank: int = 16, of: str = "", dtype: str = "bf16") -> Gra
     if isinstance(rank, bool) or int(rank) != rank or rank < 1:
         raise BadInput(f"adapters of rank {rank!r}", expected="a whole number of at least 1")
     wanted = {name.strip() for name in of.split(",") if name.strip()}
-    blocks = [_adapted(graph, block, int(rank), wanted, number_format(dtype).name) for block in graph.blocks]
+    blocks = [_adapted(graph, block, int(rank), wanted, number_format(dtype).name, tenants) for block in graph.blocks]
     if all(new is old for new, old in zip(blocks, graph.blocks, strict=True)):
         if not wanted:
             return graph
@@ -51,7 +52,7 @@ def _frozen(tensor: Tensor) -> Tensor:
     return dataclasses.replace(tensor, needs_grad=False)
 
 
-def _adapted(graph: Graph, block: Block, rank: int, wanted: set[str], dtype: str) -> Block:
+def _adapted(graph: Graph, block: Block, rank: int, wanted: set[str], dtype: str, tenants: int) -> Block:
     ops: list[Op] = []
     tensors = dict(block.tensors)
     changed = False
@@ -62,12 +63,14 @@ def _adapted(graph: Graph, block: Block, rank: int, wanted: set[str], dtype: str
         if not own or (wanted and op.name.rpartition(".")[2] not in wanted):
             ops.append(op)
             continue
-        ops += _beside(graph, block, op, rank, dtype, tensors)
+        ops += _beside(graph, block, op, rank, dtype, tensors, tenants)
         changed = True
     return dataclasses.replace(block, ops=tuple(ops), tensors=tensors) if changed else block
 
 
-def _beside(graph: Graph, block: Block, op: Op, rank: int, dtype: str, tensors: dict[str, Tensor]) -> list[Op]:
+def _beside(
+    graph: Graph, block: Block, op: Op, rank: int, dtype: str, tensors: dict[str, Tensor], tenants: int
+) -> list[Op]:
     """The frozen layer, its adapter, and their sum under the name of the layer's result."""
     source, result = op.reads[0], graph.tensor(block, op.writes[0].tensor)
     m, n, k = (op.dims[name] for name in ("m", "n", "k"))
@@ -80,8 +83,8 @@ def _beside(graph: Graph, block: Block, op: Op, rank: int, dtype: str, tensors: 
         return name
 
     base = tensor(f"{op.name}.base", result.elements, False, result.dtype)
-    down = tensor(f"{op.name}.lora_a.weight", r * k, True, dtype)
-    up = tensor(f"{op.name}.lora_b.weight", n * r, True, dtype)
+    down = tensor(f"{op.name}.lora_a.weight", r * k * tenants, True, dtype)
+    up = tensor(f"{op.name}.lora_b.weight", n * r * tenants, True, dtype)
     thin = tensor(f"{op.name}.lora_a.out", m * r, False, result.dtype)
     wide = tensor(f"{op.name}.lora_b.out", m * n, False, result.dtype)
 

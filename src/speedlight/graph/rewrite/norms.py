@@ -13,21 +13,25 @@ from .registry import REWRITES
 
 
 @REWRITES.register("fold_batch_norm")
-def fold_batch_norm(graph: Graph, into: tuple[str, ...] | list[str] = ("conv", "matmul")) -> Graph:
+def fold_batch_norm(
+    graph: Graph, into: tuple[str, ...] | list[str] = ("conv", "matmul"), frozen: bool = False
+) -> Graph:  # fmt: skip
     """A batch norm in evaluation is a scale and a shift per channel: it goes where only it reads the result of weights.
 
     The shift stays as the producer's bias. Parameters and their memory stay as they were.
 
     Args:
         into: kinds of ops that take it.
+        frozen: norms of a network in training too, whose statistics stand still (fine-tuning): the norm is part of the weights
+            in every step.
     """
     kinds = frozenset(into)
-    blocks = tuple(_folded(block, kinds) if block.phase == "forward" else block for block in graph.blocks)
+    blocks = tuple(_folded(block, kinds, frozen) if block.phase == "forward" else block for block in graph.blocks)
     same = all(a is b for a, b in zip(blocks, graph.blocks, strict=True))
     return graph if same else graph.replace(blocks=blocks)
 
 
-def _folded(block: Block, kinds: frozenset[str]) -> Block:
+def _folded(block: Block, kinds: frozenset[str], frozen: bool) -> Block:
     readers = Counter(r.tensor for op in block.ops for r in op.reads)
     readers.update(block.outputs)
     made: dict[str, int] = {}
@@ -38,7 +42,7 @@ def _folded(block: Block, kinds: frozenset[str]) -> Block:
         producer = ops[source] if source is not None else None
         if (
             op.fn == "batch_norm"
-            and not op.attrs.get("training")
+            and (frozen or not op.attrs.get("training"))
             and producer is not None
             and producer.kind in kinds
             and any(block.tensors[r.tensor].cls == "weight" for r in producer.reads if r.tensor in block.tensors)

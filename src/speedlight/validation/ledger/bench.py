@@ -22,6 +22,7 @@ from ...techniques.gains import gain
 from ...techniques.technique import find
 from ...techniques.whatif import parsed
 from .finding import Given, Span, exactly
+from .loads import Variants, variants
 
 T = TypeVar("T")
 
@@ -61,6 +62,7 @@ class Bench:
         self.perturbed = perturbed
         self._models_dir = models_dir
         self._answers: dict[str, Prediction] = {}
+        self._served: dict[str, Variants] = {}
         self.inputs: list[Given] = []
         self.capped = False
 
@@ -118,6 +120,27 @@ class Bench:
         elif techniques:
             self.question(model, machine, techniques, **options)  # writes down what it rests on
         return self._answers[key]
+
+    def detailed(self, model: str, machine: str, techniques: Sequence[str] = (), **options: Any) -> Prediction:
+        """The engine's answer with its op rows, for who asks about parts of a step."""
+        for what, value in {"model": model, "machine": machine, **options}.items():
+            if what != "phase":
+                self._chosen(what, value)
+        return ask(self.question(model, machine, techniques, **options), details=True)
+
+    def serve(self, model: str, machine: str, techniques: Sequence[str] = (), **options: Any) -> Variants:
+        """A deployment under a load (:mod:`.loads`), in the words of :func:`speedlight.api.simulate`; noted as in :meth:`ask`."""
+        from ...engine.simulate import asked
+        from ...techniques.compose import applied
+
+        for what, value in {"model": model, "machine": machine, **options}.items():
+            self._chosen(what, value)
+        serving, rest = asked(options)
+        question = self.question(model, machine, techniques, phase="decode", **rest).replace(serving=serving)
+        key = repr(("serve", model, machine, tuple(techniques), sorted(options.items(), key=lambda kv: kv[0])))
+        if key not in self._served:
+            self._served[key] = variants(applied(question))
+        return self._served[key]
 
     def speedup(self, before: Prediction, after: Prediction, of: str = "latency") -> Span:
         """Before over after with its interval; the bound is before over after's speed of light.

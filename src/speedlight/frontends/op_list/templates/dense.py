@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...._foundation.expr import Expr, const, minimum
 from ...._foundation.formats import multiply_format
-from ....graph.ir import Operand
+from ....graph.ir import Operand, Work
 from ..site import Site, matmul, streamed, vector
 from .template import number_format, size, template, tensor, word
 
@@ -91,10 +91,10 @@ def attention(
         "attention", "sdpa", reads=reads, writes=[site.result(rows * heads * head_dim, dtype)],
         work=[
             matmul(4 * head_dim * every, multiply_format(dtype), None if causal == "no" else 4 * head_dim * seqs * heads * dense),
-            vector(4 * every),
+            vector(4 * every), Work("transcendental", every),
         ],
         dims={"heads": heads, "kv_heads": kv_heads, "qk_dim": head_dim, "v_dim": head_dim, "seqs": seqs, "rows": rows, "keys": seqs * keys},
-        attrs={"causal": causal == "yes", "window": None, "mask": False},
+        attrs={"causal": causal == "yes", "window": None, "mask": False, "format": dtype, "stored": dtype},
     )  # fmt: skip
 
 

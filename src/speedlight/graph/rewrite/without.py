@@ -1,0 +1,107 @@
+"""A model with parts left out: some layers, or the attention or feed-forward half of some layers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from ..._foundation.errors import BadInput
+from ..._foundation.expr import const
+from ..ir import Block, Graph, Op, named_apart
+from .held import spans
+from .registry import REWRITES
+
+
+@REWRITES.register("without")
+def without(graph: Graph, share: float = 0.5, what: str = "attention") -> Graph:
+    """Some of the repeated layers, or a half of them, are not there: neither weights nor caches, work nor messages.
+
+    What is left out is what only feeds the residual sum that the half ends in; the sum's other operand takes its place.
+
+    Args:
+        share: of the repeated layers that lose it, to the nearest whole layer.
+        what: ``attention``, ``feed_forward`` or ``layer``.
+
+    Raises:
+        BadInput: for a share outside 0 … 1, another part, or layers that have no such part.
+    """
+    if what not in ("attention", "feed_forward", "layer"):
+        raise BadInput(f"layers without {what!r}", expected="attention, feed_forward or layer")
+    if not 0 <= share <= 1:
+        raise BadInput(f"{share!r} of the layers", expected="a share in 0 … 1")
+    found: list[Block] = []
+    lost = 0
+    for block in graph.blocks:
+        count = block.count.constant
+        less = round(share * count) if count is not None and count > 1 and block.phase == "forward" else 0
+        thin = None if not less or what == "layer" else _half(block, _markers(graph, what))
+        if not less or (what != "layer" and thin is None):
+            found.append(block)
+            continue
+        lost += less
+        assert count is not None
+        if less < count:
+            found.append(dataclasses.replace(block, count=const(count - less), layers=block.layers[less:]))
+        if thin is not None:
+            found.append(dataclasses.replace(thin, count=const(less), layers=block.layers[:less]))
+    if not lost:
+        if share > 0 and what != "layer" and not any(_half(b, _markers(graph, what)) for b in graph.blocks):
+            raise BadInput(
+                f"no layer of {graph.name} has a {what.replace('_', ' ')} part of its own", expected="a transformer"
+            )
+        return graph
+    attrs = dict(graph.attrs)
+    if what == "layer" and isinstance(attrs.get("n_layers"), int):
+        attrs["n_layers"] = attrs["n_layers"] - lost
+    return graph.replace(blocks=tuple(named_apart(found)), attrs=attrs)
+
+
+def _markers(graph: Graph, what: str) -> Callable[[Op], bool]:
+    """What tells the half."""
+    if what == "attention":
+        return lambda op: op.kind == "attention"
+    return lambda op: op.kind == "moe" or (op.kind == "matmul" and (_wide(graph, op) or ".mlp." in f".{op.name}."))
+
+
+def _wide(graph: Graph, op: Op) -> bool:
+    return any(spans(graph, op.dims.get(name), "ffn") for name in ("n", "k"))
+
+
+def _half(block: Block, marks: Callable[[Op], bool]) -> Block | None:
+    """The block without the half; None where it has none that ends in a sum."""
+    downstream: set[str] = set()
+    for place, op in enumerate(block.ops):
+        fed = [r.tensor for r in op.reads if r.tensor in downstream]
+        if op.fn == "add" and op.kind == "elementwise" and len(op.reads) == 2 and len(fed) == 1:
+            other = next(r.tensor for r in op.reads if r.tensor not in downstream)
+            return _bypassed(block, place, other)
+        if fed or marks(op):
+            downstream.update(w.tensor for w in op.writes)
+    return None
+
+
+def _bypassed(block: Block, place: int, instead: str) -> Block:
+    gone = block.ops[place].writes[0].tensor
+    ops = [_renamed(op, gone, instead) for i, op in enumerate(block.ops) if i != place]
+    outputs = tuple(instead if name == gone else name for name in block.outputs)
+    read_before = {r.tensor for op in block.ops for r in op.reads} | {gone}
+    while True:
+        wanted = {r.tensor for op in ops for r in op.reads} | set(outputs)
+        kept = [
+            op
+            for op in ops
+            if not op.writes or any(w.tensor in wanted or w.tensor not in read_before for w in op.writes)
+        ]
+        if len(kept) == len(ops):
+            break
+        ops = kept
+    touched = {o.tensor for op in ops for o in (*op.reads, *op.writes)} | set(block.inputs) | set(outputs)
+    tensors = {name: tensor for name, tensor in block.tensors.items() if name in touched}
+    return dataclasses.replace(block, ops=tuple(ops), tensors=tensors, outputs=outputs)
+
+
+def _renamed(op: Op, old: str, new: str) -> Op:
+    if not any(r.tensor == old for r in op.reads):
+        return op
+    reads = tuple(dataclasses.replace(r, tensor=new) if r.tensor == old else r for r in op.reads)
+    return dataclasses.replace(op, reads=reads)

@@ -1,0 +1,1 @@
+"""Other machines in the place of the one asked about."""

@@ -1,0 +1,1 @@
+"""Serving: how requests share an engine's steps, its memory and its machines."""

@@ -1,0 +1,1 @@
+"""Techniques of training: what is kept, computed again, frozen or narrowed; see the files."""
