@@ -1,0 +1,29 @@
+"""What derivations of this family share: slower networks, and the seconds of one message."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .....engine.messages import message_of
+from .....engine.resolve import with_fabric
+from .....hardware.machine import OperatingPoint
+from .....stacks.stack import load_stack
+from ...bench import Bench
+from ...finding import Span
+
+
+def network(bench: Bench, domain: str, bytes_per_s: float) -> dict[str, Any]:
+    """Machine figures of a network of another rate, open to perturbation as the machine's own are."""
+    return {f"domains.{domain}.bandwidth": bytes_per_s * bench.perturbed.links}
+
+
+def message(bench: Bench, machine: str, collective: str, size: float, ranks: int) -> Span:
+    """Seconds of one collective among neighbouring ranks of a machine, as its library runs it; the bound is its links' least."""
+    box, _ = with_fabric(bench.machine(machine), ranks)
+    row = message_of(
+        "message", collective, ("tp",), size * bench.perturbed.sizes, ((float(ranks), 1.0),), 1.0, machine=box, point=OperatingPoint(),
+        stack=load_stack("vllm"), phase="forward",
+    )  # fmt: skip
+    cost = row.cost
+    time, limit = float(cost.time), float(cost.limit)
+    return Span(max(time * 2.718281828 ** float(cost.low), limit), time, time * 2.718281828 ** float(cost.high), limit)

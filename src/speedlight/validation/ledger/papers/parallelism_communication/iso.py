@@ -1,0 +1,40 @@
+"""ISO: a prompt in two parts, one computes while the other's partial sums are added up.
+
+What can be hidden is the messages' share of a prompt: large where cards meet over PCIe (RTX 4090), small over NVLink (A800).
+"""
+
+from __future__ import annotations
+
+from ...bench import Bench
+from ...finding import Finding, Span, over
+from ...registry import derives
+
+TECHNIQUE = "sequence-halves-overlap"
+
+
+def _less(bench: Bench, machine: str, ranks: tuple[int, ...], formats: tuple[str, ...]) -> Finding:
+    bench.stated(machine=machine)
+    bench.given("stack", "vllm", "assumed", "an inference engine of its own")
+    spans: list[Span] = []
+    for model in bench.unstated("model", ("llama-30b", "llama-2-70b"), "30B to 70B"):
+        for tp in bench.unstated("tp", ranks):
+            for isl in bench.unstated("isl", (4096, 16384)):
+                for weights in bench.unstated("weights", formats):
+                    common = {"phase": "prefill", "batch": 1, "isl": isl, "tp": tp, "weights": weights, "stack": "vllm"}
+                    before = bench.ask(model, machine, **common)
+                    after = bench.ask(model, machine, [TECHNIQUE], **common)
+                    spans.append(bench.speedup(before, after).mapped(lambda x: 100 * (1 - 1 / x)))
+    bench.given("batch", 1, "unstated", "one prompt")
+    return over(spans, "seconds of a prompt with its two halves taking turns, per cent less; weights are read twice")
+
+
+@derives("iso#1")
+def geforce(bench: Bench) -> Finding:
+    """On RTX 4090 cards that meet over PCIe."""
+    return _less(bench, "rtx-4090", (4, 8), ("int8",))
+
+
+@derives("iso#2")
+def a800(bench: Bench) -> Finding:
+    """On A800 cards over NVLink."""
+    return _less(bench, "a800-sxm-80gb", (4, 8), ("bf16", "int8"))
