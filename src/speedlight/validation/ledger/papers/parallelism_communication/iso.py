@@ -16,7 +16,7 @@ def _less(bench: Bench, machine: str, ranks: tuple[int, ...], formats: tuple[str
     bench.stated(machine=machine)
     bench.given("stack", "vllm", "assumed", "an inference engine of its own")
     spans: list[Span] = []
-    for model in bench.unstated("model", ("llama-30b", "llama-2-70b"), "30B to 70B"):
+    for model in bench.unstated("model", ("codellama-34b", "llama-2-70b"), "30B to 70B"):
         for tp in bench.unstated("tp", ranks):
             for isl in bench.unstated("isl", (4096, 16384)):
                 for weights in bench.unstated("weights", formats):
