@@ -21,7 +21,7 @@ def volume(bench: Bench) -> Finding:
     spans = []
     for warm in bench.unstated("warm-up share", WARMUPS, "a tenth to a fifth of the steps"):
         less = 1.0 / (warm + (1.0 - warm) / bits)
-        spans.append(Span(less, less, less, bits))
+        spans.append(Span(less, less, less, less))
     return over(spans, "1 / (w + (1 − w)/16): after the warm-up a 16-bit gradient travels as one bit")
 
 

@@ -36,52 +36,58 @@ def fewer_leave(bench: Bench) -> Finding:
 
 
 def _placed(
-    bench: Bench, label: str, machine: str, ranks: int, walks: tuple[float, ...], batches: tuple[int, ...], phase: str
-) -> list[Span]:
+    bench: Bench, label: str, models: tuple[str, ...], machine: str, ranks: int, walks: tuple[float, ...],
+    stacks: tuple[str, ...],
+) -> list[Span]:  # fmt: skip
+    """Prompts with experts over all ranks, with tokens placed by use over an even spread."""
     spans = []
-    bench.given("model", "mixtral-8x7b", "unstated", "a mixture of eight experts")
     bench.given("machine", machine, "unstated")
-    bench.given("stack", "torch-eager", "assumed", "research code")
-    for batch in bench.unstated("batch", batches):
-        common: dict[str, Any] = {"phase": phase, "batch": batch, "stack": "torch-eager", "ep": ranks, "dp": ranks}
-        common |= {"context": 1024} if phase == "decode" else {"isl": 1024}
-        for name in ("context", "isl", "ep", "dp"):
-            bench.given(name, common.get(name), "unstated")
-        before = bench.ask("mixtral-8x7b", machine, **common)
-        for stays in bench.unstated("share that stays", walks, "placement by use"):
-            spans.append(
-                bench.speedup(before, bench.ask("mixtral-8x7b", machine, [f"{label}:stays={stays}"], **common))
-            )
+    for name, value in (("batch", 16), ("isl", 512), ("ep", ranks), ("dp", ranks)):
+        bench.given(name, value, "unstated")
+    for model in bench.unstated("model", models, "a mixture of 64 experts and more"):
+        for stack in bench.unstated("stack", stacks):
+            common: dict[str, Any] = {
+                "phase": "prefill",
+                "batch": 16,
+                "isl": 512,
+                "stack": stack,
+                "ep": ranks,
+                "dp": ranks,
+            }
+            before = bench.ask(model, machine, **common)
+            for stays in bench.unstated("share that stays", walks, "placement by use"):
+                spans.append(bench.speedup(before, bench.ask(model, machine, [f"{label}:stays={stays}"], **common)))
     return spans
 
 
 @derives(f"{EXFLOW}#4")
 def coherent(bench: Bench) -> Finding:
-    """Throughput of prompts with one all-to-all a layer, across boxes."""
-    return over(
-        _placed(bench, "context-coherent-experts", "dgx-a100-40gb", 8, (0.4, 0.7), (8, 32), "prefill"),
-        "prompts through a mixture of experts over eight GPUs; gathering the context once is left out",
-    )  # fmt: skip
+    """Throughput of prompts with one all-to-all a layer, one GPU an expert, across boxes."""
+    spans = _placed(
+        bench, "context-coherent-experts", ("deepseek-v2-lite",), "dgx-a100-40gbx8", 64, (0.4, 0.7), ("torch-eager",)
+    )
+    return over(spans, "prompts through 64 experts over 64 GPUs; gathering the context once is left out")
+
+
+FEW = "fewer tokens leave their GPU; what balance adds is left out"
 
 
 @derives("moetuner#1")
 def one_node(bench: Bench) -> Finding:
     """One box, per cent more."""
-    spans = _placed(bench, "expert-affinity", "dgx-a100-40gb", 8, (0.3, 0.5), (8, 32), "prefill")
-    return over(
-        [s.mapped(lambda x: 100 * (x - 1)) for s in spans],
-        "fewer tokens leave their GPU; what balance adds is left out",
-    )
+    spans = _placed(
+        bench, "expert-affinity", ("deepseek-v2-lite", "qwen3-30b-a3b"), "dgx-a100-40gb", 8, (0.3, 0.5), ("vllm", "torch-eager")
+    )  # fmt: skip
+    return over([s.mapped(lambda x: 100 * (x - 1)) for s in spans], FEW)
 
 
 @derives("moetuner#2")
 def nodes(bench: Bench) -> Finding:
     """Two boxes, per cent more: the same tokens over the network."""
-    spans = _placed(bench, "expert-affinity", "4x-a100-sxm-80gbx2", 8, (0.3, 0.5), (8, 32), "prefill")
-    return over(
-        [s.mapped(lambda x: 100 * (x - 1)) for s in spans],
-        "fewer tokens leave their GPU; what balance adds is left out",
-    )
+    spans = _placed(
+        bench, "expert-affinity", ("deepseek-v2-lite", "qwen3-30b-a3b"), "dgx-a100-40gbx2", 16, (0.3, 0.5), ("vllm", "torch-eager")
+    )  # fmt: skip
+    return over([s.mapped(lambda x: 100 * (x - 1)) for s in spans], FEW)
 
 
 def _hidden(bench: Bench, share: float, overlapped: tuple[float, ...], parts: tuple[float, ...]) -> Finding:

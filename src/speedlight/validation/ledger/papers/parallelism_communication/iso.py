@@ -23,7 +23,11 @@ def _less(bench: Bench, machine: str, ranks: tuple[int, ...], formats: tuple[str
                     common = {"phase": "prefill", "batch": 1, "isl": isl, "tp": tp, "weights": weights, "stack": "vllm"}
                     before = bench.ask(model, machine, **common)
                     after = bench.ask(model, machine, [TECHNIQUE], **common)
-                    spans.append(bench.speedup(before, after).mapped(lambda x: 100 * (1 - 1 / x)))
+                    free = bench.ask(model, machine, [f"{TECHNIQUE}:units=0"], **common)
+                    found = bench.speedup(before, after)
+                    most = max(bench.speedup(before, free).high, found.value)  # messages that hold no compute units
+                    found = Span(min(found.low, most), found.value, min(found.high, most), most)
+                    spans.append(found.mapped(lambda x: 100 * (1 - 1 / x)))
     bench.given("batch", 1, "unstated", "one prompt")
     return over(spans, "seconds of a prompt with its two halves taking turns, per cent less; weights are read twice")
 
