@@ -6,10 +6,12 @@ Adam, the warm-up whose gradients travel whole.
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...bench import Bench
 from ...finding import Finding, Span, over
 from ...registry import derives
-from ._links import network
+from ._shared import network
 
 WARMUPS = (0.1, 0.15, 0.2)
 
@@ -34,7 +36,7 @@ def _on_ethernet(bench: Bench, batch: int, isl: int, accumulated: int) -> list[S
         "network, bytes/s a device", (0.15e9, 0.31e9, 0.6e9), "10 to 40 Gbit/s Ethernet a box of eight, by TCP"
     ):
         for warm in bench.unstated("warm-up share", (0.0, 0.15), "after it, or over a whole run"):
-            common = {
+            common: dict[str, Any] = {
                 "phase": "train", "isl": isl, "dp": 256, "batch": batch * 256 * accumulated, "micro_batch": batch, "stack": "deepspeed",
                 "overrides": network(bench, "infiniband", rate), "optimizer": "adam",
             }  # fmt: skip

@@ -13,7 +13,7 @@ from .....engine.predict import predict
 from ...bench import Bench
 from ...finding import Finding, Span, over
 from ...registry import derives
-from ._links import message
+from ._shared import message
 
 
 def _picture(bench: Bench, machine: str, model: str, side: int, techniques: tuple[str, ...] = ()) -> Any:

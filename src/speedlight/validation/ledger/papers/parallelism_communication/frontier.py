@@ -11,6 +11,7 @@ from typing import Any
 from ...bench import Bench
 from ...finding import Finding, Span, over
 from ...registry import derives
+from ._shared import at_most, rate
 
 PAPER = "optimizing-distributed-training-on-frontier-for-large-langua"
 # model, devices, tensor parallel, stages, sequences a replica and step
@@ -44,7 +45,7 @@ def _utilisation(bench: Bench, run: str) -> Finding:
             answer = _step(bench, model, devices, (tp, pp), micro)
             time = bench.time(answer)
             work = 100 * float(answer.hfu / answer.mfu * answer.flops) / devices / peak
-            spans.append(time.mapped(lambda s, w=work: w / s))
+            spans.append(time.mapped(rate(work)))
     return over(spans, "FLOPs of a step with recomputation over its seconds and 191.5 TFLOP/s a GCD")
 
 
@@ -79,7 +80,7 @@ def _scaled(bench: Bench, run: str, few: int, weak: bool) -> Finding:
             less = _step(bench, model, few, layout, micro)
             more = _step(bench, model, devices, layout, micro if weak else micro * few // devices)
             found = bench.speedup(less, more, of="throughput")
-            spans.append(Span(*(min(100 * x, 100.0) for x in (found.low, found.value, found.high)), bound=100.0))
+            spans.append(at_most(found, 100.0, 100.0))
     return over(
         spans,
         "tokens a second and device on all devices over those on fewer, "

@@ -10,7 +10,7 @@ from __future__ import annotations
 from ...bench import Bench
 from ...finding import Finding, Span, over
 from ...registry import derives
-from ._links import message
+from ._shared import even, message
 
 TOKENS = 8192
 MACHINES = ("mi100", "a100-sxm-80gb")
@@ -34,7 +34,7 @@ def _sublayers(bench: Bench, hidden: int, ranks: tuple[int, ...]) -> list[tuple[
 
 def _gains(pairs: list[tuple[float, float]]) -> list[Span]:
     return [
-        Span(*([100 * ((g + 2 * r) / (max(g, r) + r) - 1)] * 3), bound=50.0)
+        even(100 * ((g + 2 * r) / (max(g, r) + r) - 1), 50.0)
         for g, r in pairs
     ]  # fmt: skip
 

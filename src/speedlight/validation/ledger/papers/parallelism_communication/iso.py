@@ -5,9 +5,12 @@ What can be hidden is the messages' share of a prompt: large where cards meet ov
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...bench import Bench
 from ...finding import Finding, Span, over
 from ...registry import derives
+from ._shared import at_most
 
 TECHNIQUE = "sequence-halves-overlap"
 
@@ -20,13 +23,20 @@ def _less(bench: Bench, machine: str, ranks: tuple[int, ...], formats: tuple[str
         for tp in bench.unstated("tp", ranks):
             for isl in bench.unstated("isl", (4096, 16384)):
                 for weights in bench.unstated("weights", formats):
-                    common = {"phase": "prefill", "batch": 1, "isl": isl, "tp": tp, "weights": weights, "stack": "vllm"}
+                    common: dict[str, Any] = {
+                        "phase": "prefill",
+                        "batch": 1,
+                        "isl": isl,
+                        "tp": tp,
+                        "weights": weights,
+                        "stack": "vllm",
+                    }
                     before = bench.ask(model, machine, **common)
                     after = bench.ask(model, machine, [TECHNIQUE], **common)
                     free = bench.ask(model, machine, [f"{TECHNIQUE}:units=0"], **common)
                     found = bench.speedup(before, after)
                     most = max(bench.speedup(before, free).high, found.value)  # messages that hold no compute units
-                    found = Span(min(found.low, most), found.value, min(found.high, most), most)
+                    found = at_most(found, most)
                     spans.append(found.mapped(lambda x: 100 * (1 - 1 / x)))
     bench.given("batch", 1, "unstated", "one prompt")
     return over(spans, "seconds of a prompt with its two halves taking turns, per cent less; weights are read twice")

@@ -11,6 +11,7 @@ from typing import Any
 from ...bench import Bench
 from ...finding import Finding, Span, over
 from ...registry import derives
+from ._shared import at_most, rate
 
 PAPER = "efficient-large-scale-language-model-training-on-gpu-cluster"
 
@@ -23,7 +24,7 @@ def _trillion(bench: Bench) -> list[tuple[Span, float]]:
     )  # fmt: skip
     found = []
     for chunks in bench.unstated("virtual", (1, 2), "whether its largest runs were interleaved"):
-        how = {"schedule": "interleaved", "virtual": chunks} if chunks > 1 else {}
+        how: dict[str, Any] = {"schedule": "interleaved", "virtual": chunks} if chunks > 1 else {}
         bench.given("schedule", "1f1b or interleaved", "unstated", "see virtual")
         answer = bench.ask(**setting, phase="train", **how)
         found.append((bench.time(answer), float(answer.hfu / answer.mfu * answer.flops)))
@@ -33,7 +34,7 @@ def _trillion(bench: Bench) -> list[tuple[Span, float]]:
 @derives(f"{PAPER}#3")
 def aggregate(bench: Bench) -> Finding:
     """PFLOP/s of all devices, recomputation counted, as the source counts it."""
-    spans = [time.mapped(lambda s, w=work: w / 1e15 / s) for time, work in _trillion(bench)]
+    spans = [time.mapped(rate(work / 1e15)) for time, work in _trillion(bench)]
     return over(spans, "FLOPs of a step with recomputation over its seconds, all 3072 devices")
 
 
@@ -42,7 +43,7 @@ def share_of_peak(bench: Bench) -> Finding:
     """The same per device over 312 TFLOP/s, per cent."""
     found = _trillion(bench)
     peak = bench.machine("selene").engine.peak("matmul", "bf16", None)[0].flops
-    spans = [time.mapped(lambda s, w=work: 100 * w / 3072 / peak / s) for time, work in found]
+    spans = [time.mapped(rate(100 * work / 3072 / peak)) for time, work in found]
     return over(spans, "FLOPs of a step with recomputation over its seconds and the peak of 3072 A100")
 
 
@@ -68,7 +69,7 @@ def interleaving(bench: Bench) -> Finding:
             )
             found = bench.speedup(before, after).mapped(lambda x: 100 * (x - 1))
             most = 100 * bench.size(11.0) / batch  # no schedule saves more than the bubble, (p − 1)/m of the work
-            spans.append(Span(min(found.low, most), min(found.value, most), min(found.high, most), most))
+            spans.append(at_most(found, most))
     return over(
         spans,
         "a step of GPT-3 on 96 A100 in 12 stages: the bubble shortens by the chunks a rank, messages grow by them",

@@ -12,6 +12,7 @@ from .....schedule.pipeline import StageClass, pipeline_step
 from ...bench import Bench
 from ...finding import Finding, Span, over
 from ...registry import derives
+from ._shared import at_most
 
 
 @derives("2bp#1")
@@ -40,7 +41,7 @@ def two_stages(bench: Bench) -> Finding:
                 )
                 found = bench.speedup(before, after)
                 most = 1 + bench.size(3.0) / batch
-                spans.append(Span(min(found.low, most), min(found.value, most), min(found.high, most), most))
+                spans.append(at_most(found, most))
     return over(
         spans,
         "weight gradients in the drain; the source also runs them for all micro-batches in one product, which no schedule gives",

@@ -13,8 +13,9 @@ import numpy as np
 
 from .....engine.predict import predict
 from ...bench import Bench
-from ...finding import Finding, Span, over
+from ...finding import Finding, over
 from ...registry import derives
+from ._shared import at_most, even
 
 FRONTIER = "scaling-large-language-model-training-on-frontier-with-low-b"
 LAYERED = "layered-gradient-accumulation-and-modular-pipeline-paralleli"
@@ -56,7 +57,7 @@ def scaling(bench: Bench) -> Finding:
     for sequences in bench.unstated("batch", (1, 2, 4), "sequences a device and step"):
         few, many = (_twenty_billion(bench, ("low-bandwidth-partitioning",), n, sequences) for n in (64, 384))
         found = bench.speedup(few, many, of="throughput")
-        spans.append(Span(*(min(x, 1.0) for x in (found.low, found.value, found.high)), bound=1.0))
+        spans.append(at_most(found, 1.0))
     return over(spans, "tokens a second and device on 384 over those on 64")
 
 
@@ -108,7 +109,7 @@ def largest_batch(bench: Bench) -> Finding:
     for heads in bench.unstated("ranks of tensor parallelism", (4, 12), "what 12 heads divide into"):
         ours = _fits(bench, "batch", sizes, isl=512, cp=64, batch=64)
         theirs = _fits(bench, "batch", sizes, isl=512, tp=heads, batch=64)
-        spans.append(Span(*([ours / theirs] * 3), bound=ours / theirs))
+        spans.append(even(ours / theirs))
     return over(
         spans,
         "the largest batch that fits 16 GB: all activations divided by 64, against those between heads divided by 12",
@@ -125,7 +126,7 @@ def longest(bench: Bench) -> Finding:
         for heads in bench.unstated("ranks of tensor parallelism", (4, 12), "what 12 heads divide into"):
             ours = _fits(bench, "isl", sizes, batch=batch, cp=64)
             theirs = _fits(bench, "isl", sizes, batch=batch, tp=heads)
-            spans.append(Span(*([ours / theirs] * 3), bound=ours / theirs))
+            spans.append(even(ours / theirs))
     return over(
         spans, "the longest sequence that fits 16 GB; scores of attention are divided by ranks or by heads alike"
     )

@@ -18,7 +18,7 @@ def _ratio(layers: float, devices: int, neighbours: float) -> float:
     A vertex' features go to every other device that holds one of its neighbours, drawn at random; a pipeline sends each vertex from
     stage to stage.
     """
-    met = (devices - 1) * (1 - (1 - 1 / devices) ** neighbours)
+    met: float = (devices - 1) * (1 - (1 - 1 / devices) ** neighbours)
     return layers * met / (devices - 1)
 
 

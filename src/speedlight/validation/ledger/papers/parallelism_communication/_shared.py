@@ -1,7 +1,8 @@
-"""What derivations of this family share: slower networks, and the seconds of one message."""
+"""What derivations of this family share: slower networks, the seconds of one message, spans without error or held below a most."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from .....engine.messages import message_of
@@ -27,3 +28,19 @@ def message(bench: Bench, machine: str, collective: str, size: float, ranks: int
     cost = row.cost
     time, limit = float(cost.time), float(cost.limit)
     return Span(max(time * 2.718281828 ** float(cost.low), limit), time, time * 2.718281828 ** float(cost.high), limit)
+
+
+def even(value: float, bound: float | None = None) -> Span:
+    """A figure without error; its own bound where none is given."""
+    return Span(value, value, value, value if bound is None else bound)
+
+
+def at_most(span: Span, most: float, unit: float = 1.0) -> Span:
+    """The span in another unit, held below the most there can be, which is its bound."""
+    low, value, high = (min(unit * x, most) for x in (span.low, span.value, span.high))
+    return Span(low, value, high, most)
+
+
+def rate(work: float) -> Callable[[float], float]:
+    """Seconds → work a second."""
+    return lambda seconds: work / seconds
