@@ -44,3 +44,13 @@ def at_most(span: Span, most: float, unit: float = 1.0) -> Span:
 def rate(work: float) -> Callable[[float], float]:
     """Seconds → work a second."""
     return lambda seconds: work / seconds
+
+
+def mean(spans: list[Span]) -> Span:
+    """The mean over settings that the source averages over."""
+    n = len(spans)
+    bounds = [s.bound for s in spans if s.bound is not None]
+    return Span(
+        sum(s.low for s in spans) / n, sum(s.value for s in spans) / n, sum(s.high for s in spans) / n,
+        sum(bounds) / n if len(bounds) == n else None,
+    )  # fmt: skip

@@ -11,6 +11,7 @@ from typing import Any
 from ...bench import Bench
 from ...finding import Finding, Span, over
 from ...registry import derives
+from ._shared import at_most
 
 EXFLOW = "exploiting-inter-layer-expert-affinity-for-accelerating-mixt"
 SCMOE = "shortcut-connected-expert-parallelism-for-accelerating-mixtu"
@@ -55,8 +56,10 @@ def _placed(
                 "dp": ranks,
             }
             before = bench.ask(model, machine, **common)
+            most = bench.speedup(before, bench.ask(model, machine, [f"{label}:stays=1"], **common)).high  # none leaves
             for stays in bench.unstated("share that stays", walks, "placement by use"):
-                spans.append(bench.speedup(before, bench.ask(model, machine, [f"{label}:stays={stays}"], **common)))
+                gained = bench.speedup(before, bench.ask(model, machine, [f"{label}:stays={stays}"], **common))
+                spans.append(at_most(gained, most))
     return spans
 
 

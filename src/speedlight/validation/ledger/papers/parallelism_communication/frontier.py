@@ -45,7 +45,9 @@ def _utilisation(bench: Bench, run: str) -> Finding:
             answer = _step(bench, model, devices, (tp, pp), micro)
             time = bench.time(answer)
             work = 100 * float(answer.hfu / answer.mfu * answer.flops) / devices / peak
-            spans.append(time.mapped(rate(work)))
+            least = float(answer.limit) * (1 + (pp - 1) / micro)  # no kernel shortens fill and drain below their share
+            found = time.mapped(rate(work))
+            spans.append(Span(found.low, found.value, found.high, work / least))
     return over(spans, "FLOPs of a step with recomputation over its seconds and 191.5 TFLOP/s a GCD")
 
 
