@@ -52,6 +52,7 @@ class Family:
         settles: micro-batches, in ranks, after which a pipeline usually repeats itself; 0 where they are few or their order
             has no period.
         even: ranks and micro-batches must be even.
+        folded: chunks lie down the ranks and up again.
         versions: weights a rank keeps for the micro-batches under way, from (ranks, micro-batches, rank), broadcasting: where
             steps follow one another without a flush, backward passes need the weights of their forward passes.
         steady: steps follow one another for ever, so that a step takes what its micro-batches take in a pipeline under way.
@@ -70,6 +71,7 @@ class Family:
     chunks: int | None = 1
     settles: int = 0
     even: bool = False
+    folded: bool = False
     versions: Callable[[Value, Value, Value], Value] = lambda p, m, r: 1.0
     steady: bool = False
     flushes: bool = True
@@ -107,6 +109,7 @@ FAMILIES = {
         holder=lambda p, v: orders.folded(p),
         splits=True,
         chunks=2,
+        folded=True,
         flushes=False,
     ),
     "chimera": Family(

@@ -12,10 +12,13 @@ from ...subject import Subject
 from ...technique import Edit, Parameter, Refusal, Settings, Technique, register
 
 
+CHUNKS = {"zb-v": 2}  # stages a rank where the schedule fixes them
+
+
 def _to(schedule: str, virtual: str = "") -> Callable[[Subject, Settings], Scenario]:
     def change(subject: Subject, settings: Settings) -> Scenario:
         chosen = schedule.format(**settings)
-        return with_training(subject, schedule=chosen, virtual=settings[virtual] if virtual else 1)
+        return with_training(subject, schedule=chosen, virtual=settings[virtual] if virtual else CHUNKS.get(chosen, 1))
 
     return change
 
@@ -56,9 +59,9 @@ INTERLEAVED = _schedule(
 )  # fmt: skip
 ZERO_BUBBLE = _schedule(
     "zero-bubble", "{order}", title="Zero-bubble pipelines (split backward)", exact=True,
-    mechanism="gradients of weights wait for nobody, so they are put off into the drain (zb-h1) or, with twice the activations, the fill too (zb-h2)",
+    mechanism="gradients of weights wait for nobody, so they are put off into the drain (zb-h1), with twice the activations into the fill too (zb-h2), or with two chunks a rank, down and up again, into both (zb-v)",
     papers=("2bp",), citation="Qi et al., arXiv 2401.10241",
-    parameters=(Parameter("order", "zb-h1", "which of the orders", choices=("zb-h1", "zb-h2"), trials=("zb-h2",)),),
+    parameters=(Parameter("order", "zb-h1", "which of the orders", choices=("zb-h1", "zb-h2", "zb-v"), trials=("zb-h2", "zb-v")),),
 )  # fmt: skip
 TWO_STAGE = _schedule(
     "two-stage-backpropagation", "zb-h1", title="2BP: backward in two stages", exact=True,
@@ -69,4 +72,9 @@ CHIMERA = _schedule(
     "chimera", "chimera", title="Chimera: two pipelines, both ways", exact=True,
     mechanism="two copies of the model run down and up the ranks, half the micro-batches each, so that one fills the other's holes; weights are held twice",
     papers=("bitpipe",), citation="Li and Hoefler, arXiv 2107.06925",
+)  # fmt: skip
+VOCABULARY = _schedule(
+    "vocabulary-parallel-pipeline", "vocabulary", title="Vocabulary parallelism over pipeline ranks", exact=True,
+    mechanism="embedding and head are dealt to all ranks, whose shares run between a micro-batch's last forward and first backward pass; the last layer's result goes to all of them",
+    papers=("balancing-pipeline-parallelism-with-vocabulary-parallelism",), citation="Yeung et al., arXiv 2411.05288",
 )  # fmt: skip

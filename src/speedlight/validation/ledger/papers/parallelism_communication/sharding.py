@@ -67,7 +67,7 @@ def half_the_time(bench: Bench) -> Finding:
     spans = []
     bench.given("model", "megatron-1008b", "published", "trillion-parameter scale")
     bench.given("machine", "selene", "unstated", "A100 of the time")
-    for pp in bench.unstated("pp", (16, 32, 64)):
+    for pp in bench.unstated("pp", (8, 16, 32)):
         common: dict[str, Any] = {
             "phase": "train", "isl": 2048, "tp": 8, "pp": pp, "dp": 4, "micro_batch": 1, "batch": 4 * pp, "recompute": "full", "zero": 3,
             "stack": "megatron@2021.04",
