@@ -12,6 +12,7 @@ from .._foundation.arrays import Value, minimum, shape_of
 from .._foundation.folding import Folded, at_points
 from ..costs.calibrated import calibrate
 from ..costs.cost import Conditions, Cost, largest
+from ..costs.families.module_here import dispatch
 from ..costs.price import least_of, price
 from ..costs.training import issued, trained
 from ..hardware.machine import Machine, OperatingPoint
@@ -111,7 +112,11 @@ def evaluate_step(
     """Price every kernel of the step and lay them on the serial timeline."""
     env, groups, ledger = sizes_of(plan, step, machine, stack, dims, symbols)
     conditions = Conditions("in-model", ledger.by_class["weights"], stack.device_latency, throttle, step.name)
-    issue = 0.0 if step.name in stack.host.graphs or machine.execution == "spatial" else stack.host.launch_s
+    issue = (
+        0.0
+        if step.name in stack.host.graphs or machine.execution == "spatial"
+        else dispatch(stack.library, stack.host.launch_s, machine, step.name)
+    )
     if step.name == "train":
         issue = issued(issue, stack.library, machine)
     folding = Folding(env, groups)
