@@ -12,6 +12,7 @@ from .._foundation.arrays import Value, minimum, shape_of
 from .._foundation.folding import Folded, at_points
 from ..costs.calibrated import calibrate
 from ..costs.cost import Conditions, Cost, bound_names, largest
+from ..costs.families.module_here import dispatch
 from ..costs.price import least_of, price
 from ..costs.training import issued, trained
 from ..graph.rewrite.expand import LIBRARY
@@ -125,7 +126,8 @@ def evaluate_step(
     if step is not whole:  # two passes of half the tokens each; what is kept is the whole step's
         env, groups, _ = sizes_of(plan, step, machine, stack, dims, symbols)
     conditions = Conditions("in-model", ledger.by_class["weights"], stack.device_latency, throttle, step.sort)
-    issue = 0.0 if step.name in stack.host.graphs or machine.execution == "spatial" else stack.host.launch_s
+    captured = step.name in stack.host.graphs or machine.execution == "spatial"
+    issue = 0.0 if captured else dispatch(stack.library, stack.host.launch_s, machine, step.name)
     if step.name == "train":
         issue = issued(issue, stack.library, machine)
     folding = Folding(env, groups)
