@@ -37,6 +37,7 @@
     structured.py        layers of another kind in the place of a transformer's
     tenants.py           several fine-tunes of one model together
     thinned.py           weights in fewer bits than their values have
+    tiled_loss.py        logits for some rows at a time
     tidy.py              results nobody reads, copies made twice
     tokens.py            fewer tokens in some layers
     without.py           layers, or halves of layers, left out
@@ -89,6 +90,7 @@ from . import (  # noqa: F401  they register themselves
     tenants,
     thinned,
     tidy,
+    tiled_loss,
     tokens,
     without,
     words,

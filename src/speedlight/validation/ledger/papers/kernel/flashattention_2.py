@@ -36,8 +36,7 @@ def _shares(bench: Bench, technique: str, lengths: tuple[int, ...]) -> list[Span
     bench.given("machine", "a100-sxm-80gb")
     peak = _peak(bench, "a100-sxm-80gb")
     asked = (
-        kernel(bench, "one attention", s, "a100-sxm-80gb", [technique], stack="ideal")
-        for s in _shapes(bench, lengths)
+        kernel(bench, "one attention", s, "a100-sxm-80gb", [technique], stack="ideal") for s in _shapes(bench, lengths)
     )
     return [of_peak(p, peak) for p in asked]
 
