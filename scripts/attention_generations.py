@@ -29,12 +29,16 @@ KERNELS = {
 
 
 def predicted(row: dict[str, str], machine: str) -> float:
-    """FLOP/s of the forward pass."""
+    """FLOP/s of the forward pass, as the rows count them: 4 · tokens² · width a head, half of it where a causal mask is."""
     stack, technique = KERNELS[row["op"]]
-    sizes = {n: int(float(row[c])) for n, c in (("seqs", "batch"), ("queries", "seq_len"), ("heads", "heads"), ("head_dim", "head_dim"))}
+    sizes = {
+        n: int(float(row[c]))
+        for n, c in (("seqs", "batch"), ("queries", "seq_len"), ("heads", "heads"), ("head_dim", "head_dim"))
+    }
     source = attention(**sizes, causal=row["causal"] == "yes")
     answer = ask(make_scenario(source, machine, stack=stack).replace(techniques=(parsed(technique),)), details=False)
-    return float(answer.flops / answer.time)
+    pairs = sizes["seqs"] * sizes["heads"] * sizes["queries"] ** 2 * (0.5 if row["causal"] == "yes" else 1.0)
+    return 4 * pairs * sizes["head_dim"] / float(answer.time)
 
 
 def main(folder: str) -> None:
@@ -48,7 +52,9 @@ def main(folder: str) -> None:
             key = (row["gpu"], row["direction"], row["op"], row["head_dim"])
             ratios[key].append(predicted(row, machine) / float(row["flops_per_s"]))
             shares[key].append(float(row["flops_per_s"]) / 1e12)
-    print(f"{'gpu':16s} {'pass':8s} {'kernel':20s} head  rows  measured TFLOP/s   predicted/measured: least, median, most")
+    print(
+        f"{'gpu':16s} {'pass':8s} {'kernel':20s} head  rows  measured TFLOP/s   predicted/measured: least, median, most"
+    )
     for key, found in sorted(ratios.items()):
         least, most = min(shares[key]), max(shares[key])
         print(f"{key[0]:16s} {key[1]:8s} {key[2]:20s} {float(key[3]):4.0f} {len(found):5d}  {least:6.0f} to {most:4.0f}   "
