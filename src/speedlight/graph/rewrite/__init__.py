@@ -15,6 +15,7 @@
     frozen.py            a model whose large weights do not train
     heads.py             a model without its head
     held.py              which read of an op is the matrix it multiplies by
+    host_tables.py       reads of tables in the host's memory: their path, and rows kept on the device
     kv_content.py        what of a token the KV cache holds: heads, width, nothing
     kv_tokens.py         how many tokens of it are kept, read, seen
     layers.py            a share of the layers changed, or left out
@@ -26,6 +27,7 @@
     norms.py             batch norms folded into the weights before them
     numbers.py           number formats of products, of whole layers or of part of each
     padding.py           experts of a fixed capacity
+    patches.py           a network's first block, patch by patch
     prompt.py            layers that prompt tokens pass by
     registry.py          where rewrites are filed by name
     resized.py           other sizes in the place of symbols
@@ -37,9 +39,10 @@
     structured.py        layers of another kind in the place of a transformer's
     tenants.py           several fine-tunes of one model together
     thinned.py           weights in fewer bits than their values have
-    tiled_loss.py        logits for some rows at a time
     tidy.py              results nobody reads, copies made twice
+    tiled_loss.py        logits for some rows at a time
     tokens.py            fewer tokens in some layers
+    uncast.py            functions that mixed precision leaves in the format they come in
     without.py           layers, or halves of layers, left out
     words.py             another vocabulary
 
@@ -69,6 +72,7 @@ from . import (  # noqa: F401  they register themselves
     expand,
     frozen,
     heads,
+    host_tables,
     kv_content,
     kv_tokens,
     layers,
@@ -80,6 +84,7 @@ from . import (  # noqa: F401  they register themselves
     norms,
     numbers,
     padding,
+    patches,
     prompt,
     rotate,
     selected,
@@ -92,6 +97,7 @@ from . import (  # noqa: F401  they register themselves
     tidy,
     tiled_loss,
     tokens,
+    uncast,
     without,
     words,
 )  # fmt: skip

@@ -41,9 +41,9 @@ KRAKEN = register(Technique(
     name="parallel-sublayers",
     title="Layers of parallel sub-layers, one a device (Kraken)",
     family="architecture",
-    mechanism="a layer is as many smaller ones side by side as there are devices; their results are added up once a layer, while the next layer's attention computes",
+    mechanism="a layer is as many smaller ones side by side as there are devices; their results are added up once a layer, while the next layer's attention, with its projections, computes",
     papers=("kraken",),
     citation="Kraken, arXiv 2408.07802",
-    edits=(Edit("placement", "wire.tensor", lambda subject, settings: _travel(subject, beside="attention", share=0.5)),),
+    edits=(Edit("placement", "wire.tensor", lambda subject, settings: _travel(subject, beside="block", share=0.5)),),
     refuse=every(transformer, _divided),
 ))  # fmt: skip

@@ -5,6 +5,8 @@ N whole models hold 16 N bits a weight, a base and its deltas 16 + N: never more
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...bench import Bench
 from ...finding import Finding, exactly, over
 from ...registry import derives
@@ -18,7 +20,11 @@ def memory(bench: Bench) -> Finding:
         "model", ("llama-2-7b", "mistral-7b", "llama-2-70b"), "Llama-2 and Mistral families up to 70B"
     ):
         for count in bench.unstated("fine-tunes", (16, 32, 64)):
-            common = {"phase": "decode", "batch": count, "context": bench.given("context", 128, "assumed")}
+            common: dict[str, Any] = {
+                "phase": "decode",
+                "batch": count,
+                "context": bench.given("context", 128, "assumed"),
+            }
             copies, deltas = (
                 bench.ask(model, bench.given("machine", "a100-sxm-80gb", "assumed"), [f"{name}:count={count}"], **common)
                 for name in ("separate-fine-tunes", "one-bit-deltas")

@@ -6,6 +6,8 @@ many images products and activations decide. TensorRT's FP16 engine is taken for
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...bench import Bench
 from ...finding import Finding, Span, exactly, over
 from ...registry import derives
@@ -54,7 +56,7 @@ def _gain(bench: Bench, machine: str, batches: tuple[int, ...]) -> Finding:
     spans: list[Span] = []
     for model in bench.unstated("model", MODELS, "DeiT and Swin"):
         for batch in bench.unstated("batch", batches):
-            common = {"batch": batch, "stack": "tensorrt", "dtype": "fp16"}
+            common: dict[str, Any] = {"batch": batch, "stack": "tensorrt", "dtype": "fp16"}
             spans.append(
                 bench.speedup(bench.ask(model, machine, **common), bench.ask(model, machine, SPARSE, **common))
             )

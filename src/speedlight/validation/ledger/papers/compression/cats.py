@@ -5,6 +5,8 @@ At one token reading weights is all there is: half of two thirds of the feed-for
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...bench import Bench
 from ...finding import Finding, over
 from ...registry import derives
@@ -16,8 +18,8 @@ def latency(bench: Bench) -> Finding:
     bench.given("sparsity", 0.5, "assumed", "the technique's usual setting; the source's figure is kept apart")
     spans = []
     for model in bench.unstated("model", ("llama-2-7b", "mistral-7b"), "a Llama and a Mistral of 7 B"):
-        for stack in bench.unstated("stack", ("ideal", "vllm"), "code without a host that slows it"):
-            common = {"phase": "decode", "batch": bench.given("batch", 1, "assumed", "tokens of a batch would use different neurons"),
+        for stack in bench.unstated("stack", ("transformers-compiled", "vllm"), "code whose host does not slow it"):
+            common: dict[str, Any] = {"phase": "decode", "batch": bench.given("batch", 1, "assumed", "tokens of a batch would use different neurons"),
                       "context": 512, "stack": stack}  # fmt: skip
             machine = bench.given("machine", "a100-sxm-80gb", "assumed")
             before, after = (

@@ -32,14 +32,19 @@ def _questions(bench: Bench) -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
+def _beside(bench: Bench, before: Any, after: Any) -> float:
+    """Bytes of a step in FP8 beside what layers save; weights stay in 16 bits."""
+    rest = bench.memory(after).value - bench.memory(after, "activations", "weights").value
+    return rest + bench.memory(before, "weights").value
+
+
 @derives("coat#1")
 def memory(bench: Bench) -> Finding:
     found = []
     share = bench.given("activations left", SAVED, "assumed", "FP8 for all but attention's output and statistics")
     for model, common in _questions(bench):
         before, after = bench.ask(model, "dgx-h100", **common), bench.ask(model, "dgx-h100", FP8, **common)
-        saved = bench.memory(before, "activations").value
-        held = bench.memory(after).value - bench.memory(after, "activations").value + saved * share
+        held = _beside(bench, before, after) + bench.memory(before, "activations").value * share
         found.append(exactly(bench.memory(before).value / held))
     return over(
         found, "the ledger of a training step, moments in FP8 and what layers save for their backward pass in FP8"
@@ -64,10 +69,10 @@ def batch(bench: Bench) -> Finding:
     share = bench.given("activations left", SAVED, "assumed", "FP8 for all but attention's output and statistics")
     for model in bench.unstated("model", ("llama-2-7b", "llama-2-13b")):
         for dp in bench.unstated("devices", (4, 8), "sharded data parallel over H100s"):
-            common = {"phase": "train", "batch": dp, "micro_batch": 1, "isl": 2048, "dp": dp, "zero": 3}
+            common: dict[str, Any] = {"phase": "train", "batch": dp, "micro_batch": 1, "isl": 2048, "dp": dp, "zero": 3}
             before, after = bench.ask(model, "dgx-h100", **common), bench.ask(model, "dgx-h100", FP8, **common)
             saved, capacity = bench.memory(before, "activations").value, float(before.memory.capacity)
             wide = (capacity - bench.memory(before).value + saved) / saved
-            narrow = (capacity - bench.memory(after).value + bench.memory(after, "activations").value) / (saved * share)
+            narrow = (capacity - _beside(bench, before, after)) / (saved * share)
             found.append(exactly(max(1, narrow // 1) / max(1, wide // 1)))
     return over(found, "memory beside weights, gradients and moments over what a sequence saves")

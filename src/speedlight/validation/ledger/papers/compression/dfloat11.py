@@ -8,6 +8,7 @@ that does not fit from crossing the host's link at every token.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +63,7 @@ def against_offloading(bench: Bench) -> Finding:
         capacity = bench.machine(machine).main.capacity_bytes
         share = min(1.0, max(0.0, 1 - (float(capacity) - 2e9) / weights) + 0.02)
         for batch in bench.unstated("batch", (1, 32)):
-            common = {"phase": "decode", "batch": batch, "context": 256}
+            common: dict[str, Any] = {"phase": "decode", "batch": batch, "context": 256}
             before = bench.ask(model, machine, [f"weights-offload:share={share:.3f}"], stack="accelerate", **common)
             after = bench.ask(model, machine, ["lossless-weights"], stack="transformers", **common)
             spans.append(bench.speedup(before, after))

@@ -5,6 +5,8 @@ Ideally 1 / (0.4829/4 + 0.5171/2) = 2.64 times as fast and as small; attention, 
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...bench import Bench
 from ...finding import Finding, exactly, over
 from ...registry import derives
@@ -20,7 +22,7 @@ def speed(bench: Bench) -> Finding:
             for batch, prompt in bench.unstated(
                 "batch and prompt", ((1, 2048), (32, 256)), "large batches and long sequences"
             ):
-                common = {"phase": "prefill", "batch": batch, "isl": prompt, "stack": stack}
+                common: dict[str, Any] = {"phase": "prefill", "batch": batch, "isl": prompt, "stack": stack}
                 machine = bench.given("machine", "a100-sxm-80gb", "assumed", "a GPU with INT4 Tensor Cores")
                 before, after = bench.ask(model, machine, **common), bench.ask(model, machine, ["mixed-4-8"], **common)
                 spans.append(bench.speedup(before, after))
@@ -37,7 +39,7 @@ def memory(bench: Bench) -> Finding:
     for model in bench.unstated("model", ("opt-6.7b", "opt-13b", "opt-30b"), "OPT models"):
         for batch, prompt in bench.unstated("batch and prompt", ((1, 256), (1, 2048), (16, 256))):
             machine = bench.given("machine", "a100-sxm-80gb", "assumed", "any: bytes alone count")
-            common = {"phase": "prefill", "batch": batch, "isl": prompt}
+            common: dict[str, Any] = {"phase": "prefill", "batch": batch, "isl": prompt}
             before, after = bench.ask(model, machine, **common), bench.ask(model, machine, ["mixed-4-8"], **common)
             held = ("weights", "kv", "activations", "workspace")
             found.append(exactly(bench.memory(before, *held).value / bench.memory(after, *held).value))

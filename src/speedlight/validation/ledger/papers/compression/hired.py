@@ -42,7 +42,7 @@ def throughput(bench: Bench) -> Finding:
     spans = []
     for words in bench.unstated("output tokens", (1, 4, 8), "short answers about a picture"):
         for attention in _written(bench):
-            question = {"phase": "generate", "isl": 60, "osl": words, **common}
+            question: dict[str, Any] = {"phase": "generate", "isl": 60, "osl": words, **common}
             before, after = (
                 bench.ask("llava-1.5-7b", "p40", attention, **question),
                 bench.ask("llava-1.5-7b", "p40", (*attention, BUDGET), **question),
@@ -56,7 +56,7 @@ def first_token(bench: Bench) -> Finding:
     common = _common(bench)
     spans = []
     for attention in _written(bench):
-        question = {"phase": "prefill", "isl": 60, **common}
+        question: dict[str, Any] = {"phase": "prefill", "isl": 60, **common}
         before, after = (
             bench.time(bench.ask("llava-1.5-7b", "p40", t, **question)) for t in (attention, (*attention, BUDGET))
         )
@@ -77,7 +77,7 @@ def memory(bench: Bench) -> Finding:
     found = []
     for text in bench.unstated("text tokens", (30, 60)):
         for attention in _written(bench):
-            question = {"phase": "prefill", "isl": text, **common}
+            question: dict[str, Any] = {"phase": "prefill", "isl": text, **common}
             before, after = (
                 bench.memory(bench.ask("llava-1.5-7b", "p40", t, **question)).value
                 for t in (attention, (*attention, BUDGET))

@@ -6,6 +6,8 @@ tensor is a quarter of its size, so that four is the limit; launches stay.
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...bench import Bench
 from ...finding import Finding, over
 from ...registry import derives
@@ -25,7 +27,13 @@ def speed(bench: Bench) -> Finding:
             "stack", ("torch-compile-reduce-overhead", "tensorrt"), "compiled, with a graph's launches"
         ):
             for batch in bench.unstated("batch", (4, 8)):
-                common = {"batch": batch, "stack": stack, "dtype": "fp32", "tf32": "off", "overrides": figures}
+                common: dict[str, Any] = {
+                    "batch": batch,
+                    "stack": stack,
+                    "dtype": "fp32",
+                    "tf32": "off",
+                    "overrides": figures,
+                }
                 name = f"timm/{model}_patch16_224"
                 spans.append(
                     bench.speedup(

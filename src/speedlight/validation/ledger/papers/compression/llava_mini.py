@@ -27,7 +27,7 @@ def flops(bench: Bench) -> Finding:
     bench.given("layers", 4, "assumed", "that fuse the modalities")
     found = []
     for text in _texts(bench):
-        common = {"phase": "prefill", "batch": 1, "isl": text, "images": 1}
+        common: dict[str, Any] = {"phase": "prefill", "batch": 1, "isl": text, "images": 1}
         before, after = (
             float(bench.ask(MODEL, _machine(bench), t, **common).flops) for t in ((), ("vision-token-fusion",))
         )

@@ -5,6 +5,8 @@ Each guided step is two passes, so 14 · 2 + 1 become 4 + 1 with the decoder; th
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...bench import Bench
 from ...finding import Finding, exactly, over
 from ...registry import derives
@@ -21,7 +23,7 @@ def image(bench: Bench) -> Finding:
         "machine", ("v100-sxm2-32gb", "a100-sxm-80gb"), "the V100 of the training figure, or an A100"
     ):
         for steps in bench.unstated("steps", (2, 4), "the abstract's range"):
-            common = {
+            common: dict[str, Any] = {
                 "phase": "generate",
                 "batch": bench.given("batch", 1, "published"),
                 "height": 1024,
@@ -42,7 +44,7 @@ def speedup(bench: Bench) -> Finding:
     ):
         for steps in bench.unstated("baseline's steps", (14, 20), "usual settings of its sampler"):
             for few in bench.unstated("steps", (2, 4), "the abstract's range"):
-                common = {"phase": "generate", "batch": bench.given("batch", 1, "published"), "steps": steps, "guidance": True, "height": 1024,
+                common: dict[str, Any] = {"phase": "generate", "batch": bench.given("batch", 1, "published"), "steps": steps, "guidance": True, "height": 1024,
                           "width": 1024, "dtype": "fp16", "stack": "torch-eager"}  # fmt: skip
                 before = bench.ask(MODEL, machine, **common)
                 spans.append(

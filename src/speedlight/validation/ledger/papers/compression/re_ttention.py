@@ -5,6 +5,8 @@ What that is worth end to end is attention's share of a step, which grows with a
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...bench import Bench
 from ...finding import Finding, Span, over
 from ...registry import derives
@@ -22,7 +24,7 @@ def whole(bench: Bench) -> Finding:
     spans = []
     for model in bench.unstated("model", MODELS, "CogVideoX"):
         for full in bench.unstated("share of the steps that look at all pairs", (0.0, 0.1), "the first few"):
-            common = {
+            common: dict[str, Any] = {
                 "phase": "generate",
                 "batch": bench.given("batch", 1, "published"),
                 "stack": bench.given("stack", "torch-eager", "assumed"),
@@ -42,7 +44,7 @@ def attention(bench: Bench) -> Finding:
     bench.stated(machine="h100-sxm-80gb", share=0.031)
     spans = []
     for model in bench.unstated("model", MODELS, "CogVideoX"):
-        common = {
+        common: dict[str, Any] = {
             "phase": "forward",
             "batch": bench.given("batch", 1, "published"),
             "stack": bench.given("stack", "torch-eager", "assumed"),

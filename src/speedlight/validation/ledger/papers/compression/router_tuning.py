@@ -5,6 +5,8 @@ What they skip is a quarter of a layer's weights and all of its keys and values;
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...bench import Bench
 from ...finding import Finding, over
 from ...registry import derives
@@ -16,7 +18,7 @@ def speed(bench: Bench) -> Finding:
     for model in bench.unstated("model", ("llama-3.1-8b", "mistral-7b", "qwen2.5-7b"), "models of 7 B and 8 B"):
         for machine in bench.unstated("machine", ("rtx-a6000", "a100-sxm-80gb")):
             for layers in bench.unstated("share of the layers with a router", (0.5, 1.0)):
-                common = {
+                common: dict[str, Any] = {
                     "phase": "prefill",
                     "batch": 1,
                     "isl": 2048,

@@ -5,6 +5,8 @@ The floor is what does not shrink with the edit: launches of many small kernels,
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...bench import Bench
 from ...finding import Finding, over
 from ...registry import derives
@@ -16,7 +18,7 @@ def stable_diffusion(bench: Bench) -> Finding:
     spans = []
     for dtype in bench.unstated("dtype", ("fp32", "fp16")):
         for batch in bench.unstated("batch", (1, 2), "with or without guidance"):
-            common = {
+            common: dict[str, Any] = {
                 "phase": "forward",
                 "batch": batch,
                 "height": 512,

@@ -5,6 +5,8 @@ Weights alone cannot explain the gain; long contexts at many sequences (caches) 
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...bench import Bench
 from ...finding import Finding, over
 from ...registry import derives
@@ -17,7 +19,7 @@ def speed(bench: Bench) -> Finding:
     layouts = (("dgx-a100-80gb", 4), ("dgx-h100", 8))
     for machine, tp in bench.unstated("machine and tensor parallelism", layouts, "boxes that hold the model"):
         for batch, context in bench.unstated("batch and context", ((16, 2048), (64, 4096))):
-            common = {
+            common: dict[str, Any] = {
                 "phase": "decode",
                 "batch": batch,
                 "context": context,
