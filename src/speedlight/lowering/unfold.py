@@ -119,7 +119,8 @@ def _possible(graph: Graph, op: Op) -> bool:
     if op.kind != "attention":
         return True
     heads = [graph.dims[n].size for n in ("heads", "kv_heads") if n in graph.dims]
-    return len(set(heads)) == 1 and not op.attrs.get("window") and {"qk_dim", "v_dim", "keys"} <= set(op.dims)
+    own = op.attrs.get("window") or op.attrs.get("sparse")  # which needs a kernel of its own
+    return len(set(heads)) == 1 and not own and {"qk_dim", "v_dim", "keys"} <= set(op.dims)
 
 
 def _calls(
