@@ -10,11 +10,7 @@ from ...finding import Finding, exactly, over
 from ...registry import derives
 from ..model_architecture.images import gain
 
-LAYERS = (
-    10,
-    12,
-    14,
-)  # of encoder and of decoder each, at the width of T5-small: half of T5-base's parameters, and around
+LAYERS = (12, 13, 14)  # of encoder and of decoder each, at the width of T5-small: half of T5-base's parameters, and around
 
 
 def _t5(layers: int) -> str:
