@@ -9,7 +9,7 @@ from ..._foundation.errors import BadInput
 from ..._foundation.expr import Expr
 from ..ir import Block, Dim, Graph, Op, Operand, Persistent, Tensor, Work
 from .edit import Edit, edited
-from .held import chosen, matrix_of
+from .held import as_it_was, chosen, matrix_of
 from .registry import REWRITES
 
 
@@ -59,9 +59,9 @@ def kept_blocks(graph: Graph, share: float = 0.5, of: str = "") -> Graph:
 
     def visit(edit: Edit, op: Op) -> Iterable[Op]:
         position = matrix_of(graph, edit.block, op)
-        if position is None or not chosen(op, of) or op.reads[position].tensor not in edit.tensors:
+        held = None if position is None else as_it_was(edit, op.reads[position].tensor)
+        if held is None or not chosen(op, of):
             return (op,)
-        held = edit.tensors[op.reads[position].tensor]
         elements = held.elements * share
         edit.tensors[held.name] = dataclasses.replace(held, elements=elements, persistent=Persistent(elements))
         reads = tuple(_of(r, share) if i == position else r for i, r in enumerate(op.reads))
