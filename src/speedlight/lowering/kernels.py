@@ -17,6 +17,7 @@ from .._foundation.expr import Expr, Tape, symbols
 from ..graph.ir import ONE, Message
 
 BLOCKS = "blocks"  # the dimension under which a kernel keeps how many independent pieces its work falls into
+IN_FLIGHT = "in_flight"  # and the bytes that each asks of memory at once
 
 
 @dataclass(frozen=True, slots=True)

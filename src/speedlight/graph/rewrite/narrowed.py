@@ -13,9 +13,9 @@ from .held import as_it_was, chosen, matrix_of
 from .registry import REWRITES
 
 
-def _share(value: float) -> float:
-    if not 0 < value <= 1:
-        raise BadInput(f"{value!r} of a layer", expected="a share above 0, up to 1")
+def _share(value: float, most: float = 1.0) -> float:
+    if not 0 < value <= most:
+        raise BadInput(f"{value!r} of a layer", expected=f"a share above 0, up to {most:g}")
     return value
 
 
@@ -84,17 +84,17 @@ def _less(work: Work, product: float, vector: float) -> Work:
 
 @REWRITES.register("fewer_channels")
 def fewer_channels(graph: Graph, share: float = 0.5) -> Graph:
-    """A convolutional network with so many of its channels everywhere: activations shrink with the share, products with its square.
+    """A convolutional network with so many of its channels everywhere: activations go with the share, products with its square.
 
     What the network is given and what it returns stay as they are.
 
     Args:
-        share: of the channels that stay.
+        share: of the channels that stay; above 1 for a wider network.
 
     Raises:
         BadInput: for a model without convolutions.
     """
-    if _share(share) == 1:
+    if _share(share, 16.0) == 1:
         return graph
     if graph.attrs.get("kind") != "module" or not any(op.kind == "conv" for _, op in graph.ops()):
         raise BadInput(f"{graph.name} is no convolutional network", expected="an image model")

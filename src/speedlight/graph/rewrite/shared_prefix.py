@@ -9,28 +9,32 @@ import dataclasses
 from collections.abc import Iterable
 
 from ..._foundation.errors import BadInput
-from ..._foundation.expr import maximum
+from ..._foundation.expr import maximum, minimum
 from ..ir import Graph, Op
 from .edit import Edit, edited
 from .registry import REWRITES
 
 
 @REWRITES.register("shared_prefix")
-def shared_prefix(graph: Graph, share: float = 0.5) -> Graph:
+def shared_prefix(graph: Graph, share: float = 0.5, among: float = 0.0) -> Graph:
     """Attention reads a share of each cached context once instead of once a sequence.
 
     Args:
         share: of the cached tokens.
+        among: so many sequences have it in common; 0 for all of a step's.
     """
-    if not 0 <= share <= 1:
-        raise BadInput(f"a shared prefix of {share:g}", expected="0 to 1 of the context")
+    if not 0 <= share <= 1 or among < 0:
+        raise BadInput(
+            f"a shared prefix of {share:g} among {among:g}", expected="0 to 1 of the context; 0 or more sequences"
+        )
     if share == 0:
         return graph
 
     def visit(edit: Edit, op: Op) -> Iterable[Op]:
         if op.kind != "attention" or "seqs" not in op.dims or "shared_prefix" in op.attrs:
             return (op,)
-        part = 1 - share + share / maximum(op.dims["seqs"], 1)
+        together = maximum(op.dims["seqs"], 1)
+        part = 1 - share + share / (minimum(together, among) if among else together)
         reads = tuple(
             dataclasses.replace(r, elements=edit.touched(r) * part) if edit.tensor(r.tensor).cls == "kv" else r
             for r in op.reads

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from ...conditions import every, has, inference, multiplies, weights_wider_than
-from ...technique import Edit, Parameter, Quote, Technique, register
+from ...edits import with_rewrite
+from ...subject import Subject
+from ...technique import Edit, Parameter, Quote, Refusal, Settings, Technique, register
 from .weight_only import with_weights
 
 _LINEAR = has("matmul", "moe", what="linear layers")
+
+
+def _images(subject: Subject, settings: Settings) -> Refusal | None:
+    if subject.image or subject.has("conv"):
+        return None
+    return Refusal("language models keep outliers between layers that 8 bits lose", "w8a8")
+
 
 W8A8 = register(Technique(
     name="w8a8",
@@ -18,6 +27,18 @@ W8A8 = register(Technique(
     edits=(Edit("graph", "weights", lambda subject, settings: with_weights(subject, "int8", "int8")),),
     refuse=every(inference, _LINEAR, weights_wider_than("8"), multiplies("int8")),
     quality=(Quote("zeroed activations below which INT8 costs LLaMA no accuracy", "1 %", "CrossQuant, abstract"),),
+))  # fmt: skip
+
+INTEGER_ONLY = register(Technique(
+    name="integer-only",
+    title="Integer-only inference (I-ViT, GPUSQ-ViT)",
+    family="formats",
+    mechanism="every tensor between kernels takes 8 bits and every product, attention's too, is an INT8 one; kernels rescale what they write, so nothing is quantised in passes of its own",
+    papers=("i-vit", "boost-vision-transformer-with-gpu-friendly-sparsity-and-quan"),
+    citation="I-ViT, arXiv 2207.01405",
+    edits=(Edit("graph", "weights", lambda subject, settings: with_rewrite(
+        subject, "numbers", weights="int8", activations="int8", between="int8")),),
+    refuse=every(inference, _images, weights_wider_than("8"), multiplies("int8")),
 ))  # fmt: skip
 
 FP8 = register(Technique(

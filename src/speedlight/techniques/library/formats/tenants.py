@@ -24,6 +24,7 @@ BITDELTA = register(Technique(
 COPIES = register(Technique(
     name="separate-fine-tunes",
     title="Fine-tunes as whole copies",
+    papers=("bitdelta",),
     family="formats",
     mechanism="every fine-tune is a whole model: all of them are kept, and a step reads those that its sequences meet",
     parameters=(_COUNT,),

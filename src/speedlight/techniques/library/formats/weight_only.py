@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ....scenario.scenario import Scenario
-from ...conditions import every, has, inference, transformer, weights_wider_than
+from ...conditions import every, has, inference, weights_wider_than
 from ...edits import with_model, with_rewrite
 from ...subject import Subject
 from ...technique import Edit, Parameter, Quote, Technique, register
@@ -30,6 +30,6 @@ WEIGHT_ONLY = register(Technique(
     citation="GPTQ, arXiv 2210.17323; AWQ, arXiv 2306.00978",
     parameters=(Parameter("bits", 4, "bits of a weight", "bit", choices=(2, 3, 4, 8), trials=(3, 8)),),
     edits=(Edit("graph", "weights", lambda subject, settings: with_weights(subject, _FORMATS[settings["bits"]])),),
-    refuse=every(inference, transformer, has("matmul", "moe", what="linear layers"), weights_wider_than("bits")),
+    refuse=every(inference, has("matmul", "moe", what="linear layers"), weights_wider_than("bits")),
     quality=(Quote("WikiText-2 perplexity of OPT-175B at 4 bits", "8.34 → 8.37", "GPTQ, arXiv 2210.17323, Table 4"),),
 ))  # fmt: skip

@@ -8,13 +8,19 @@ from ...edits import with_rewrite, with_software
 from ...subject import Subject
 from ...technique import Edit, Parameter, Settings, Technique, register
 
-CHAIN = ["monarch_fft", "mul", "monarch_fft"]
+BETWEEN = "elementwise|mul|cast|copy"
+# A convolution is two transforms around a product; padding, casts and a gate before and after it join in.
+CHAINS = [
+    [*[BETWEEN] * before, "monarch_fft", BETWEEN, "monarch_fft", *[BETWEEN] * after]
+    for before in range(4)
+    for after in range(4)
+]
 
 
 def _as_products(subject: Subject, settings: Settings) -> Scenario:
-    chain = {"name": "fft_convolution", "pattern": CHAIN, "on_chip": True}
+    rules = [{"name": "fft_convolution", "pattern": chain, "on_chip": True} for chain in CHAINS]
     rewritten = with_rewrite(subject, "monarch_fft", order=settings["order"])
-    return with_software(Subject(rewritten), {"fuse": [chain]})
+    return with_software(Subject(rewritten), {"fuse_all": False, "fuse": rules})
 
 
 MONARCH = register(Technique(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ....scenario.scenario import Scenario
 from ...conditions import every, inference
 from ...edits import with_rewrite
@@ -19,6 +21,22 @@ def _narrow(subject: Subject, settings: Settings) -> Scenario:
     return with_rewrite(subject, "narrowed", heads=float(settings["heads"]), ffn=float(settings["ffn"]))
 
 
+def _shared(subject: Subject, settings: Settings) -> Refusal | None:
+    """What is left of the heads and neurons divides among the ranks."""
+    tp = np.unique(np.asarray(subject.parallel.tp))
+    for dim in subject.graph.dims.values():
+        share = {"kv_heads": settings["heads"], "ffn": settings["ffn"], "expert_ffn": settings["ffn"]}.get(
+            dim.role, 1.0
+        )
+        left = max(1, round(dim.size * float(share)))
+        if share < 1 and any(left % n and n % left for n in tp):
+            return Refusal(
+                f"{left} {dim.role.replace('_', ' ')} do not divide among {int(tp.max())} ranks",
+                "shares that leave a multiple of --tp",
+            )
+    return None
+
+
 STRUCTURED = register(Technique(
     name="structured-pruning",
     title="Heads and neurons pruned (LLM-Pruner, VTrans)",
@@ -31,7 +49,7 @@ STRUCTURED = register(Technique(
         Parameter("ffn", 0.75, "share of the neurons that stay", low=0.05, high=1.0, neutral=1.0, trials=(0.5,)),
     ),
     edits=(Edit("graph", "width", _narrow),),
-    refuse=every(inference, _dimensions),
+    refuse=every(inference, _dimensions, _shared),
 ))  # fmt: skip
 
 
