@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .._foundation.errors import SpeedlightError
 from .._foundation.formats import number_format
+from ..graph.rewrite.held import LEFT_ALONE
+from ..scenario.scenario import Scenario
 from .subject import Subject
 from .technique import Refusal, Settings
 
@@ -43,6 +46,49 @@ several_devices: Condition = _when(
 )  # fmt: skip
 
 
+replicated: Condition = _when(
+    lambda s: s.phase == "train" and (s.sharded("dp") or s.sharded("cp")),
+    "no gradients are exchanged", "ask with --phase train and --dp above 1",
+)  # fmt: skip
+piped: Condition = _when(
+    lambda s: s.phase == "train" and s.sharded("pp"),
+    "there is no pipeline of training",
+    "ask with --phase train --pp above 1",
+)
+tensor_parallel: Condition = _when(lambda s: s.sharded("tp"), "no tensor parallelism to hide", "ask with --tp above 1")
+
+
+def experts_apart(subject: Subject, settings: Settings) -> Refusal | None:
+    """Experts lie on several ranks, so that tokens travel."""
+    if not subject.has("moe"):
+        return Refusal("the model has no experts")
+    from ..placement.mesh import axes
+
+    if "experts" in axes(subject.parallel):
+        return None
+    return Refusal("no tokens travel to experts", "ask with --ep above --tp (and --dp, in training)")
+
+
+def runs(change: Callable[[Subject, Settings], Scenario]) -> Condition:
+    """The engine lays the changed question out: degrees divide what they must, and the machine has so many devices."""
+
+    def refuse(subject: Subject, settings: Settings) -> Refusal | None:
+        from ..engine.layout import check_layout
+        from ..engine.resolve import resolve
+        from ..placement.place import dims_of
+
+        try:
+            changed = change(subject, settings)
+            for stage in resolve(changed).chain:
+                check_layout(stage.scenario.program, stage.graph)
+                dims_of(stage.graph, stage.scenario.program.parallel)
+        except SpeedlightError as error:
+            return Refusal(error.message, error.hint or error.expected)
+        return None
+
+    return refuse
+
+
 def phases(*names: str) -> Condition:
     return _when(lambda s: s.phase in names, f"it is about {' and '.join(names)}", f"ask with --phase {names[0]}")
 
@@ -64,7 +110,7 @@ def multiplies(fmt: str) -> Condition:
         near = "int8" if wanted in ("fp8", "int4") and "int8" in have else have[0]
         return Refusal(
             f"{subject.machine.name} has no {wanted} matrix unit (it has {', '.join(have)})",
-            f"weights alone in {fmt.format(**settings)} (--weights), or {near}",
+            f"weights alone in {fmt.format(**settings)} (--weights)" + (f", or {near}" if near != "none" else ""),
         )
 
     return refuse
@@ -93,8 +139,9 @@ def weights_wider_than(bits: str) -> Condition:
 
 
 def _weights(subject: Subject) -> list[Any]:
+    """Matrices of the layers; recipes leave heads as they are."""
     found = []
     for block, op in subject.graph.ops():
-        if op.kind in ("matmul", "moe"):
-            found += [t for r in op.reads if (t := subject.graph.tensor(block, r.tensor)).cls == "weight"]
+        if op.kind in ("matmul", "moe") and op.name.rpartition(".")[2] not in LEFT_ALONE:
+            found += [t for r in op.reads[:2] if (t := subject.graph.tensor(block, r.tensor)).cls == "weight"]
     return found
