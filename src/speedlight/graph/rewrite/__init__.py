@@ -24,6 +24,7 @@
     narrowed.py      fewer heads, neurons, channels; blocks of weights left out
     norms.py         batch norms folded into the weights before them
     numbers.py       number formats of products, of whole layers or of part of each
+    part.py          a stretch of a network, the rest elsewhere
     patches.py       a network's first block, patch by patch
     prompt.py        layers that prompt tokens pass by
     resized.py       other sizes in the place of symbols
@@ -71,6 +72,7 @@ from . import (  # noqa: F401  they register themselves
     narrowed,
     norms,
     numbers,
+    part,
     patches,
     prompt,
     rotate,
