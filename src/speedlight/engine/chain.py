@@ -109,6 +109,7 @@ def _on_one(links: Sequence[Link], ledgers: Sequence[Ledger]) -> Ledger:
     owners = {link.resolved.scenario.program.name: link.resolved.scenario.program for link in links}
     weights: dict[Any, Value] = {}
     caches: dict[Any, Value] = {}
+    outside: dict[tuple[Any, str], Value] = {}
     by_class: dict[str, Value] = {}
     for link, ledger in zip(links, ledgers, strict=True):
         program = link.resolved.scenario.program
@@ -118,18 +119,15 @@ def _on_one(links: Sequence[Link], ledgers: Sequence[Ledger]) -> Ledger:
         weights[form] = maximum(weights.get(form, 0.0), ledger.by_class["weights"])
         if program.workload.phase in ("decode", "generate"):
             caches[whose] = maximum(caches.get(whose, 0.0), ledger.by_class["kv"])
+        for role, size in ledger.elsewhere.items():
+            outside[form, role] = maximum(outside.get((form, role), 0.0), size)
         for name, size in ledger.by_class.items():
             by_class[name] = maximum(by_class.get(name, 0.0), size)
+    elsewhere = {name: _sum(size for (_, role), size in outside.items() if role == name) for _, name in outside}
+    room = {role: size for ledger in ledgers for role, size in ledger.room.items()}
     resident, cached = (_sum(sizes.values()) for sizes in (weights, caches))
-    elsewhere: Mapping[str, Value] = {}
-    room: Mapping[str, Value] = {}
-    for ledger in ledgers:
-        elsewhere = {
-            r: maximum(elsewhere.get(r, 0.0), ledger.elsewhere.get(r, 0.0)) for r in {**elsewhere, **ledger.elsewhere}
-        }
-        room = {**room, **ledger.room}
-    held = {**by_class, "weights": resident, "kv": maximum(by_class["kv"], cached)}
-    return Ledger(held, ledgers[0].capacity, elsewhere, room)
+    by_class |= {"weights": resident, "kv": maximum(by_class["kv"], cached)}
+    return Ledger(by_class, ledgers[0].capacity, elsewhere, room)
 
 
 def _sum(sizes: Iterable[Value]) -> Value:

@@ -14,6 +14,7 @@ from ..costs.calibrated import calibrate
 from ..costs.cost import Conditions, Cost, bound_names, largest
 from ..costs.price import least_of, price
 from ..costs.training import issued, trained
+from ..graph.rewrite.expand import LIBRARY
 from ..hardware.machine import Machine, OperatingPoint
 from ..lowering.kernels import Kernel, KernelValues, Numbers, Program, Slots
 from ..lowering.ledger import Ledger
@@ -171,7 +172,7 @@ def evaluate_step(
     again: Value = 0.0
     for sort, (kernel, cost) in found.items():
         times = present[sort][2]
-        for resource, seconds in cost.least.items():
+        for resource, seconds in cost.least.items() if not kernel.attrs.get(LIBRARY) else ():
             least[resource] = least.get(resource, 0.0) + seconds * times
         moved = moved + cost.bytes * times
         if kernel.attrs.get("recompute"):
