@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from speedlight.api import explain, make_scenario
 from speedlight.engine.predict import predict
 from speedlight.engine.prediction import Prediction
-from speedlight.engine.residents import holds, of_rank
+from speedlight.engine.residents import of_rank
 from speedlight.engine.resolve import planned, resolve
 from speedlight.engine.training import _holdings, step_of
 from speedlight.lowering.shares import Holdings
@@ -156,7 +156,7 @@ def test_sharded_states_of_all_ranks_are_the_whole(dp: int, pp: int, virtual: in
     parallel, training = program.parallel, program.workload.training
     ranks = [of_rank(r, cut.rank(r), cut, holdings, parallel, training, 8.0, stack) for r in range(pp)]
     one = of_rank(0, uncut.rank(0), uncut, whole, alone.parallel, alone.workload.training, 8.0, stack)
-    again = sum(h.weights[0] * (sum(holds(u, cut.rank(r)) for r in range(pp)) - 1) for u, h in holdings.shared)
+    again = sum(h.weights[0] * (sum(cut.holds(u, cut.rank(r)) for r in range(pp)) - 1) for u, h in holdings.shared)
     for stage, cls in ((3, "weights"), (2, "gradients"), (1, "optimizer")):
         total = sum(rank[cls] for rank in ranks) * (dp if zero >= stage else 1)
         assert total == pytest.approx(one[cls] * (1 + again / one["weights"]), rel=1e-9)

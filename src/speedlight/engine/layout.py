@@ -62,16 +62,6 @@ def check_layout(program: Program, graph: Graph) -> None:
         if training.micro_batch is not None:
             refuse(_micro(workload))
         return
-    name, _ = parse(training.schedule)
-    if FAMILIES[name].shares or FAMILIES[name].chunks not in (
-        1,
-        None,
-    ):  # stages lie, or work is dealt, as no placement says yet
-        raise Unsupported(
-            f"the schedule {name} is not laid over a model by this version",
-            expected="gpipe, 1f1b, interleaved:v, zb-h1, zb-h2 or chimera",
-            hint="speedlight.schedule.pipeline runs it on stages of your own",
-        )
     refuse(complaints(program, graph))
 
 
@@ -116,10 +106,11 @@ def complaints(program: Program, graph: Graph) -> Iterator[Complaint]:
     yield from deal_complaints(graph, p, training.virtual)
     name, _ = parse(training.schedule)
     count = np.asarray(workload.batch) / np.asarray(p.dp * micro)
-    if name != "interleaved":
+    chunks = FAMILIES[name].chunks
+    if chunks is not None:
         yield Complaint(
-            np.asarray(training.virtual) > 1, (("virtual", training.virtual),), f"{{virtual}} stages a rank in {name}",
-            "one stage a rank", "--schedule interleaved:v has several",
+            np.asarray(training.virtual) != chunks, (("virtual", training.virtual),), f"{{virtual}} stages a rank in {name}",
+            f"{chunks} a rank", "--schedule interleaved:v has several",
         )  # fmt: skip
     if FAMILIES[name].even:
         odd = ((np.asarray(p.pp) % 2 == 1) | (count % 2 == 1)) & (np.asarray(p.pp) > 1)

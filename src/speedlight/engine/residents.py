@@ -8,7 +8,6 @@ weights gathered for the block at work and the next one; the largest live set of
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -95,6 +94,7 @@ def of_rank(
     spread = [shard_ranks(parallel, c) for c in copies]
     name, _ = parse(training.schedule)
     copied = FAMILIES[name].copies
+    versions = FAMILIES[name].versions(parallel.pp, micro, rank)
     sums = {key: [0.0, 0.0] for key in ("weights", "gradients", "parameters")}
     saved: Value = 0.0
     live: Value = 0.0
@@ -108,18 +108,18 @@ def of_rank(
                 sums[key][i] = sums[key][i] + count * getattr(held, key)[i]
         saved = saved + count * (again * held.saved + (1 - again) * held.saved_whole)
         here = where(np.asarray(count) > 0, 1.0, 0.0)
-        live = maximum(live, here * held.live)
+        live = maximum(live, here * held.live * cut.part(block))
         whole = held.weights[0] + held.weights[1]
         gathered = maximum(gathered, here * (AHEAD * whole + held.gradients[0] + held.gradients[1]))
     for users, held in holdings.shared:
-        there = holds(users, shares)
+        there = cut.holds(users, shares)
         for key in sums:
             for i in (0, 1):
                 sums[key][i] = sums[key][i] + there * getattr(held, key)[i]
     by: dict[str, Value] = dict.fromkeys(CLASSES, 0.0)
     for i in (0, 1):
         stages = [where(zero >= stage, spread[i], 1.0) for stage in (3, 2, 1)]
-        by["weights"] = by["weights"] + copied * sums["weights"][i] / stages[0]
+        by["weights"] = by["weights"] + copied * versions * sums["weights"][i] / stages[0]
         by["gradients"] = by["gradients"] + copied * sums["gradients"][i] / stages[1]
         by["optimizer"] = by["optimizer"] + sums["parameters"][i] * holdings.states[i] / stages[2]
         by["gradients"] = by["gradients"] + copied * sums["gradients"][i] * parallel.wire("gradients").kept
@@ -148,10 +148,10 @@ def again_share(training: Training, parallel: Parallel, layers: int) -> Value:
 def updated(cut: Deal, holdings: Holdings, parallel: Parallel) -> tuple[Value, Value]:
     """Shares of the model's dense and expert parameters that the rank with most of them updates."""
     zero = np.asarray(parallel.zero)
-    whole = _parameters(holdings, None)
+    whole = _parameters(holdings, cut, None)
     found: list[Value] = [0.0, 0.0]
     for _, shares in cut.some_ranks():
-        mine = _parameters(holdings, shares)
+        mine = _parameters(holdings, cut, shares)
         for i in (0, 1):
             found[i] = maximum(found[i], mine[i] / maximum(whole[i], 1.0))
     ranks = [shard_ranks(parallel, c) for c in (replicas(parallel), expert_replicas(parallel))]
@@ -159,23 +159,15 @@ def updated(cut: Deal, holdings: Holdings, parallel: Parallel) -> tuple[Value, V
     return each[0], each[1]
 
 
-def _parameters(holdings: Holdings, shares: Shares | None) -> list[Value]:
+def _parameters(holdings: Holdings, cut: Deal, shares: Shares | None) -> list[Value]:
     sums: list[Value] = [0.0, 0.0]
     for block, held in holdings.blocks.items():
         count = holdings.counts[block] * (1.0 if shares is None else shares[block])
         sums = [s + count * n for s, n in zip(sums, held.parameters, strict=True)]
     for users, held in holdings.shared:
-        there = 1.0 if shares is None else holds(users, shares)
+        there = 1.0 if shares is None else cut.holds(users, shares)
         sums = [s + there * n for s, n in zip(sums, held.parameters, strict=True)]
     return sums
-
-
-def holds(users: frozenset[str], shares: Shares) -> Value:
-    """1 where a rank holds a shared tensor: it has a block that uses it."""
-    here: Any = False
-    for user in users:
-        here = here | (np.asarray(shares.get(user, 0.0)) > 0)
-    return plain(np.where(here, 1.0, 0.0))
 
 
 def _total(by: Mapping[str, Value]) -> Value:

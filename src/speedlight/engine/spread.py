@@ -295,11 +295,16 @@ class _Spread:
         rank: Value = 0.0
         for name, amount in seconds.items():
             rank = rank + self.micro * shares[name] * amount
-        bubble = maximum(piped.time - piped.exposed_send - rank, 0.0)
+        dealt = self._exchange()
+        barriers: Value = 0.0
+        for message in dealt:
+            barriers = barriers + message.cost.time * message.count
+        bubble = maximum(piped.time - piped.exposed_send - rank - barriers, 0.0)
         blocks, passages = self._rows(parts, shares)
         sends = self._sends(piped.exposed_send)
         tail = self._tail(parts, shares)
-        extra = [*sends, *tail, *self._updated(parts, shares)]
+        dealt = [dataclasses.replace(row, exposed=row.cost.time * row.count) for row in dealt]
+        extra = [*sends, *dealt, *tail, *self._updated(parts, shares)]
         blocks += [("messages", "backward", (row,)) for row in extra]
         passages += [Passage(0.0, 0.0, 0.0) for _ in extra]
         waits = (Wait("pipeline", "bubble", bubble),)
@@ -346,12 +351,17 @@ class _Spread:
             forward: Value = 0.0
             backward: Value = 0.0
             later: Value = 0.0
+            shared: Value = 0.0
+            for message in self._exchange():
+                shared = shared + message.cost.time * message.count / self.micro
             for name, amount in seconds.items():
-                if name in self.mirrors:
+                if self.cut.ends_dealt and self.cut.is_end(name):
+                    shared = shared + row[name] * amount
+                elif name in self.mirrors:
                     backward, later = backward + row[name] * (amount - weight[name]), later + row[name] * weight[name]
                 else:
                     forward = forward + row[name] * amount
-            classes.append(StageClass(count, forward, backward, later))
+            classes.append(StageClass(count, forward, backward, later, shared))
         seconds_each: Value = 0.0
         for message in self._send():
             seconds_each = seconds_each + message.cost.time * message.count
@@ -360,15 +370,29 @@ class _Spread:
             "stages" not in self.overlap,
         )  # fmt: skip
 
+    def _exchange(self) -> list[PricedKernel]:
+        """What ranks with a part of the vocabulary each tell one another for every micro-batch: the last layer's result to all, sums
+        over the vocabulary (small), and the gradient of that result summed: the bytes of an all-reduce (arXiv 2411.05288 §4.1)."""
+        p = self.parallel
+        if not self.cut.ends_dealt or not np.any(np.asarray(p.pp) > 1):
+            return []
+        spans = ((p.pp, p.tp * p.cp * p.dp),)
+        return [self._message("vocabulary.exchange", "all_reduce", "pp", self._handed(), spans, self.micro, "backward")]
+
+    def _handed(self) -> Value:
+        """Bytes of one micro-batch's activations between layers."""
+        handed: Value = 0.0
+        for name, held in self.holdings.blocks.items():
+            if 0 <= self.cut.positions[name][0] < self.cut.layers:
+                handed = maximum(handed, held.handed)
+        return handed
+
     def _send(self) -> list[PricedKernel]:
         """One micro-batch's activations from a stage to the next."""
         p = self.parallel
         if not np.any(np.asarray(p.pp) > 1):
             return []
-        handed: Value = 0.0
-        for name, held in self.holdings.blocks.items():
-            if 0 <= self.cut.positions[name][0] < self.cut.layers:
-                handed = maximum(handed, held.handed)
+        handed = self._handed()
         stride = p.tp * p.cp * p.dp
         present = plain(where(np.asarray(p.pp) > 1, 1.0, 0.0))
         spans = ((where(np.asarray(p.pp) > 1, 2, 1), stride),)
@@ -496,7 +520,7 @@ class _Spread:
         for users, held in self.holdings.shared:
             for row, key in zip(sums, keys, strict=True):
                 for i in (0, 1):
-                    row[i] = row[i] + residents.holds(users, shares) * getattr(held, key)[i]
+                    row[i] = row[i] + self.cut.holds(users, shares) * getattr(held, key)[i]
         weights, gradients = (self._shard((row[0], row[1]), 1) for row in sums[:2])
         states = self._shard((sums[2][0] * self.holdings.states[0], sums[2][1] * self.holdings.states[1]), 1)
         here = self.training.update_here
@@ -543,7 +567,7 @@ class _Spread:
         gradients: list[Value] = [0.0, 0.0]
         weights: list[Value] = [0.0, 0.0]
         for users, held in self.holdings.shared:
-            here = residents.holds(users, shares)
+            here = self.cut.holds(users, shares)
             for i in (0, 1):
                 gradients[i] = gradients[i] + here * held.gradients[i]
                 weights[i] = weights[i] + here * held.weights[i]
@@ -585,6 +609,8 @@ class _Spread:
         """A table that the first and the last stage both hold: they sum its gradients (Megatron-LM's embedding group)."""
         p = self.parallel
         size: Value = 0.0
+        if self.cut.folded or self.cut.ends_dealt:  # both ends lie on one rank, or every rank has its part of both
+            return []
         first = self.cut.piece(0)
         for users, held in self.holdings.shared:
             both = [u for u in users if u in first]

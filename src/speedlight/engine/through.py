@@ -2,7 +2,8 @@
 
 The first micro-batch passes every stage, each further one the slowest: Σ f + (m − 1) · max f. A decode step is a cycle:
 a sequence's next token waits for this one, so with m groups of sequences in flight one step of all takes
-max(Σ f, m · max f). Rows are the kernels on that path.
+max(Σ f, m · max f). Rows are the kernels on that path. Stages that take activations of the step before (denoisers, whose steps
+differ little: AsyncDiff, arXiv 2406.06911) wait for nobody: a step takes m · max f.
 
 Legend: f seconds of one micro-batch on a stage, m micro-batches.
 """
@@ -25,7 +26,7 @@ from ..schedule.serial import Passage, Timeline
 from ..stacks.stack import Stack
 from .evaluate import PricedKernel, StepResult
 from .messages import message_of
-from .rows import chosen, costs_of, plain
+from .rows import chosen, costs_of, plain, some
 
 
 def through(
@@ -60,6 +61,9 @@ def through(
         full = plain(where(np.asarray(micro * slowest > path), 1.0, 0.0))
         times = {name: full * micro * part + (1.0 - full) for name, part in share.items()}
         sent = full * micro + (1.0 - full) * (parallel.pp - 1)
+    elif parallel.wire("stages").lag:  # every stage works on what the one before it made a step ago: none waits
+        times = {name: micro * part for name, part in share.items()}
+        sent = micro * maximum(per_stage - (slowest - per_stage), 0.0) / some(per_stage)
     else:
         times = {name: 1.0 + (micro - 1) * part for name, part in share.items()}
         sent = (parallel.pp - 1) + (micro - 1)

@@ -22,7 +22,7 @@ from .predict import predict
 from .resolve import Resolved, planned, resolve
 from .sizes import check_repeats, check_sizes
 
-SENDS = ("stages.send", "stages.gather")  # part of the passes, drawn between them
+SENDS = ("stages.send", "stages.gather", "stages.pack", "vocabulary.exchange")  # part of the passes, drawn between them
 
 
 def timeline(scenario: Scenario, *, most: int = MOST) -> Trace:

@@ -8,11 +8,14 @@ from collections.abc import Mapping
 import numpy as np
 
 from .._foundation.arrays import Value
+from ..graph.ir import Graph
 from ..hardware.machine import Machine
 from ..lowering.ledger import Ledger
 from ..lowering.shares import Holdings
 from ..placement.stages import Deal, deal
-from ..workload.workload import Step
+from ..scenario.scenario import Parallel
+from ..schedule.families import FAMILIES, parse
+from ..workload.workload import Step, Training
 from . import residents, spread
 from .evaluate import StepResult, bindings, evaluate_step
 from .layout import step_of
@@ -39,6 +42,12 @@ def training_step(
         return evaluate_step(made, step, machine, scenario.point, resolved.stack, dims, symbols, throttle, wires)
     cut, holdings, whole = _whole(resolved, made, step, dims, machine, symbols, throttle)
     return spread.across(resolved, made, cut, holdings, whole, machine)
+
+
+def cut_for(graph: Graph, parallel: Parallel, training: Training) -> Deal:
+    """The layers on stages, as the step's schedule wants them laid."""
+    family = FAMILIES[parse(training.schedule)[0]]
+    return deal(graph, parallel, training.virtual, folded=family.folded, ends_dealt=family.shares)
 
 
 def forward_pass(
@@ -80,7 +89,7 @@ def ledger_of(
     capacity = resolved.machine.main.capacity_bytes
     if program.workload.phase == "train":
         step = step_of(program.workload, parallel)
-        cut = deal(made.graph, parallel, training.virtual)
+        cut = cut_for(made.graph, parallel, training)
         holdings = _holdings(made, step, dims, symbols)
         way = outside(training, resolved.machine)
         return residents.ledger(cut, holdings, parallel, training, step.repeats, resolved.stack, capacity, way)
@@ -112,7 +121,7 @@ def _whole(
     """The layers on stages, what blocks hold, and a replica's step as one device would run it."""
     scenario = resolved.scenario
     parallel, training = scenario.program.parallel, scenario.program.workload.training
-    cut = deal(made.graph, parallel, training.virtual)
+    cut = cut_for(made.graph, parallel, training)
     mine = {**dims, "again": residents.again_share(training, parallel, cut.layers)}
     holdings = _holdings(made, step, mine, symbols)
     mine["updated"], mine["updated_experts"] = residents.updated(cut, holdings, parallel)

@@ -35,6 +35,8 @@ class Deal:
         ranks, pieces: pp and pp · virtual.
         first, base, more: layers of the first piece, of every other, and how many of those behind it have one more.
         stated: layers before each piece, where all are stated.
+        folded: rank r holds pieces r and n − 1 − r: down the ranks and up again.
+        ends_dealt: what stands before the first layer and behind the last is dealt to all pieces (vocabulary parallelism).
     """
 
     positions: Mapping[str, tuple[float, ...]]
@@ -46,6 +48,27 @@ class Deal:
     base: Value
     more: Value
     stated: tuple[float, ...] = ()
+    folded: bool = False
+    ends_dealt: bool = False
+
+    def is_end(self, name: str) -> bool:
+        """Whether a block, or the one it mirrors, stands before the first layer or behind the last."""
+        return not 0 <= self.positions[self.mirrors.get(name, name)][0] < self.layers
+
+    def part(self, name: str) -> Value:
+        """Share of a block's tensors that a rank which has it holds: 1, or its part of a dealt end."""
+        return 1.0 / self.pieces if self.ends_dealt and self.is_end(name) else 1.0
+
+    def holds(self, users: frozenset[str], shares: Shares) -> Value:
+        """Share of a shared tensor on a rank: 1 where it has a block that uses it, its part where only dealt ends do."""
+        most: Value = 0.0
+        for user in users:
+            here = where(np.asarray(shares.get(user, 0.0)) > 0, 1.0, 0.0)
+            most = maximum(most, here * (self.part(user) if self._known(user) else 1.0))
+        return _plain(np.asarray(most))
+
+    def _known(self, name: str) -> bool:
+        return self.mirrors.get(name, name) in self.positions
 
     def before(self, piece: Value) -> Value:
         """Layers in front of a piece."""
@@ -62,6 +85,8 @@ class Deal:
         end = np.asarray(self.pieces) <= number + 1
         high = np.where(end, np.inf, self.before(minimum(number + 1, np.asarray(self.pieces, dtype=float) - 1)))
         row = {name: _plain(inside * _between(found, low, high) / len(found)) for name, found in self.positions.items()}
+        if self.ends_dealt:
+            row = {name: _plain(inside / self.pieces) if self.is_end(name) else share for name, share in row.items()}
         return row | {name: row[forward] for name, forward in self.mirrors.items()}
 
     def rank(self, number: Value) -> Shares:
@@ -70,7 +95,8 @@ class Deal:
         present = np.asarray(self.ranks) > np.asarray(number)
         total: dict[str, Value] = {}
         for turn in range(most):
-            for name, share in self.piece(number + turn * self.ranks).items():
+            piece = self.pieces - 1 - number if self.folded and turn else number + turn * self.ranks
+            for name, share in self.piece(piece).items():
                 total[name] = total.get(name, 0.0) + _plain(present * share)
         return total
 
@@ -107,14 +133,21 @@ class Deal:
             yield rank, self.rank(rank)
 
 
-def deal(graph: Graph, parallel: Parallel, virtual: Value = 1) -> Deal:
-    """The model cut as a layout says."""
+def deal(
+    graph: Graph, parallel: Parallel, virtual: Value = 1, *, folded: bool = False, ends_dealt: bool = False
+) -> Deal:  # fmt: skip
+    """The model cut as a layout says.
+
+    Args:
+        virtual: pieces of a rank.
+        folded, ends_dealt: see :class:`Deal`.
+    """
     positions, layers = places(graph)
     pieces = parallel.pp * virtual
     mirrors: Mapping[str, str] = graph.attrs.get("mirrors", {})
     if parallel.stages:
         before = (0.0, *np.cumsum(parallel.stages).tolist())
-        return Deal(positions, mirrors, layers, parallel.pp, pieces, 0, 0, 0, before)
+        return Deal(positions, mirrors, layers, parallel.pp, pieces, 0, 0, 0, before, folded, ends_dealt)
     ends = int(parallel.first is not None), int(parallel.last is not None)
     left = layers - (parallel.first or 0) * ends[0] - (parallel.last or 0) * ends[1] if any(ends) else layers
     between = maximum(pieces - sum(ends), 1)
@@ -122,7 +155,9 @@ def deal(graph: Graph, parallel: Parallel, virtual: Value = 1) -> Deal:
     extra = left - base * between
     behind = maximum(pieces - 2, 0)  # pieces between the first and the last
     first = parallel.first if ends[0] else base + where(np.asarray(extra) > np.asarray(behind), 1, 0)
-    return Deal(positions, mirrors, layers, parallel.pp, pieces, first, base, minimum(extra, behind))
+    return Deal(
+        positions, mirrors, layers, parallel.pp, pieces, first, base, minimum(extra, behind), (), folded, ends_dealt
+    )
 
 
 def places(graph: Graph) -> tuple[dict[str, tuple[float, ...]], int]:

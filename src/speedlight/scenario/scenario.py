@@ -32,7 +32,7 @@ class Wire:
         collective: of ``gradients``: ``all_gather`` where what ranks send does not add up (chosen elements with their indices).
         passes: times the whole payload is read or written in the device's memory to pack and unpack it.
         kept: bytes kept from step to step over the payload's own (error feedback).
-        period: of ``gradients``: sent once in so many steps (local SGD).
+        period: sent once in so many steps (local SGD); of what ZeRO sends for every micro-batch, in so many of those.
         lag: results are used so many steps late; messages then have a step to hide in.
         beside: what computes while they travel: ``product`` (the one that makes or takes them, in ``parts``), ``half`` (the
             other half of the batch or sequence), ``attention`` (of the same layer), ``block`` (all of a layer that does not wait for them); empty as the stack has it.

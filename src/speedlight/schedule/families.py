@@ -5,6 +5,7 @@ name               source                                     what it is
 =================  =========================================  ========================================
 gpipe              arXiv 1811.06965 §2.3                      all forwards, then all backwards
 1f1b               arXiv 2104.04473 §2.2.1 (PipeDream-Flush)  one forward, one backward
+pipedream          arXiv 1806.03377 §3.2                      1f1b without a flush, weights in versions
 interleaved:v      arXiv 2104.04473 §2.2.2                    v chunks of the model on every rank
 zb-h1              arXiv 2401.10241 §2.1                      weight gradients fill the drain
 zb-h2              arXiv 2401.10241 §2.2                      … and twice the activations the fill
@@ -25,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from .._foundation.arrays import Value, minimum, where
+from .._foundation.arrays import Value, maximum, minimum, where
 from .._foundation.errors import BadInput, UnknownName
 from . import orders
 from .orders import Ints, Order
@@ -51,6 +52,10 @@ class Family:
         settles: micro-batches, in ranks, after which a pipeline usually repeats itself; 0 where they are few or their order
             has no period.
         even: ranks and micro-batches must be even.
+        folded: chunks lie down the ranks and up again.
+        versions: weights a rank keeps for the micro-batches under way, from (ranks, micro-batches, rank), broadcasting: where
+            steps follow one another without a flush, backward passes need the weights of their forward passes.
+        steady: steps follow one another for ever, so that a step takes what its micro-batches take in a pipeline under way.
         flushes: every rank waits for the last one before the next step (False: ranks end one after another, arXiv
             2401.10241 §4 validates afterwards, and a step takes as long as one rank works).
     """
@@ -66,12 +71,23 @@ class Family:
     chunks: int | None = 1
     settles: int = 0
     even: bool = False
+    folded: bool = False
+    versions: Callable[[Value, Value, Value], Value] = lambda p, m, r: 1.0
+    steady: bool = False
     flushes: bool = True
 
 
 FAMILIES = {
     "gpipe": Family(orders.gpipe, lambda p, m, v, r: m * v),
     "1f1b": Family(orders.one_f_one_b, lambda p, m, v, r: minimum(p - r, m), settles=6),
+    "pipedream": Family(
+        orders.one_f_one_b,
+        lambda p, m, v, r: minimum(p - r, m),
+        settles=6,
+        flushes=False,
+        steady=True,
+        versions=lambda p, m, r: maximum(p - r, 1.0),
+    ),
     "interleaved": Family(
         orders.interleaved,
         lambda p, m, v, r: minimum(2 * (p - 1 - r) + (v - 1) * orders.group_size(p, m) + 1, m * v),
@@ -93,6 +109,7 @@ FAMILIES = {
         holder=lambda p, v: orders.folded(p),
         splits=True,
         chunks=2,
+        folded=True,
         flushes=False,
     ),
     "chimera": Family(

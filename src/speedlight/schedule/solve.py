@@ -14,6 +14,7 @@ interleaved  (m·v + p−1)·(f+b)                                       equal s
 zb-h1        m·(f+b+w) + (p−1)·(f+b−w)                               equal stages, m ≥ p, w ≤ min(f, b), s = 0
 zb-h2        m·(f+b+w) + (p−1)·max(f+b−2w, 0)                        the same, m ≥ 2p−1
 chimera      m·f + (m+p−2)·b                                         equal stages, m ≥ 2p, f ≤ b ≤ 3f, s = 0
+pipedream    m · max(max (f + b), (Σ (f + b) + 2(p−1)·s) / p)        any stages (a message is blocking: f + b + 2s)
 ===========  ======================================================  ===================================
 """
 
@@ -110,6 +111,11 @@ def _closed(name: str, layouts: Layouts, blocking: bool) -> Floats:
         exact = bare & (w <= np.minimum(f, b)) & (m >= (p if name == "zb-h1" else 2 * p - 1))
         left = f + b - w if name == "zb-h1" else np.maximum(f + b - 2 * w, 0.0)
         time = np.where(exact, m * (f + b + w) + (p - 1) * left, time)
+    elif FAMILIES[name].steady:  # steps follow one another: the slowest rank, or p micro-batches once round
+        each = layouts.forward + layouts.backward + layouts.weight + (2 * s if blocking else 0.0)
+        slowest = np.where(layouts.counts > 0, each, 0.0).max(axis=0)
+        round_ = ((layouts.counts * each).sum(axis=0) + (0.0 if blocking else 2 * (p - 1) * s)) / p
+        time = m * np.maximum(np.maximum(slowest, round_), 2 * s)
     elif name == "chimera":
         exact = bare & (m >= 2 * p) & (f <= b) & (b <= 3 * f)
         time = np.where(exact, m * f + (m + p - 2) * b, time)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .._foundation.errors import SpeedlightError
 from .._foundation.formats import number_format
 from ..graph.rewrite.held import LEFT_ALONE
+from ..scenario.scenario import Scenario
 from .subject import Subject
 from .technique import Refusal, Settings
 
@@ -42,6 +44,49 @@ several_devices: Condition = _when(
     lambda s: any(s.sharded(axis) for axis in ("tp", "dp", "pp", "cp", "ep")),
     "one device has nothing to exchange", "ask with --tp, --dp, --pp, --cp or --ep above 1",
 )  # fmt: skip
+
+
+replicated: Condition = _when(
+    lambda s: s.phase == "train" and (s.sharded("dp") or s.sharded("cp")),
+    "no gradients are exchanged", "ask with --phase train and --dp above 1",
+)  # fmt: skip
+piped: Condition = _when(
+    lambda s: s.phase == "train" and s.sharded("pp"),
+    "there is no pipeline of training",
+    "ask with --phase train --pp above 1",
+)
+tensor_parallel: Condition = _when(lambda s: s.sharded("tp"), "no tensor parallelism to hide", "ask with --tp above 1")
+
+
+def experts_apart(subject: Subject, settings: Settings) -> Refusal | None:
+    """Experts lie on several ranks, so that tokens travel."""
+    if not subject.has("moe"):
+        return Refusal("the model has no experts")
+    from ..placement.mesh import axes
+
+    if "experts" in axes(subject.parallel):
+        return None
+    return Refusal("no tokens travel to experts", "ask with --ep above --tp (and --dp, in training)")
+
+
+def runs(change: Callable[[Subject, Settings], Scenario]) -> Condition:
+    """The engine lays the changed question out: degrees divide what they must, and the machine has so many devices."""
+
+    def refuse(subject: Subject, settings: Settings) -> Refusal | None:
+        from ..engine.layout import check_layout
+        from ..engine.resolve import resolve
+        from ..placement.place import dims_of
+
+        try:
+            changed = change(subject, settings)
+            for stage in resolve(changed).chain:
+                check_layout(stage.scenario.program, stage.graph)
+                dims_of(stage.graph, stage.scenario.program.parallel)
+        except SpeedlightError as error:
+            return Refusal(error.message, error.hint or error.expected)
+        return None
+
+    return refuse
 
 
 def phases(*names: str) -> Condition:

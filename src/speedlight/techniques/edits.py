@@ -44,6 +44,14 @@ def with_parallel(subject: Subject, **changes: Any) -> Scenario:
     return subject.scenario.with_program(parallel=dataclasses.replace(subject.parallel, **changes))
 
 
+def with_wire(subject: Subject, carries: str, **changes: Any) -> Scenario:
+    """How messages of one sort travel (:class:`speedlight.scenario.scenario.Wire`), on top of what is said of them already."""
+    parallel = subject.parallel
+    wire = dataclasses.replace(parallel.wire(carries), **changes)
+    others = tuple(w for w in parallel.wires if w.carries != carries)
+    return with_parallel(subject, wires=tuple(sorted((*others, wire), key=lambda w: w.carries)))
+
+
 def with_software(subject: Subject, changes: Mapping[str, Any]) -> Scenario:
     """Changes to the stack, in a stack file's words; lists are added to, mappings merged."""
     from ..stacks.stack import merged

@@ -20,7 +20,7 @@ def schedule_of(text: str | None) -> tuple[str, Any]:
     """
     name, _, number = (text or "1f1b").strip().lower().partition(":")
     if not number:
-        return name, 2 if name == "interleaved" else 1
+        return name, 2 if name in ("interleaved", "zb-v") else 1
     if not number.isdigit() or int(number) < 1:
         raise BadInput(f"the schedule {text!r}", expected="NAME or NAME:v, v stages a rank, like interleaved:4")
     return name, int(number)

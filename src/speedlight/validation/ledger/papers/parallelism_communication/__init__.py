@@ -1,0 +1,1 @@
+"""Claims of papers on parallelism and communication."""
