@@ -79,7 +79,7 @@ class StepResult:
         again: matrix FLOPs of recomputation, which count for HFU and not for MFU.
         waits: what the rank waits for others; part of ``time``.
         run: passes of a step that is laid over several devices.
-        names: bounds by index of the machine it ran on, where that may be another than the question's.
+        names: bounds by index of the machine it ran on, where that may be another than the question's; ``place`` is its id.
     """
 
     step: Step
@@ -97,6 +97,7 @@ class StepResult:
     waits: tuple[Wait, ...] = ()
     run: PipelineRun | None = None
     names: tuple[str, ...] = ()
+    place: str = ""
 
 
 def bindings(step: Step, dims: Mapping[str, Value], symbols: Mapping[str, Value]) -> dict[str, Value]:
@@ -201,6 +202,7 @@ def evaluate_step(
         ledger,
         again,
         names=bound_names(machine),
+        place=machine.id,
     )
 
 
