@@ -11,7 +11,6 @@ from ...edits import with_training
 from ...subject import Subject
 from ...technique import Edit, Parameter, Refusal, Settings, Technique, register
 
-
 CHUNKS = {"zb-v": 2}  # stages a rank where the schedule fixes them
 
 
