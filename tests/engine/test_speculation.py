@@ -108,3 +108,24 @@ def test_a_reused_prefix_is_read_and_not_computed() -> None:
 def test_it_is_in_the_file() -> None:
     scenario = drafted(decode(), 4, 3.0)
     assert loads(dumps(scenario)) == scenario
+
+
+def test_what_lies_outside_the_device_is_kept_for_both() -> None:
+    outside = decode(offload=["kv:host"])
+    both = predict(drafted(outside, 4, 3.0), details=False)
+    alone = predict(outside.with_workload(new=5), details=False)
+    small = predict(
+        make_scenario("llama-3.2-1b", "h100-sxm-80gb", phase="decode", batch=4, context=2048, offload=["kv:host"]),
+        details=False,
+    )
+    assert both.memory.elsewhere["host"] == pytest.approx(
+        alone.memory.elsewhere["host"] + small.memory.elsewhere["host"]
+    )
+    assert both.memory.room["host"] == alone.memory.room["host"]
+
+
+def test_its_time_is_said_to_be_of_a_token() -> None:
+    from speedlight.report.words import called
+
+    assert called(predict(decode(), details=False)) == "per decode step"
+    assert called(predict(drafted(decode(), 4, 3.0), details=False)) == "per token of each sequence"

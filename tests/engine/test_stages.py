@@ -116,7 +116,7 @@ def test_any_programs_in_sequence() -> None:
         (Scenario((), H100), "no program"),
         (Scenario((Program(ModelRef("gpt2")),) * 2, H100), "two programs"),
         (Scenario((Program(ModelRef("gpt2")), Program(ModelRef("gpt2"), name="b")), H100, main="c"), "'c'"),
-        (Scenario((Program(ModelRef("gpt2")),), H100, edges=(Edge("a", "b"),)), "edges"),
+        (Scenario((Program(ModelRef("gpt2")),), H100, edges=(Edge("a", "b"),)), "joins no two programs"),
         (Scenario((Program(ModelRef("gpt2"), repeats=0),), H100), "repeats"),
     ],
 )

@@ -116,6 +116,26 @@ def test_prompt_tokens_pass_layers_but_for_keys_and_values() -> None:
     assert after["flops"] == pytest.approx(head + (before["flops"] - head) / 2 + keys, rel=1e-3)
 
 
+def test_the_last_token_of_a_prompt_sees_all_of_it() -> None:
+    passed = rewrite(load_graph("llama-3.1-8b"), "prompt_passes", {"layers": 0.5})
+    env = {**stats.unsharded(passed), **step_symbols(2, 4096, 100), "caching": 1, "training": 0}
+    (op,) = [op for op in passed.blocks[2].ops if op.kind == "attention"]
+    flops = evaluate(op.flops("matmul"), env, [{"count": 2, "new": 4096, "cached": 100}])
+    assert flops == 2 * 2 * 32 * 256 * (4096 + 100)
+
+
+@pytest.mark.parametrize("kept", [0.25, 0.5])
+def test_narrower_tokens_are_kept_read_and_multiplied_less(kept: float) -> None:
+    whole, narrow = (load_graph("llama-3.1-8b"), rewrite(load_graph("llama-3.1-8b"), "kv_width", {"kept": kept}))
+    before, after = amounts(whole), amounts(narrow)
+    assert after["kept"] == before["kept"] * kept
+    assert after["read"] == before["read"] * kept
+    attention = 32 * 2 * 2 * 32 * 256 * 4097
+    assert before["flops"] - after["flops"] == pytest.approx(attention * (1 - kept))
+    wide = amounts(rewrite(whole, "kv_width", {"kept": kept, "products": 2.0}))
+    assert wide["flops"] - before["flops"] == pytest.approx(attention)
+
+
 def test_a_share_of_layers_is_whole_layers() -> None:
     whole = load_graph("llama-3.1-8b")
     third = rewrite(whole, "kv_window", {"window": 100, "layers": 2 / 3})

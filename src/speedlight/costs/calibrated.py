@@ -43,7 +43,9 @@ def calibrate(
     Args:
         folded: points whose sizes are equal although their rates differ; their coordinates are looked at once.
     """
-    own = kernel.efficiency is not None or kernel.rates or BLOCKS in kernel.dims  # a kernel other than those measured
+    own = (
+        kernel.efficiency is not None or kernel.rates or kernel.even or BLOCKS in kernel.dims
+    )  # a kernel other than those measured
     if not kernel.library or own or machine.engine.kind in UNMEASURED:
         return cost
     seen = _seen(kernel, values, machine, point, conditions, cost)

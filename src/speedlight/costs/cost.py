@@ -105,7 +105,7 @@ def _own(machine: Machine) -> tuple[str, ...]:
         f"unit:{p.unit}": None for p in machine.engine.peaks if p.unit not in ("matmul", "vector", "transcendental")
     }
     domains = {f"link:{d.name}": None for d in machine.domains}
-    host = {f"link:{k.name}": None for k in machine.links if k.role == "host"}
+    host = {f"link:{k.name}": None for k in machine.links if k.role in ("host", "edge")}
     return tuple({**units, **domains, **host})
 
 

@@ -11,7 +11,7 @@ from .._foundation.arrays import Value, ceil, maximum, where
 from .._foundation.errors import BadInput
 from .._foundation.folding import Folded, at_points
 from ..hardware.machine import Engine, Machine, OperatingPoint
-from ..lowering.kernels import BLOCKS, Kernel, KernelValues
+from ..lowering.kernels import BLOCKS, IN_FLIGHT, Kernel, KernelValues
 from . import matrix, residency
 from .cost import UNCALIBRATED_HIGH, Conditions, Cost, bound_of, largest
 from .network.choose import choose
@@ -84,7 +84,7 @@ def price(
         if resource in busy:
             busy[resource] = busy[resource] / share
     if BLOCKS in kernel.dims:
-        _in_waves(values.dims[BLOCKS], machine, busy)
+        _in_waves(values.dims[BLOCKS], values.dims.get(IN_FLIGHT), machine, busy)
     work = serial_time(kernel, busy)
     if kernel.efficiency is not None:
         work = work / kernel.efficiency
@@ -101,22 +101,23 @@ def price(
 ON_UNITS = ("matmul", "vector", "unit:transcendental")
 
 
-def _in_waves(blocks: Value, machine: Machine, busy: dict[str, Value]) -> None:
+def _in_waves(blocks: Value, in_flight: Value | None, machine: Machine, busy: dict[str, Value]) -> None:
     """Books what whole waves of equal blocks cost: units compute a block each, and those without one stand idle.
 
-    Memory needs fewer of them: a unit draws at most its share of the last cache's bandwidth, so main memory is slowed down
-    only where the units at work cannot ask for all of it.
+    Memory needs fewer of them: a unit draws at most its share of the last cache's bandwidth, and a block what it has in flight
+    in each of the memory's latencies (Little's law), so main memory is slowed down only where those at work cannot ask for all
+    of it.
     """
     units = float(machine.engine.units)
     idle = ceil(maximum(blocks, 1.0) / units) * units / maximum(blocks, 1.0)
     for resource in ON_UNITS:
         if resource in busy:
             busy[resource] = busy[resource] * idle
-    cache = machine.last_cache
-    if cache is not None:
-        main = machine.main.resource
-        reach = machine.main.bandwidth / cache.bandwidth
-        busy[main] = busy[main] * maximum(1.0, idle * reach)
+    main, cache = machine.main, machine.last_cache
+    drawn = 0.0 if cache is None else main.bandwidth / cache.bandwidth  # share of all units that draws all of it
+    if in_flight is not None and main.latency_s:
+        drawn = maximum(drawn, main.bandwidth * main.latency_s / in_flight / units)
+    busy[main.resource] = busy[main.resource] * maximum(1.0, idle * drawn)
 
 
 # How often an op's data goes all the way through a spatial machine: attention's scores, their softmax, its values.
@@ -216,6 +217,8 @@ def single_channel(kernel: Kernel) -> bool:
 
 
 def _waste(kernel: Kernel, d: Mapping[str, Value], engine: Engine) -> Value:
+    if kernel.even:
+        return 1.0
     if kernel.family in ("matmul", "conv") and {"m", "n", "k"} <= set(d) and not single_channel(kernel):
         # A convolution is one product for each group; its images are rows of m already (implicit GEMM).
         products = d.get("groups", 1.0) if kernel.family == "conv" else d.get("batch", 1.0)

@@ -23,6 +23,7 @@ from ..lowering.ledger import Ledger
 from ..placement.place import world
 from ..scenario.scenario import Scenario
 from ..workload.workload import Workload
+from .edges import handed_on
 from .memory import memory_of
 from .phase import Parts, free_symbols, in_sequence, run_phase, weighted
 from .resolve import Plan, Resolved
@@ -39,7 +40,11 @@ class Link:
 
 def run_chain(links: Sequence[Link], machine: Machine | None = None, ndim: int = 0) -> list[Parts]:
     """Price every program's steps; see :func:`.phase.run_phase`."""
-    return [run_phase(link.resolved, link.plan, link.dims, machine, ndim) for link in links]
+    home = links[0].resolved.machine.id
+    return [
+        run_phase(link.resolved, link.plan, link.dims, machine if link.resolved.machine.id == home else None, ndim)
+        for link in links
+    ]
 
 
 def as_one(links: Sequence[Link], parts: Sequence[Parts]) -> Parts:
@@ -47,17 +52,54 @@ def as_one(links: Sequence[Link], parts: Sequence[Parts]) -> Parts:
     if len(links) == 1:
         return parts[0]
     programs = [link.resolved.scenario.program for link in links]
-    return in_sequence([part.times(p.repeats, p.name) for part, p in zip(parts, programs, strict=True)])
+    whole: list[Parts] = []
+    for part, program, link in zip(parts, programs, links, strict=True):
+        whole.append(part.times(program.repeats, program.name))
+        for name, step, weight in handed_on(program.name, link.resolved.scenario.edges, link.resolved.machine):
+            whole.append(Parts(((step, weight, False),), stages=(name,)))
+    return in_sequence(whole)
 
 
-def memory_of_chain(links: Sequence[Link], parts: Sequence[Parts]) -> Ledger:
-    """All weights and caches of sequences together, each model's once; of everything else what the neediest stage holds."""
+def at_home(parts: Parts, links: Sequence[Link], home: str) -> Parts:
+    """The steps that run on the machine the question is about."""
+    if not parts.stages:
+        return parts
+    there = {link.resolved.scenario.program.name for link in links if link.resolved.machine.id == home}
+    chosen = [i for i, stage in enumerate(parts.stages) if stage in there]
+    return Parts(tuple(parts.results[i] for i in chosen), parts.error, tuple(parts.stages[i] for i in chosen))
+
+
+def memory_of_chain(links: Sequence[Link], parts: Sequence[Parts], home: str = "") -> Ledger:
+    """All weights and caches of sequences together, each model's once; of everything else what the neediest stage holds.
+
+    Args:
+        home: id of the machine the question is about; what programs on others hold lies elsewhere, by their machines' ids.
+    """
     each = zip(parts, links, strict=True)
-    return together(links, [memory_of(part, link.resolved, link.plan, link.dims) for part, link in each])
+    return together(links, [memory_of(part, link.resolved, link.plan, link.dims) for part, link in each], home)
 
 
-def together(links: Sequence[Link], ledgers: Sequence[Ledger]) -> Ledger:
-    """The ledger of a call from its stages'.
+def together(links: Sequence[Link], ledgers: Sequence[Ledger], home: str = "") -> Ledger:
+    """The ledger of a call from its stages', of each machine on its own.
+
+    Args:
+        home: as :func:`memory_of_chain`; the first program's machine where empty.
+    """
+    home = home or links[0].resolved.machine.id
+    places = dict.fromkeys(link.resolved.machine.id for link in links)
+    found: dict[str, Ledger] = {}
+    for place in places:
+        here = [pair for pair in zip(links, ledgers, strict=True) if pair[0].resolved.machine.id == place]
+        found[place] = _on_one([link for link, _ in here], [ledger for _, ledger in here])
+    own = found.pop(home)
+    elsewhere = {**own.elsewhere, **{place: ledger.total for place, ledger in found.items()}}
+    return dataclasses.replace(
+        own, elsewhere=elsewhere, room={**own.room, **{place: ledger.capacity for place, ledger in found.items()}}
+    )
+
+
+def _on_one(links: Sequence[Link], ledgers: Sequence[Ledger]) -> Ledger:
+    """The ledger of one machine from its stages'.
 
     A program that shares another's weights has them in memory once, unless they are in another format. Caches last from call to
     call where tokens are generated, else as long as their stage.
@@ -67,6 +109,7 @@ def together(links: Sequence[Link], ledgers: Sequence[Ledger]) -> Ledger:
     owners = {link.resolved.scenario.program.name: link.resolved.scenario.program for link in links}
     weights: dict[Any, Value] = {}
     caches: dict[Any, Value] = {}
+    outside: dict[tuple[Any, str], Value] = {}
     by_class: dict[str, Value] = {}
     for link, ledger in zip(links, ledgers, strict=True):
         program = link.resolved.scenario.program
@@ -76,10 +119,15 @@ def together(links: Sequence[Link], ledgers: Sequence[Ledger]) -> Ledger:
         weights[form] = maximum(weights.get(form, 0.0), ledger.by_class["weights"])
         if program.workload.phase in ("decode", "generate"):
             caches[whose] = maximum(caches.get(whose, 0.0), ledger.by_class["kv"])
+        for role, size in ledger.elsewhere.items():
+            outside[form, role] = maximum(outside.get((form, role), 0.0), size)
         for name, size in ledger.by_class.items():
             by_class[name] = maximum(by_class.get(name, 0.0), size)
+    elsewhere = {name: _sum(size for (_, role), size in outside.items() if role == name) for _, name in outside}
+    room = {role: size for ledger in ledgers for role, size in ledger.room.items()}
     resident, cached = (_sum(sizes.values()) for sizes in (weights, caches))
-    return Ledger({**by_class, "weights": resident, "kv": maximum(by_class["kv"], cached)}, ledgers[0].capacity)
+    by_class |= {"weights": resident, "kv": maximum(by_class["kv"], cached)}
+    return Ledger(by_class, ledgers[0].capacity, elsewhere, room)
 
 
 def _sum(sizes: Iterable[Value]) -> Value:
@@ -102,7 +150,7 @@ def over_devices(parts: Parts, scenario: Scenario, name: str) -> Value:
     result: Value = 0.0
     devices = {program.name: world(program.parallel) for program in scenario.programs}
     for index, (step, weight, nodes) in enumerate(parts.results):
-        here = devices[parts.stages[index]] if parts.stages else world(scenario.program.parallel)
+        here = devices.get(parts.stages[index], 1) if parts.stages else world(scenario.program.parallel)
         result = result + weighted(getattr(step, name), weight, nodes) * here
     return result
 

@@ -11,9 +11,10 @@ import numpy as np
 from .._foundation.arrays import Value, minimum, shape_of
 from .._foundation.folding import Folded, at_points
 from ..costs.calibrated import calibrate
-from ..costs.cost import Conditions, Cost, largest
+from ..costs.cost import Conditions, Cost, bound_names, largest
 from ..costs.price import least_of, price
 from ..costs.training import issued, trained
+from ..graph.rewrite.expand import LIBRARY
 from ..hardware.machine import Machine, OperatingPoint
 from ..lowering.kernels import Kernel, KernelValues, Numbers, Program, Slots
 from ..lowering.ledger import Ledger
@@ -77,6 +78,7 @@ class StepResult:
         again: matrix FLOPs of recomputation, which count for HFU and not for MFU.
         waits: what the rank waits for others; part of ``time``.
         run: passes of a step that is laid over several devices.
+        names: bounds by index of the machine it ran on, where that may be another than the question's.
     """
 
     step: Step
@@ -93,6 +95,7 @@ class StepResult:
     again: Value = 0.0
     waits: tuple[Wait, ...] = ()
     run: PipelineRun | None = None
+    names: tuple[str, ...] = ()
 
 
 def bindings(step: Step, dims: Mapping[str, Value], symbols: Mapping[str, Value]) -> dict[str, Value]:
@@ -168,7 +171,7 @@ def evaluate_step(
     again: Value = 0.0
     for sort, (kernel, cost) in found.items():
         times = present[sort][2]
-        for resource, seconds in cost.least.items():
+        for resource, seconds in cost.least.items() if not kernel.attrs.get(LIBRARY) else ():
             least[resource] = least.get(resource, 0.0) + seconds * times
         moved = moved + cost.bytes * times
         if kernel.attrs.get("recompute"):
@@ -183,7 +186,19 @@ def evaluate_step(
     else:
         costs = tuple((cost, present[sort][2]) for sort, (_, cost) in found.items())
     return StepResult(
-        step, timeline.time, largest(least), least, flops, dense, moved, tuple(rows), costs, timeline, ledger, again
+        step,
+        timeline.time,
+        largest(least),
+        least,
+        flops,
+        dense,
+        moved,
+        tuple(rows),
+        costs,
+        timeline,
+        ledger,
+        again,
+        names=bound_names(machine),
     )
 
 

@@ -12,7 +12,7 @@ from ..scenario.file import scenario_hash
 from ..scenario.scenario import Scenario
 from . import intervals, summary, training_shares
 from .assume import assumptions_of
-from .chain import Link, as_one, memory_of_chain, model_facts, most_devices, over_devices, run_chain
+from .chain import Link, as_one, at_home, memory_of_chain, model_facts, most_devices, over_devices, run_chain
 from .layers import layers_of
 from .layout import check_layout
 from .phase import Parts, total, weighted
@@ -76,8 +76,8 @@ def _predict(resolved: Resolved, *, details: bool, joint: bool = False) -> Predi
         low, high = intervals.of_training(resolved.graph, stack, machine, (time, low, high), limit)
     devices = most_devices(scenario)
     flops, dense, moved, again = (over_devices(parts, scenario, name) for name in ("flops", "dense", "bytes", "again"))
-    peak = summary.peak_used(parts, machine, scenario)
-    ledger = memory_of_chain(links, each)
+    peak = summary.peak_used(at_home(parts, links, machine.id), machine, scenario)
+    ledger = memory_of_chain(links, each, machine.id)
     pieces = summary.pieces(parts, machine) if details else ()
     rows = tuple(piece.row for piece in pieces)
     main = machine.main.resource

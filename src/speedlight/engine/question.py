@@ -30,6 +30,9 @@ def make_scenario(
     isl: Any = None,
     osl: Any = None,
     context: Any = None,
+    new: Any = 1,
+    outputs: Any = 1,
+    reused: Any = 0,
     dtype: str | None = None,
     weights: str | None = None,
     activations: str | None = None,
@@ -89,6 +92,8 @@ def make_scenario(
             whole pipeline.
         batch: sequences (or images) per replica; the global batch when training.
         isl, osl, context: prompt, output and cached tokens per sequence; of an encoder–decoder isl is the source.
+        new, outputs: tokens a decode step computes for each sequence (drafts to verify and one), and how many it adds.
+        reused: tokens of each prompt whose keys and values are there already.
         steps, guidance: denoising steps, and whether each runs with and without the prompt (``True``, ``on``, ``off``).
         height, width, frames: pixels and pictures of what is generated, or of the images of a prompt.
         images: pictures in each prompt; seconds: of audio in each recording.
@@ -149,7 +154,17 @@ def make_scenario(
         gradients, states or "fp32", offload_of(offload) if phase == "train" else (),
     )  # fmt: skip
     places = () if phase == "train" else places_of(offload)
-    workload = Workload(phase=phase, **given, symbols=named, training=training, moe_load=moe_load, places=places)
+    workload = Workload(
+        phase=phase,
+        **given,
+        new=new,
+        outputs=outputs,
+        reused=reused,
+        symbols=named,
+        training=training,
+        moe_load=moe_load,
+        places=places,
+    )
     parallel = Parallel(tp, ep, dp, pp, cp, zero, shard, sp, etp, context_kind, first, last, tuple(stages))
 
     def another(name: str) -> Graph:

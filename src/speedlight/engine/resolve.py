@@ -37,6 +37,7 @@ from ..placement.updates import for_ranks
 from ..scenario.scenario import Program, Rewrite, Scenario
 from ..stacks.stack import Stack, changed_stack
 from ..workload.workload import Workload
+from .ports import check_edges, with_ports
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +86,9 @@ def resolve(scenario: Scenario) -> Resolved:
     """
     if not scenario.programs:
         raise BadInput("the scenario has no program", expected="at least one")
-    if scenario.edges:
-        raise Unsupported(
-            "edges between programs are not executed by this version", expected="programs one after the other"
-        )
+    check_edges(scenario)
     if len(scenario.programs) == 1:
-        return _resolve_one(scenario)
+        return _resolve_one(_alone(scenario, scenario.program))
     names = [program.name for program in scenario.programs]
     if len(set(names)) != len(names):
         raise BadInput(
@@ -109,8 +107,14 @@ def resolve(scenario: Scenario) -> Resolved:
 
 
 def _alone(scenario: Scenario, program: Program) -> Scenario:
-    """The same question about one of its programs."""
-    return dataclasses.replace(scenario, programs=(program,), main="")
+    """The same question about one of its programs, on the machine that runs it."""
+    if not program.machine or program.machine == scenario.machine:
+        return dataclasses.replace(scenario, programs=(program,), main="")
+    return dataclasses.replace(scenario, programs=(program,), main="", machine=program.machine, overrides={})
+
+
+# Figures of a host that a file of a lone card does not state; who states one with the question means a card in a host.
+HOSTED = ("tiers.host.", "tiers.nvme.")
 
 
 def _resolve_one(scenario: Scenario) -> Resolved:
@@ -129,12 +133,14 @@ def _resolve_one(scenario: Scenario) -> Resolved:
     graph = model_graph(program)
     machine = load_machine(scenario.machine, scenario.machines_dir)
     assumptions: list[Assumption] = []
-    if program.workload.places or program.workload.training.offload:
+    stated = any(path.startswith(HOSTED) for path in scenario.overrides)
+    if stated or program.workload.places or program.workload.training.offload:
         used = max(float(machine.n_devices), float(np.max(world(program.parallel))))
         machine, said = with_host(machine, used)
         assumptions += said
     if scenario.overrides:
         machine = machine.with_values(scenario.overrides, grade="assumed")
+    machine = with_ports(machine, [edge for edge in scenario.edges if edge.source == program.name])
     machine, said = with_fabric(machine, max(int(np.max(world(program.parallel))), _ranks(graph, program.workload)))
     assumptions += said
     name = program.stack

@@ -18,7 +18,7 @@ from ..scenario.serving import Engines, Load, Serving
 from ..serving.arrivals import closed, open_loop, sessions, with_adapters, with_prefix
 from ..serving.deployment import Deployment, Link, Pool, Scaling, Speculation
 from ..serving.metrics import Latencies, Objective, latencies, summary
-from ..serving.policy import Policy, changed
+from ..serving.policy import Policy, changed, policies
 from ..serving.policy import policy as policy_named
 from ..serving.requests import Requests
 from ..serving.simulate import Run, simulate
@@ -193,7 +193,7 @@ def deployed(
     asked = scenario.replace(serving=None)
     priced = served(asked, engines.attention_dp, engines.memory_utilisation)
     stack = priced.facts.stack
-    policy = policy_named(engines.policy or (stack if stack.split("@")[0] in _SERVERS else "vllm"))
+    policy = policy_named(engines.policy or _POLICY_OF.get(stack.split("@")[0], stack if _serves(stack) else "vllm"))
     policy = changed(policy, engines.rules)
     pool = _pool(priced, policy, engines, engines.replicas, adapters)
     notes = [
@@ -264,7 +264,17 @@ def _prompting(scenario: Scenario, engines: Engines) -> Scenario:
     return scenario
 
 
-_SERVERS = ("vllm", "sglang", "tensorrt-llm", "llama.cpp")
+# Stacks whose scheduler is another's, or none: their batches run to the end.
+_POLICY_OF = {
+    "fastertransformer": "static",
+    "transformers": "static",
+    "transformers-generate": "static",
+    "deepspeed-inference": "static",
+}
+
+
+def _serves(stack: str) -> bool:
+    return stack.split("@")[0] in {p.name for p in policies()}
 
 
 def saturation(deployment: Deployment, load: Load) -> float:

@@ -43,11 +43,12 @@ class Stage:
 
 def stages_of(parts: Parts, machine: Machine) -> tuple[Stage, ...]:
     """The stages of a call, in order; empty for a single program."""
-    links = [i for i, name in enumerate(bound_names(machine)) if name.startswith("link:") or name == "host_dram"]
     order = list(dict.fromkeys(parts.stages))
     time: dict[str, Value] = dict.fromkeys(order, 0.0)
     copying: dict[str, Value] = dict.fromkeys(order, 0.0)
     for name, (step, weight, nodes) in zip(parts.stages, parts.results, strict=False):
+        names = step.names or bound_names(machine)
+        links = [i for i, bound in enumerate(names) if bound.startswith("link:") or bound == "host_dram"]
         time[name] = time[name] + weighted(step.time, weight, nodes)
         for _, _, kernels in step.blocks:
             for priced in kernels:

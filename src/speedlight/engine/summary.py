@@ -39,10 +39,10 @@ class Piece:
 
 def pieces(parts: Parts, machine: Machine) -> tuple[Piece, ...]:
     """Rows of all kernels and gaps; kernels that never run are left out."""
-    names = bound_names(machine)
     found: list[Piece] = []
     several = len(parts.results) > 1
     for index, (step, weight, nodes) in enumerate(parts.results):
+        names = step.names or bound_names(machine)
         stage = parts.stages[index] if parts.stages else ""
         alone = not stage or parts.stages.count(stage) == 1
         label = " ".join(filter(None, (stage, "" if stage and alone else step.step.name))) if several else ""
@@ -98,26 +98,27 @@ def bound(parts: Parts, machine: Machine, rows: tuple[OpRow, ...] | None) -> Any
         for row in rows:
             shares[row.bound] = shares.get(row.bound, 0.0) + row.time
         return max(shares, key=lambda k: shares[k]) if shares else "latency"
-    names = bound_names(machine)
-    spent: list[Value] = [0.0] * len(names)
+    spent: dict[str, Value] = {}
     for step, weight, nodes in parts.results:
+        names = step.names or bound_names(machine)
+        for name in names:
+            spent.setdefault(name, 0.0)
         for cost, count in step.costs:
             seconds = cost.time * count
             for index in np.flatnonzero(np.bincount(np.ravel(cost.bound))).tolist():
-                spent[index] = spent[index] + weighted(seconds * (cost.bound == index), weight, nodes)
-        launch = names.index("launch")
+                spent[names[index]] = spent[names[index]] + weighted(seconds * (cost.bound == index), weight, nodes)
         for passage in step.timeline.passages:
-            spent[launch] = spent[launch] + weighted(passage.gap, weight, nodes)
+            spent["launch"] = spent["launch"] + weighted(passage.gap, weight, nodes)
         for wait in step.waits:
-            at = names.index(wait.bound)
-            spent[at] = spent[at] + weighted(wait.seconds, weight, nodes)
-    best: Value = spent[0]
+            spent[wait.bound] = spent[wait.bound] + weighted(wait.seconds, weight, nodes)
+    found = list(spent)
+    best: Value = spent[found[0]]
     which: Value = np.zeros(np.shape(best), dtype=int)
-    for index, seconds in enumerate(spent[1:], start=1):
-        better = seconds > best
+    for index, name in enumerate(found[1:], start=1):
+        better = spent[name] > best
         which = np.where(better, index, which)
-        best = maximum(best, seconds)
-    return np.asarray(names, dtype=object)[which]
+        best = maximum(best, spent[name])
+    return np.asarray(found, dtype=object)[which]
 
 
 def peak_used(parts: Parts, machine: Machine, scenario: Scenario) -> PeakFact | None:
@@ -159,7 +160,7 @@ def tiers(ledger: Ledger, machine: Machine) -> dict[str, dict[str, Any]]:
     found = {machine.main.name: {"total": total, "capacity": capacity, "fits": total <= capacity}}
     names = {t.role: t.name for t in machine.tiers}
     for role, size in ledger.elsewhere.items():
-        found[names[role]] = {"total": size, "capacity": ledger.room[role], "fits": size <= ledger.room[role]}
+        found[names.get(role, role)] = {"total": size, "capacity": ledger.room[role], "fits": size <= ledger.room[role]}
     return found
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from .._foundation.arrays import Value, shape_of
-from .._foundation.errors import BadInput
+from .._foundation.errors import BadInput, Unsupported
 from ..costs.cost import bound_names
 from ..hardware.machine import Machine
 from ..scenario.scenario import Scenario
@@ -40,6 +40,8 @@ def timeline(scenario: Scenario, *, most: int = MOST) -> Trace:
     """
     if shape_of(scenario):
         raise BadInput("a timeline of a sweep", expected="one question: numbers, no arrays")
+    if any(program.workload.places for program in scenario.programs):
+        raise Unsupported("transfers from outside the device are not drawn by this version", expected="no --offload")
     time = float(predict(scenario, details=False).time)
     resolved = resolve(scenario)
     for stage in resolved.chain:
@@ -118,7 +120,7 @@ def _updates(result: StepResult) -> Iterator[tuple[str, float]]:
 
 
 def _stretches(result: StepResult, machine: Machine, node: tuple[int, ...]) -> list[Stretch]:
-    names = bound_names(machine)
+    names = result.names or bound_names(machine)
     stretches = []
     for (block, phase, kernels), passage in zip(result.blocks, result.timeline.passages, strict=True):
         lines = []

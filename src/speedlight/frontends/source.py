@@ -2,7 +2,7 @@
 
 Readers are asked in order; the first that takes the source reads it: ``file.py:factory`` or ``package.module:factory`` (a
 PyTorch module), a file by its ending (``.onnx``, ``.pt2``, ``.gguf`` also by URL or hub id, ``.safetensors``), a file of ops
-(or its content as JSON), one of timm's image models by timm's name, and else a configuration: itself as JSON
+(or its content as JSON), one of timm's image models by timm's name, a carried network of the literature (``hardnet-68``), and else a configuration: itself as JSON
 (``{"model_type": …}``), another file or folder, a bundled name (or the hub id or alias of one), a folder of further
 configurations, a hub id.
 """
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _FACTORY = re.compile(r"^(?P<place>[^:]+\.py|[A-Za-z_]\w*(?:\.\w+)*):(?P<name>[A-Za-z_]\w*(?:\.\w+)*)$")
 _IMAGE_MODEL = re.compile(r"^(timm/)?[a-z0-9_]+(\.[a-z0-9_]+)?$")
+_NETWORK = re.compile(r"^[a-z][a-z0-9]*(-[a-z0-9.]+)*$")
 _HUB_TAG = re.compile(r"^[\w.-]+/[\w.-]+:[\w.-]+$")  # org/repo:Q4_K_M
 _ARCHIVES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", ".torchscript")  # pickles and TorchScript
 # What one may ask of a source beside its name, as options are called.
@@ -181,8 +182,24 @@ def _image_model(asked: Asked) -> Graph | None:
     return found
 
 
+def _network(asked: Asked) -> Graph | None:
+    """A network of the literature whose graph is carried."""
+    if Path(asked.source).exists() or not _NETWORK.match(asked.source):
+        return None
+    from ..graph.recast import recast
+    from .carried.networks import network
+
+    found = network(asked.source)
+    if found is not None:
+        asked.only(
+            f"the carried network {asked.source}", "dtype", hint="it is carried at one size, channels before rows"
+        )
+        found = recast(found, asked.dtype or "fp32")
+    return found
+
+
 READERS: tuple[Callable[[Asked], Graph | None], ...] = (
-    _module, _onnx, _program, _archive, _ops, _gguf, _safetensors, _image_model,
+    _module, _onnx, _program, _archive, _ops, _gguf, _safetensors, _image_model, _network,
 )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from .._foundation.expr import Expr, Tape, symbols
 from ..graph.ir import ONE, Message
 
 BLOCKS = "blocks"  # the dimension under which a kernel keeps how many independent pieces its work falls into
+IN_FLIGHT = "in_flight"  # and the bytes that each asks of memory at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Kernel:
         launches: kernel starts per instance (0 count launches nothing).
         serial: parts that do not overlap inside it.
         efficiency: share of the analytic rate a published kernel reaches; None for 1.
-        rates: share of a resource's rate that its instructions reach. Whose variant states ``blocks`` has them among its dims.
+        rates: share of a resource's rate that its instructions reach; ``even``: units share a product's work to the last step. Whose variant states ``blocks`` has them among its dims.
         host_s: host time of one launch where the stack states one for this function.
         library: by number format, cost family or both ("" for any) the framework whose measured kernels run; empty where
             none is meant.
@@ -87,6 +88,7 @@ class Kernel:
     serial: tuple[str, ...] = ()
     efficiency: float | None = None
     rates: tuple[tuple[str, float], ...] = ()
+    even: bool = False
     host_s: float | None = None
     library: Mapping[str, str] = field(default_factory=dict)
     attrs: Mapping[str, Any] = field(default_factory=dict)
@@ -330,7 +332,7 @@ def _facts(kernel: Kernel) -> tuple[Any, ...]:
     message = None if kernel.message is None else (kernel.message.collective, kernel.message.axis)
     return (
         kernel.kind, kernel.fn, kernel.family, members, work, accesses, message, kernel.serial, kernel.efficiency,
-        kernel.rates, tuple(sorted(kernel.library.items())) if kernel.library else (), repr(sorted(kernel.attrs.items())), kernel.phase,
+        kernel.rates, kernel.even, tuple(sorted(kernel.library.items())) if kernel.library else (), repr(sorted(kernel.attrs.items())), kernel.phase,
     )  # fmt: skip
 
 
@@ -344,7 +346,7 @@ def structure_of(kernel: Kernel) -> tuple[Any, ...]:
     groups, channels = (kernel.dims[n].constant if n in kernel.dims else None for n in DEPTHWISE)
     return (
         kernel.kind, kernel.fn, kernel.family, tuple(kernel.dims), kernel.serial, kernel.efficiency,
-        kernel.rates, tuple(sorted(kernel.library.items())), kernel.attrs.get("layout"), kernel.phase, groups == 1, groups == channels,
+        kernel.rates, kernel.even, tuple(sorted(kernel.library.items())), kernel.attrs.get("layout"), kernel.phase, groups == 1, groups == channels,
         tuple([(w.unit, w.format, w.accumulate) for w in kernel.work]),
         tuple([(a.cls, a.write, a.home, a.path, a.granule is None, a.tensor.startswith("grad.")) for a in kernel.accesses]),
     )  # fmt: skip

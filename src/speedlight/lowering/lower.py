@@ -20,7 +20,7 @@ from .._foundation.expr import Expr, substitute, symbols, total
 from .._foundation.formats import bytes_per_element, dense_of
 from ..graph.ir import ONE, Block, Graph, Op, Operand, Work
 from ..stacks.stack import KernelVariant, Stack, load_stack
-from .kernels import BLOCKS, Access, Kernel, KernelBlock, KernelWork, Program
+from .kernels import BLOCKS, IN_FLIGHT, Access, Kernel, KernelBlock, KernelWork, Program
 from .loops import grouped
 from .prepare import expanded
 
@@ -202,7 +202,8 @@ def _kernel(
         before.update(w.tensor for w in op.writes)
     dims = _merged_dims(group) if len(group) > 1 and all(o.fn == lead.fn for o in group) else dict(lead.dims)
     if variant.blocks is not None:
-        dims = {**dims, BLOCKS: _with_dims(variant.blocks, dims)}
+        stated = {BLOCKS: variant.blocks, IN_FLIGHT: variant.in_flight}
+        dims |= {name: _with_dims(e, dims) for name, e in stated.items() if e is not None}
     found = list(accesses.values())
     if variant.traffic.constant != 1:
         found = [_more_traffic(a, variant, dims) for a in found]
@@ -230,6 +231,7 @@ def _kernel(
         serial=variant.serial,
         efficiency=variant.efficiency,
         rates=variant.rates,
+        even=variant.even,
         host_s=variant.host_s,
         library=stack.library,
         attrs=lead.attrs,

@@ -18,7 +18,7 @@ from .roofline import roofline
 from .svg import Markup, element, joined
 from .theme import MEMORY_CLASSES, family
 from .view import Row, clean, percents, ranged, rows_of, shares
-from .words import CALLS, bound_words, coverage_words, crossover_sentence, question, title
+from .words import bound_words, called, coverage_words, crossover_sentence, question, title
 
 
 def explain_html(prediction: Prediction, *, levers: Any = None) -> str:
@@ -53,7 +53,7 @@ def _hero(prediction: Prediction, rows: Sequence[Row], memory: Memory) -> Markup
     big = element(
         "div",
         ranged(prediction.time, format_time),
-        element("small", CALLS.get(prediction.phase, "per call")),
+        element("small", called(prediction)),
         class_="big",
     )
     part = reached(prediction)

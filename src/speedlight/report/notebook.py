@@ -10,7 +10,7 @@ from .style import asset, chart_style
 from .svg import Markup, element
 from .theme import bound_label, family
 from .view import UNKNOWN, clean, folded, percents, ranged, rows_of, whole_number
-from .words import CALLS, assumption_value, bound_words, coverage_words, question
+from .words import assumption_value, bound_words, called, coverage_words, question
 
 TOP = 8
 
@@ -27,7 +27,7 @@ def notebook_html(prediction: Prediction) -> str:
         facts.append(element("div", element("span", f"{figure.label} "), shown))
     if memory.fits is False:
         facts.append(element("div", memory.line, class_="no"))
-    call = CALLS.get(prediction.phase, "per call")
+    call = called(prediction)
     parts = [
         element("style", Markup(chart_style() + asset("card.css"))),
         element("div", *(element("div", line) for _, line in question(prediction)), class_="head"),

@@ -15,7 +15,7 @@ from .roofline import WIDTH, roofline
 from .style import plain_style
 from .svg import SVG_NAMESPACE, Markup, element, picture, rect, short, shortened, text
 from .view import ranged, rows_of
-from .words import CALLS, bound_words, title
+from .words import bound_words, called, title
 
 MARGIN = 20.0
 
@@ -61,7 +61,7 @@ def plot(prediction: Prediction) -> Figure:
     name = title(prediction)
     part = reached(prediction)
     light = f", {format_percent(part, 0)} of the speed of light" if part is not None else ""
-    time = f"{ranged(prediction.time, format_time)} {CALLS.get(prediction.phase, 'per call')}"
+    time = f"{ranged(prediction.time, format_time)} {called(prediction)}"
     parts = [
         text(0, 14, shortened(name, WIDTH, 12.5), class_="strong"),
         text(0, 34, shortened(f"{time}{light}; bound by {bound_words(prediction)}", WIDTH, 12.5)),

@@ -15,9 +15,9 @@ from .theme import GRADE_SYMBOLS, family
 from .tree import tree, walk
 from .view import UNKNOWN, Row, by, clean, folded, merged, percents, ranged, rows_of, span, whole_number
 from .words import (
-    CALLS,
     assumption_value,
     bound_words,
+    called,
     coverage_words,
     crossover_sentence,
     question,
@@ -76,7 +76,7 @@ def _headline(prediction: Prediction, rows: Sequence[Row], memory: Memory, colum
     for label, line in question(prediction):
         echo.add_row(Text(label, style="dim"), Text(line))
     first = Text("\n").append(ranged(prediction.time, format_time), style="bold")
-    first.append(f" {CALLS.get(prediction.phase, 'per call')}", style="bold")
+    first.append(f" {called(prediction)}", style="bold")
     first.append(f"   80 % interval {interval_words(prediction)}", style="dim")
     colour = family(clean(prediction.bound, 60) if isinstance(prediction.bound, str) else "").term
     light = Text()

@@ -12,7 +12,7 @@ from ..techniques.whatif import Outcome, Ranking, Share
 from .console import BAD, Fitted, bar, bullets, grid, heading, listing
 from .theme import bound_label, family
 from .view import clean
-from .words import CALLS
+from .words import called
 
 
 def factor_words(value: float) -> str:
@@ -26,7 +26,7 @@ def range_words(low: float, high: float) -> str:
 
 def question_line(before: Prediction) -> str:
     """Model, machine, phase and time of the baseline."""
-    call = CALLS.get(before.phase, "per call")
+    call = called(before)
     return (
         f"{clean(before.model.get('id', '?'))} on {clean(before.machine.get('id', '?'))}, {before.stack}: "
         f"{format_time(float(before.time))} {call}, bound by {bound_label(str(before.bound))}"

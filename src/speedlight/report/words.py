@@ -28,6 +28,15 @@ _PLURALS = {
 }
 
 
+def called(prediction: Prediction) -> str:
+    """What the answer's time is of: a call of the phase; of drafted decoding, whose steps yield several, a token."""
+    workload = prediction.scenario.program.workload
+    plain = type(workload.outputs) in (int, float) and workload.outputs == 1
+    if prediction.phase == "decode" and not plain and not workload.groups:
+        return "per token of each sequence"
+    return CALLS.get(prediction.phase, "per call")
+
+
 def amount(value: Any) -> str:
     """Parameter counts as people say them: ``8.03 B``."""
     found = number(value)

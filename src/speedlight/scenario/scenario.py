@@ -1,9 +1,9 @@
 """The frozen question: programs, machine, operating point, policies (DESIGN, "The line everything flows along").
 
 A scenario refers to models, machines and stacks by name or file; the engine resolves them. It holds a list of *programs*,
-run one after the other, each so many times in a call; the times add and all weights stay in memory. What edges between
-them add (bytes over links, probabilities) is part of the format and not executed by this version. Every numeric field may
-be an array.
+run one after the other, each so many times in a call; the times add and all weights stay in memory. Edges between them add what
+is handed on: bytes over a link, so often, with a probability. A program may run on a machine of its own. Every numeric field
+may be an array.
 """
 
 from __future__ import annotations
@@ -142,6 +142,7 @@ class Program:
 
     Attributes:
         repeats: how often it runs in one call of the scenario (denoising steps); a share of 1 where one call in several does.
+        machine: an id or a file, where it runs elsewhere than the scenario's machine; empty for there.
         shares: name of another program whose weights and cache it uses (a draft by some of a model's own layers), or empty. Weights
             in another format are a copy all the same.
         software: changes to its stack, in a stack file's own words (``{"host": {"graphs": ["decode"]}}``): what a technique
@@ -156,6 +157,7 @@ class Program:
     repeats: Value = 1
     software: Mapping[str, object] = field(default_factory=dict)
     shares: str = ""
+    machine: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "software", MappingProxyType(dict(self.software)))
@@ -163,7 +165,14 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """What one program hands to another: bytes over a link, how often, with which probability."""
+    """What one program hands to another.
+
+    Attributes:
+        source, target: names of programs, in the order they run.
+        bytes: of one transfer.
+        link: name of a link or domain of the source's machine, or a rate (``100 Mbit/s``, ``12 MB/s``).
+        repeats, probability: how often it happens in a call.
+    """
 
     source: str
     target: str

@@ -125,11 +125,15 @@ _POLICIES = (
         "llama.cpp", "1", mixed=True, chunked=True, budget=2048, reserve=1.0, reserve_least=1.0,
         source="llama.cpp server: slots with a context of their own, continuous batching, n_batch 2048",
     ),
+    Policy(
+        "orca", "1", mixed=True, chunked=False, reserve=1.0, reserve_least=1.0,
+        source="Orca (OSDI 2022): iteration-level scheduling with selective batching, memory reserved for the longest answer",
+    ),
     Policy("static", "1", mixed=False, chunked=False, static=True, reserve=1.0, reserve_least=1.0,
            source="a batch runs until its last sequence ends; then the next one starts"),
 )  # fmt: skip
 
-_DEFAULTS = {"vllm": "1", "sglang": "0.4", "tensorrt-llm": "1", "llama.cpp": "1", "static": "1"}
+_DEFAULTS = {"vllm": "1", "sglang": "0.4", "tensorrt-llm": "1", "llama.cpp": "1", "orca": "1", "static": "1"}
 
 
 def policies() -> tuple[Policy, ...]:

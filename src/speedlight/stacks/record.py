@@ -126,7 +126,10 @@ class KernelVariant:
         efficiency: share of the analytic rate reached at equal bytes, where published; None for 1.
         blocks: independent pieces of work the kernel hands to the machine's units, an expression over the op's shape symbols.
             Whole waves of them run: fewer than there are units leave units idle. None: work spreads evenly.
+        in_flight: bytes that a block asks of memory before it waits for the first of them, an expression too; None for as many as
+            its unit can draw.
         rates: share of a resource's rate that the kernel's instructions can reach (older matrix instructions).
+        even: a product's work is dealt out by steps, not by tiles: no unit waits for another's tile (stream-K).
     """
 
     fn: str
@@ -139,7 +142,9 @@ class KernelVariant:
     source: str = ""
     host_s: float | None = None
     blocks: Expr | None = None
+    in_flight: Expr | None = None
     rates: tuple[tuple[str, float], ...] = ()
+    even: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,9 @@ class _VariantFile(msgspec.Struct, forbid_unknown_fields=True):
     source: str = ""
     host: float | str | None = None
     blocks: float | str | None = None
+    in_flight: float | str | None = None
     rates: dict[str, float] = {}
+    even: bool = False
 
 
 class _RuleFile(msgspec.Struct, forbid_unknown_fields=True):
@@ -182,7 +184,8 @@ def parse_stack(data: Any, where: str) -> Stack:
         KernelVariant(
             v.fn, parse_expr(v.launches), parse_expr(v.traffic), parse_expr(v.workspace), tuple(v.multiply.items()),
             tuple(v.serial), v.efficiency, v.source, None if v.host is None else parse_quantity(v.host, "s"),
-            None if v.blocks is None else parse_expr(v.blocks), tuple(sorted(v.rates.items())),
+            None if v.blocks is None else parse_expr(v.blocks),
+            None if v.in_flight is None else parse_expr(v.in_flight), tuple(sorted(v.rates.items())), v.even,
         )
         for v in spec.variants
     )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..scenario.scenario import Scenario
+from ..workload.places import Place
 from .conditions import Condition, _when, every, generates, inference
 from .edits import with_rewrite
 from .subject import Subject
@@ -48,3 +49,9 @@ def rewritten(slot: str, name: str, **fixed: Any) -> Edit:
         return with_rewrite(subject, name, **{**settings, **fixed})
 
     return Edit("graph", slot, change)
+
+
+def on_host(subject: Subject, share: float = 1.0, use: float | None = None, way: str = "moved") -> Scenario:
+    """Keys and values (a share of them) in the host's memory; what was said of where they lie before is replaced."""
+    others = tuple(p for p in subject.workload.places if p.cls != "kv")
+    return subject.scenario.with_workload(places=(*others, Place("kv", "host", share, use, way)))

@@ -7,6 +7,7 @@ from typing import Any
 
 from .._foundation.errors import SpeedlightError
 from .._foundation.formats import number_format
+from ..graph.rewrite.held import LEFT_ALONE
 from ..scenario.scenario import Scenario
 from .subject import Subject
 from .technique import Refusal, Settings
@@ -109,7 +110,7 @@ def multiplies(fmt: str) -> Condition:
         near = "int8" if wanted in ("fp8", "int4") and "int8" in have else have[0]
         return Refusal(
             f"{subject.machine.name} has no {wanted} matrix unit (it has {', '.join(have)})",
-            f"weights alone in {fmt.format(**settings)} (--weights), or {near}",
+            f"weights alone in {fmt.format(**settings)} (--weights)" + (f", or {near}" if near != "none" else ""),
         )
 
     return refuse
@@ -138,8 +139,9 @@ def weights_wider_than(bits: str) -> Condition:
 
 
 def _weights(subject: Subject) -> list[Any]:
+    """Matrices of the layers; recipes leave heads as they are."""
     found = []
     for block, op in subject.graph.ops():
-        if op.kind in ("matmul", "moe"):
-            found += [t for r in op.reads if (t := subject.graph.tensor(block, r.tensor)).cls == "weight"]
+        if op.kind in ("matmul", "moe") and op.name.rpartition(".")[2] not in LEFT_ALONE:
+            found += [t for r in op.reads[:2] if (t := subject.graph.tensor(block, r.tensor)).cls == "weight"]
     return found

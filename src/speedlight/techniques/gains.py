@@ -37,10 +37,18 @@ def gain(before: Prediction, after: Prediction) -> Gain:
     Per device: techniques that take more devices are seen by what each of them does.
     """
     latency = before.time / after.time
-    speedup = after.throughput["per_device"] / before.throughput["per_device"]
+    speedup = _done(after) / _done(before)
     work = speedup / latency  # what a call does, after over before
     low, high = _ends(before, after)
     return Gain(speedup, work * low, work * high, latency, before.memory.total / after.memory.total)
+
+
+def _done(answer: Prediction) -> Value:
+    """What a device does in a second. Prompts count as prompts, however few of their tokens a technique leaves."""
+    w = answer.scenario.program.workload
+    rate = answer.throughput["per_device"]
+    by_token = w.phase == "prefill" and not w.groups and answer.throughput.get("unit") == "tokens/s"
+    return rate / w.isl if by_token else rate
 
 
 def _ends(before: Prediction, after: Prediction) -> tuple[Value, Value]:

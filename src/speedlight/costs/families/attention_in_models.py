@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..._foundation.arrays import Value, maximum
+from ..._foundation.arrays import Value, maximum, where
 from ..._foundation.formats import number_format
 from ...hardware.machine import Machine, OperatingPoint
 from ...lowering.kernels import Kernel, KernelValues
@@ -65,10 +65,9 @@ def see(
                 window=float(window) if isinstance(window, (int, float)) else NO_WINDOW, dtype=used, kv=stored,
             )  # fmt: skip
         cached, grouped = maximum(own["keys"] / seqs - new, 0.0), 1.0
-        if (
-            verify
-        ):  # tokens of one sequence share its keys, as heads of one group do: they fill rows of the same products
-            new, grouped = 1.0, maximum(new, 1.0)
+        # Tokens of one sequence share its keys, as heads of one group do; one head a key has kernels of its own.
+        if verify:
+            new, grouped = 1.0, where(own["heads"] > own["kv_heads"], maximum(new, 1.0), 1.0)
         return Shape(
             batch=maximum(own["seqs"], 1.0), new=maximum(new, 1.0), cached=cached,
             heads=own["heads"] * grouped, kv_heads=own["kv_heads"], qk_dim=own["qk_dim"], v_dim=own["v_dim"],
@@ -80,6 +79,8 @@ def see(
         return {**found, "cache": maximum(found["cache"], FULL)} if decode else found
 
     longer = BACKWARD / conditions.throttle if backward else 1.0 / conditions.throttle
+    if not decode:  # a kernel that skips blocks of the scores does the rest as it did the whole
+        longer = longer * float(kernel.attrs.get("density", 1.0))
     terms = {name: seconds * longer for name, seconds in family.terms_of(shape(values), machine).items()}
     terms["memory"] = cost.bytes / (machine.main.bandwidth * point.memory_clock)
     if not conditions.device_latency:

@@ -327,6 +327,8 @@ def format_of(kernel: Kernel) -> str | None:
     weights, activations = dense_of(number_format(weights).name), number_format(activations).name
     if (weights, activations) == ("fp16", "fp16"):
         return "bfloat16"  # the same rate and bytes
+    if number_format(weights).kind == number_format(activations).kind == "int":
+        return "sq"  # products of whole numbers run as INT8 ones, at their own rate
     used = "bf16" if activations == "fp16" else activations
     stored = _stored(weights) if used == "bf16" else weights
     return next((name for name, pair in FORMATS.items() if pair == (stored, used) and name != "float32"), None)

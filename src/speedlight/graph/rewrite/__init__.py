@@ -7,6 +7,7 @@
     adapters.py      low-rank adapters that train beside frozen weights
     attention.py     fused attention written out as products and a softmax
     autocast.py      what a mixed-precision region casts, by lists of functions
+    bit_serial.py    products of few bits from binary ones
     branches.py      parallel branches as one convolution, norms folded away
     denoiser.py      a part of a denoising step, the rest from a cache
     depthwise.py     depthwise convolutions on fewer channels
@@ -15,25 +16,33 @@
     frozen.py        a model whose large weights do not train
     heads.py         a model without its head
     held.py          which read of an op is the matrix it multiplies by
+    host_tables.py   reads of tables in the host's memory: their path, and rows kept on the device
     kv_content.py    what of a token the KV cache holds: heads, width, nothing
     kv_tokens.py     how many tokens of it are kept, read, seen
     layers.py        a share of the layers changed, or left out
     layouts.py       a whole graph's convolutions channels last
     loss.py          logits widened before the loss
+    monarch.py       Fourier transforms as matrix products
     narrowed.py      fewer heads, neurons, channels; blocks of weights left out
     norms.py         batch norms folded into the weights before them
     numbers.py       number formats of products, of whole layers or of part of each
+    padding.py       experts of a fixed capacity
+    patches.py       a network's first block, patch by patch
     prompt.py        layers that prompt tokens pass by
     resized.py       other sizes in the place of symbols
     rotate.py        repeated layers cut where they meet, so that neighbours across layers are neighbours
     selected.py      neurons chosen by token
     shape.py         fewer layers, narrower parts, another vocabulary, wider channels
+    shared_prefix.py a prefix read once for all sequences
     still_layers.py  some layers keep their weights while the others train
     structured.py    layers of another kind in the place of a transformer's
+    tenants.py       several fine-tunes of one model together
     thinned.py       weights in fewer bits than their values have
     tidy.py          results nobody reads, copies made twice
     tokens.py        fewer tokens in some layers
+    uncast.py        functions that mixed precision leaves in the format they come in
     without.py       layers, or halves of layers, left out
+    words.py         another vocabulary
 
 A stack's file says which of them it applies, in which order and with which parameters; nothing here knows a stack.
 
@@ -53,6 +62,7 @@ from . import (  # noqa: F401  they register themselves
     adapters,
     attention,
     autocast,
+    bit_serial,
     branches,
     denoiser,
     depthwise,
@@ -60,24 +70,33 @@ from . import (  # noqa: F401  they register themselves
     expand,
     frozen,
     heads,
+    host_tables,
     kv_content,
     kv_tokens,
     layers,
     layouts,
+    linear_attention,
     loss,
+    monarch,
     narrowed,
     norms,
     numbers,
+    padding,
+    patches,
     prompt,
     rotate,
     selected,
-    shape,
+    shared_prefix,
+    sparse_attention,
     still_layers,
     structured,
+    tenants,
     thinned,
     tidy,
     tokens,
+    uncast,
     without,
+    words,
 )  # fmt: skip
 from .registry import REWRITES, Rewriter
 

@@ -121,6 +121,8 @@ class _Region:
 
     def visit(self, op: Op) -> list[Op]:
         lists, fn = self.lists, op.fn
+        if op.attrs.get("uncast"):  # the code turns the region off for it (:mod:`.uncast`)
+            return [self._result(op, self._first(op))]
         if fn in lists.lower:
             return self._in(op, self.number, self.number)
         if fn in lists.full:

@@ -7,7 +7,9 @@ input beside them, or the input itself, is a kernel with a single one in it (Rep
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 
+from ..._foundation.errors import BadInput
 from ..._foundation.expr import Expr
 from ..ir import Block, Graph, Op
 from .norms import fold_batch_norm
@@ -16,13 +18,39 @@ from .resized import without_unread
 
 
 @REWRITES.register("merged_branches")
-def merged_branches(graph: Graph) -> Graph:
-    """Batch norms folded, then sums of convolutions of one input (and of that input) as their largest convolution."""
-    graph = fold_batch_norm(graph)
+def merged_branches(graph: Graph, norms: str = "all") -> Graph:
+    """Sums of convolutions of one input (and of that input) as their largest convolution.
+
+    Args:
+        norms: which batch norms become part of the weights before them: ``all``, as a compiler of a finished network has it, or
+            those of the ``branches`` alone, as the model's own re-parameterisation leaves it.
+
+    Raises:
+        BadInput: for other norms.
+    """
+    if norms not in ("all", "branches"):
+        raise BadInput(f"norms {norms!r} of merged branches", expected="all or branches")
+    if norms == "all":
+        graph = fold_batch_norm(graph)
     blocks = tuple(_merged(block) if block.phase == "forward" else block for block in graph.blocks)
     if all(a is b for a, b in zip(blocks, graph.blocks, strict=True)):
         return graph
     return without_unread(graph.replace(blocks=blocks))
+
+
+@dataclass(frozen=True, slots=True)
+class _Branch:
+    """What makes one side of a sum.
+
+    Attributes:
+        op: the convolution, or the last scale or norm of the input itself.
+        gone: names of the ops that the merged convolution replaces.
+        source: the tensor it reads.
+    """
+
+    op: Op
+    gone: frozenset[str]
+    source: str
 
 
 def _merged(block: Block) -> Block:
@@ -43,34 +71,57 @@ def _one(block: Block) -> Block | None:
     for output in block.outputs:
         readers[output] = readers.get(output, 0) + 1
     for position, op in enumerate(block.ops):
-        if op.fn != "add" or len(op.reads) != 2:
+        if op.fn not in ("add", "sub") or not 1 <= len(op.reads) <= 2:
             continue
-        sides = [_branch(makers, readers, r.tensor) for r in op.reads]
         names = [r.tensor for r in op.reads]
-        convs = [s for s in sides if s is not None and s.kind == "conv"]
+        sides = [_branch(block, makers, readers, name) for name in names]
+        convs = [s for s in sides if s is not None and s.op.kind == "conv"]
         if not convs:
             continue
-        source = convs[0].reads[0].tensor
+        source = convs[0].source
         same = all(
-            s.reads[0].tensor == source if s is not None else name == source
-            for s, name in zip(sides, names, strict=True)
+            s.source == source if s is not None else name == source for s, name in zip(sides, names, strict=True)
         )
-        if not same or (len(convs) == 2 and not _alike(*convs)) or (len(convs) == 1 and not _square(convs[0])):
+        if not same or (len(convs) == 2 and not _alike(convs[0].op, convs[1].op)):
             continue
-        largest = max(convs, key=lambda c: _size(c.dims["k"]))
-        gone = {s.name for s in sides if s is not None} | {op.name}
-        kept = dataclasses.replace(largest, writes=(*op.writes[:1], *largest.writes[1:]))
+        bare = len(names) == 2 and None in sides
+        if bare and not (len(convs[0].gone) > 1 or convs[0].op.attrs.get("merged")):
+            continue  # an input added to a lone convolution of it is the network's own, as position encodings are
+        if len(names) == 2 and len(convs) == 1 and not _square(convs[0].op):
+            continue
+        largest = max((c.op for c in convs), key=lambda c: _size(c.dims["k"]))
+        gone = {name for s in sides if s is not None for name in s.gone} | {op.name}
+        kept = dataclasses.replace(
+            largest, writes=(*op.writes[:1], *largest.writes[1:]), attrs={**largest.attrs, "merged": True}
+        )  # fmt: skip
         ops = [o for o in block.ops[:position] if o.name not in gone]
         return dataclasses.replace(block, ops=(*ops, kept, *(o for o in block.ops[position + 1 :])))
     return None
 
 
-def _branch(makers: dict[str, Op], readers: dict[str, int], tensor: str) -> Op | None:
-    """The convolution or norm that makes a tensor only a sum reads; None for anything else."""
-    op = makers.get(tensor)
-    if op is None or readers.get(tensor, 0) != 1:
-        return None
-    return op if op.kind == "conv" or (op.fn == "batch_norm" and not op.attrs.get("training")) else None
+def _branch(block: Block, makers: dict[str, Op], readers: dict[str, int], tensor: str) -> _Branch | None:
+    """The convolution, or the input itself, that makes a tensor only a sum reads, with the scales and shifts per channel between
+    them; None for anything else."""
+    gone: list[Op] = []
+    at = tensor
+    while (op := makers.get(at)) is not None and readers.get(at, 0) == 1:
+        if op.kind == "conv":
+            return _Branch(op, frozenset(o.name for o in (*gone, op)), op.reads[0].tensor)
+        if not _per_channel(block, op):
+            break
+        gone.append(op)
+        at = op.reads[0].tensor
+    return _Branch(gone[-1], frozenset(o.name for o in gone), at) if gone else None
+
+
+def _per_channel(block: Block, op: Op) -> bool:
+    """A norm by known statistics, a product with a learned vector, a plain number added: what goes into a kernel before it."""
+    if op.fn == "batch_norm":
+        return not op.attrs.get("training")
+    if op.fn == "mul" and len(op.reads) == 2:
+        other = block.tensors.get(op.reads[1].tensor)
+        return other is not None and other.cls == "weight"
+    return op.fn == "add" and len(op.reads) == 1
 
 
 def _alike(a: Op, b: Op) -> bool:

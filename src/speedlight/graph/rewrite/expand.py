@@ -15,6 +15,10 @@ from ..ir import Graph, Op, Operand
 from .edit import Edit, edited, with_reads
 from .registry import REWRITES
 
+LIBRARY = (
+    "library_copy"  # of a copy that a library makes for its own kernels: no good kernel needs it, so no limit has it
+)
+
 
 def channels_last(order: str) -> bool:
     """Are channels (dimension 1) innermost and the rest in order?"""
@@ -83,7 +87,7 @@ def _layout_copy(edit: Edit, op: Op, read: Operand, before: str, after: str) -> 
     tensor = edit.tensor(read.tensor)
     fn = "to_channels_last" if channels_last(after) else "contiguous"
     name = edit.activation(f"{read.tensor}.{fn}", edit.touched(read), tensor.dtype, tensor.needs_grad)
-    attrs = {"orders": (before,), "out_orders": (after,)}
+    attrs = {"orders": (before,), "out_orders": (after,), LIBRARY: True}
     return name, edit.op(f"{op.name}.{fn}", "copy", fn, op, reads=(read,), writes=(Operand(name),), attrs=attrs)
 
 
@@ -174,7 +178,7 @@ def _transposed(edit: Edit, op: Op, weights: bool, results: bool) -> list[Op]:
         name = edit.activation(f"{result.tensor}.channels_last", edit.touched(result), tensor.dtype, tensor.needs_grad)
         back = edit.op(
             f"{op.name}.from_channels_last", "copy", "from_channels_last", op, reads=(Operand(name),), writes=(result,),
-            attrs={"orders": ("0231",)},
+            attrs={"orders": ("0231",), LIBRARY: True},
         )  # fmt: skip
         op = dataclasses.replace(op, writes=(Operand(name), *op.writes[1:]))
         after = [back]

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 
 from ..._foundation.expr import Expr, symbols
 from ..ir import Block, Graph, Op, Tensor
+from .edit import Edit
 
 PRODUCTS = ("matmul", "moe", "conv")
 LEFT_ALONE = ("lm_head", "classifier", "head")  # what recipes leave as it is unless they name it
@@ -37,6 +38,11 @@ def matrices(graph: Graph, block: Block, of: str = "") -> Iterator[tuple[Op, int
         position = matrix_of(graph, block, op)
         if position is not None and chosen(op, of) and op.reads[position].tensor in block.tensors:
             yield op, position, block.tensors[op.reads[position].tensor]
+
+
+def as_it_was(edit: Edit, name: str) -> Tensor | None:
+    """A block's own weights before the rewrite, however many of its ops read them; None of what several blocks share."""
+    return edit.block.tensors.get(name)
 
 
 def spans(graph: Graph, size: Expr | None, role: str) -> bool:

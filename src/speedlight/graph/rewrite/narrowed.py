@@ -9,13 +9,13 @@ from ..._foundation.errors import BadInput
 from ..._foundation.expr import Expr
 from ..ir import Block, Dim, Graph, Op, Operand, Persistent, Tensor, Work
 from .edit import Edit, edited
-from .held import chosen, matrix_of
+from .held import as_it_was, chosen, matrix_of
 from .registry import REWRITES
 
 
-def _share(value: float) -> float:
-    if not 0 < value <= 1:
-        raise BadInput(f"{value!r} of a layer", expected="a share above 0, up to 1")
+def _share(value: float, most: float = 1.0) -> float:
+    if not 0 < value <= most:
+        raise BadInput(f"{value!r} of a layer", expected=f"a share above 0, up to {most:g}")
     return value
 
 
@@ -59,9 +59,9 @@ def kept_blocks(graph: Graph, share: float = 0.5, of: str = "") -> Graph:
 
     def visit(edit: Edit, op: Op) -> Iterable[Op]:
         position = matrix_of(graph, edit.block, op)
-        if position is None or not chosen(op, of) or op.reads[position].tensor not in edit.tensors:
+        held = None if position is None else as_it_was(edit, op.reads[position].tensor)
+        if held is None or not chosen(op, of):
             return (op,)
-        held = edit.tensors[op.reads[position].tensor]
         elements = held.elements * share
         edit.tensors[held.name] = dataclasses.replace(held, elements=elements, persistent=Persistent(elements))
         reads = tuple(_of(r, share) if i == position else r for i, r in enumerate(op.reads))
@@ -84,17 +84,17 @@ def _less(work: Work, product: float, vector: float) -> Work:
 
 @REWRITES.register("fewer_channels")
 def fewer_channels(graph: Graph, share: float = 0.5) -> Graph:
-    """A convolutional network with so many of its channels everywhere: activations shrink with the share, products with its square.
+    """A convolutional network with so many of its channels everywhere: activations go with the share, products with its square.
 
     What the network is given and what it returns stay as they are.
 
     Args:
-        share: of the channels that stay.
+        share: of the channels that stay; above 1 for a wider network.
 
     Raises:
         BadInput: for a model without convolutions.
     """
-    if _share(share) == 1:
+    if _share(share, 16.0) == 1:
         return graph
     if graph.attrs.get("kind") != "module" or not any(op.kind == "conv" for _, op in graph.ops()):
         raise BadInput(f"{graph.name} is no convolutional network", expected="an image model")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ..._foundation.errors import BadInput
 from ..._foundation.expr import const
 from ..._foundation.formats import is_sparse, multiply_format, number_format, packed
 from ..builder import BlockBuilder, product_work
-from ..ir import Graph, Op, Operand, Persistent, Tensor, Work
+from ..ir import Block, Graph, Op, Operand, Persistent, Tensor, Work
 from .edit import Edit, edited
-from .held import chosen, matrix_of
+from .held import as_it_was, chosen, matrix_of
 from .registry import REWRITES
 
 
@@ -49,9 +49,9 @@ def numbers(
         position = matrix_of(graph, edit.block, op)
         if position is None or not chosen(op, of):
             return (op,)
-        held = edit.tensor(op.reads[position].tensor)
-        if held.name not in edit.tensors:
-            return (op,)  # several blocks share it
+        held = as_it_was(edit, op.reads[position].tensor)
+        if held is None:
+            return (op,)
         before: list[Op] = []
         first = _first(edit, op, position)
         own = edit.tensor(op.reads[first].tensor).dtype if first is not None else held.dtype
@@ -94,10 +94,23 @@ def _kept_in(graph: Graph, fmt: str) -> Graph:
         wide = t.cls == "activation" and found.kind == "float" and found.bits > bits
         return dataclasses.replace(t, dtype=fmt) if wide else t
 
-    blocks = tuple(
-        dataclasses.replace(b, tensors={n: narrow(t) for n, t in b.tensors.items()}) for b in graph.blocks
-    )  # fmt: skip
+    def block(b: Block) -> Block:
+        tensors = {n: narrow(t) for n, t in b.tensors.items()}
+        return dataclasses.replace(b, tensors=tensors, ops=tuple(_between(op, tensors, fmt) for op in b.ops))
+
+    blocks = tuple(block(b) for b in graph.blocks)
     return graph.replace(blocks=blocks)
+
+
+def _between(op: Op, tensors: Mapping[str, Tensor], fmt: str) -> Op:
+    """Products of activations with each other (attention's) follow what they are kept in."""
+    if op.kind not in ("attention", "matmul") or not op.reads:
+        return op
+    if not all(r.tensor in tensors and tensors[r.tensor].dtype == fmt for r in op.reads):
+        return op
+    work = tuple(dataclasses.replace(w, format=fmt) if w.unit == "matmul" else w for w in op.work)
+    attrs = {k: fmt if k in ("format", "stored") else v for k, v in op.attrs.items()}
+    return dataclasses.replace(op, work=work, attrs=attrs)
 
 
 def _first(edit: Edit, op: Op, position: int) -> int | None:

@@ -19,7 +19,8 @@ def active_neurons(graph: Graph, share: float = 0.5, dense: str = "gate_proj", r
     """Feed-forward layers read and multiply only the rows of the neurons their tokens choose.
 
     Tokens choose independently, so a batch reads the union of its tokens' neurons, 1 − (1 − share)^tokens of them all
-    (:meth:`.Selection.distinct`): what one token saves, a batch gives back.
+    (:meth:`.Selection.distinct`): what one token saves, a batch gives back. Matrix units multiply whole tiles of tokens, so
+    the products are those of the union too.
 
     Args:
         share: of the neurons that run for a token.
@@ -54,17 +55,18 @@ def active_neurons(graph: Graph, share: float = 0.5, dense: str = "gate_proj", r
 
 
 def _chosen(op: Op, position: int, along: str, share: float) -> Op:
-    """The product over the chosen neurons: all a token needs is multiplied, all that any token needs is read."""
+    """The product over the neurons that any token chose."""
     neurons = op.dims[along]
     rows = op.dims["k" if along == "n" else "n"]
     selection = Selection(neurons, neurons * share)
     touched = selection.distinct(TOKENS)
+    union = touched / neurons
     reads = tuple(
         dataclasses.replace(r, elements=touched * rows, access="random", granule=rows) if i == position else r
         for i, r in enumerate(op.reads)
     )
     work = tuple(
-        dataclasses.replace(w, flops=w.flops * share, dense=w.dense or w.flops) if w.unit == "matmul" else w
+        dataclasses.replace(w, flops=w.flops * union, dense=w.dense or w.flops) if w.unit == "matmul" else w
         for w in op.work
     )
     return dataclasses.replace(op, reads=reads, work=work, dims={**op.dims, along: touched}, selection=selection)

@@ -11,7 +11,7 @@ from ..._foundation.formats import PATTERN, dense_of, is_sparse, number_format, 
 from ..builder import product_work
 from ..ir import Block, Graph, Op, Operand, Tensor, Work
 from .edit import Edit, edited
-from .held import chosen, matrices, matrix_of
+from .held import as_it_was, chosen, matrices, matrix_of
 from .registry import REWRITES
 
 
@@ -25,9 +25,9 @@ def two_of_four(graph: Graph, of: str = "") -> Graph:
 
     def visit(edit: Edit, op: Op) -> Iterable[Op]:
         position = matrix_of(graph, edit.block, op)
-        if position is None or not chosen(op, of) or op.reads[position].tensor not in edit.tensors:
+        held = None if position is None else as_it_was(edit, op.reads[position].tensor)
+        if held is None or not chosen(op, of):
             return (op,)
-        held = edit.tensors[op.reads[position].tensor]
         multiplied = [w.format for w in op.work if w.unit == "matmul"]
         if is_sparse(held.dtype) or not multiplied:
             return (op,)

@@ -12,7 +12,7 @@ from ..._foundation.errors import BadInput
 from ...costs.calibration.samples import as_floats
 from ...evidence.tables import codes_of
 from ...hardware.catalogue import load_machine
-from ...scenario.scenario import ModelRef, Parallel, Program, Scenario
+from ...scenario.scenario import ModelRef, Parallel, Program, Rewrite, Scenario
 from ...workload.workload import Training, Workload
 from ..suite import Columns
 
@@ -20,6 +20,12 @@ TEXTS = ("model", "mode", "precision", "layout", "torch", "device")
 AUTOCAST = {"amp": "fp16", "fp16-amp": "fp16", "bf16-amp": "bf16", "fp32": None}
 LAYOUTS = {"nchw": None, "nhwc": "channels_last"}
 MODES = {"infer": "forward", "train": "train"}
+# timm's benchmark runs with fast norms: group norms stay in the format they come in (timm.layers.fast_norm; in fp32, as autocast
+# has them, the measured times would be below their own speed of light).
+NORMS = Rewrite("uncast", (("fns", ("group_norm",)),))
+# Its runs of PyTorch 2.9 print the parameters of merged branches for networks that offer it (--reparam).
+DEPLOYED = Rewrite("merged_branches", (("norms", "branches"),))
+DEPLOYED_FROM = (2, 9)
 OPTIMIZER = "sgd_momentum"  # what timm's benchmark trains with unless told otherwise
 
 
@@ -46,6 +52,12 @@ class Question:
         """Id of the machine the table's device names."""
         return load_machine(self.device, table=True).id
 
+    def rewrites(self) -> tuple[Rewrite, ...]:
+        """What the benchmark does to the model before it runs it."""
+        norms = (NORMS,) if AUTOCAST[self.precision] is not None else ()
+        numbers = tuple(int(n) for n in version_of(self.torch).split(".") if n.isdigit())
+        return norms if self.mode == "train" or numbers < DEPLOYED_FROM else (DEPLOYED, *norms)
+
     def scenario(self, batch: Value) -> Scenario:
         """The question at some batches.
 
@@ -59,7 +71,7 @@ class Question:
                 raise BadInput(f"{what} {value!r}", expected="one of " + ", ".join(known))
         ref = ModelRef(
             self.model, (f"1x3x{self.image_size}x{self.image_size}",), autocast=AUTOCAST[self.precision],
-            layout=LAYOUTS[self.layout],
+            layout=LAYOUTS[self.layout], rewrites=self.rewrites(),
         )  # fmt: skip
         workload = Workload(MODES[self.mode], batch, training=Training(OPTIMIZER))
         return Scenario((Program(ref, workload, Parallel(), self.stack),), self.machine())

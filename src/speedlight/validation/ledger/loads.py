@@ -93,7 +93,14 @@ def rate_within(objectives: tuple[Objective, ...], attainment: float = 0.0, halv
         found = summary(run, objectives)
         return bool(found["attainment"] >= attainment) if attainment else bool(found["holds"])
 
+    seen: dict[int, float] = {}  # the same deployment stands in several ratios
+
     def measure(deployment: Deployment, load: Load) -> float:
+        if id(deployment) not in seen:
+            seen[id(deployment)] = largest(deployment, load)
+        return seen[id(deployment)]
+
+    def largest(deployment: Deployment, load: Load) -> float:
         load = dataclasses.replace(load, rate=None, concurrency=None)
         most = 1.5 * saturation(deployment, load)
         low, high = most / 64.0, most

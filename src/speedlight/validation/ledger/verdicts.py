@@ -71,10 +71,23 @@ def _met(claim: Claim, found: Finding, ends: tuple[float, float], far: bool) -> 
     width = f"admissible range {found.low:.3g} to {found.high:.3g}"
     if found.stated and not found.capped:
         return Verdict("reproduced", width)
-    wide = claim.better == "more" and found.bound is not None and found.bound > LOOSE * ends[1] > 0
+    wide = (
+        claim.better == "more"
+        and found.bound is not None
+        and _factor(claim, found.bound) > LOOSE * _factor(claim, ends[1]) > 0
+    )
     if wide or (found.low > 0 and found.high / found.low > LOOSE**2):
         return Verdict("not checkable", f"too much is unstated to tell: {width}, bound {found.bound}")
     return Verdict("bounded", width)
+
+
+def _factor(claim: Claim, value: float) -> float:
+    """The figure as a factor: 40 % more is 1.4 times, 40 % of the time less is 1.67 times."""
+    if not ("pct" in claim.metric or "%" in claim.metric):
+        return value
+    if any(word in claim.metric for word in ("reduc", "sav", "less", "cut")):
+        return 100 / (100 - value) if value < 100 else math.inf
+    return 1 + value / 100
 
 
 def _order(found: Finding) -> Verdict:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from ....scenario.scenario import Scenario
-from ...conditions import every, has, inference, transformer, weights_wider_than
-from ...edits import with_model
+from ...conditions import every, has, inference, weights_wider_than
+from ...edits import with_model, with_rewrite
 from ...subject import Subject
-from ...technique import Edit, Parameter, Quote, Settings, Technique, register
+from ...technique import Edit, Parameter, Quote, Technique, register
 
 _FORMATS = {2: "int2", 3: "int3", 4: "int4", 8: "int8"}
 
 
-def _narrow(subject: Subject, settings: Settings) -> Scenario:
-    return with_model(subject, weights=_FORMATS[settings["bits"]])
+def with_weights(subject: Subject, fmt: str, activations: str = "") -> Scenario:
+    """The model with its linear layers' weights in a format, multiplied in another where one is named.
+
+    A configuration is asked for them, so that experts and odd layers follow its own rules; a captured module, which comes in
+    its own formats, is rewritten.
+    """
+    if subject.graph.attrs.get("kind") == "module":
+        return with_rewrite(subject, "numbers", weights=fmt, activations=activations)
+    return with_model(subject, weights=fmt, activations=activations or None)
 
 
 WEIGHT_ONLY = register(Technique(
@@ -20,10 +27,9 @@ WEIGHT_ONLY = register(Technique(
     title="Weight-only integer quantisation (GPTQ, AWQ, RTN)",
     family="formats",
     mechanism="linear layers' weights are kept and read in 2 to 8 bits plus their groups' scales; products stay in the activations' format",
-    papers=(),
     citation="GPTQ, arXiv 2210.17323; AWQ, arXiv 2306.00978",
     parameters=(Parameter("bits", 4, "bits of a weight", "bit", choices=(2, 3, 4, 8), trials=(3, 8)),),
-    edits=(Edit("graph", "weights", _narrow),),
-    refuse=every(inference, transformer, has("matmul", "moe", what="linear layers"), weights_wider_than("bits")),
+    edits=(Edit("graph", "weights", lambda subject, settings: with_weights(subject, _FORMATS[settings["bits"]])),),
+    refuse=every(inference, has("matmul", "moe", what="linear layers"), weights_wider_than("bits")),
     quality=(Quote("WikiText-2 perplexity of OPT-175B at 4 bits", "8.34 → 8.37", "GPTQ, arXiv 2210.17323, Table 4"),),
 ))  # fmt: skip

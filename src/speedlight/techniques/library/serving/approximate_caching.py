@@ -28,7 +28,7 @@ def _denoises(subject: Subject, settings: Settings) -> Refusal | None:
 APPROXIMATE_CACHING = register(Technique(
     name="approximate-caching",
     title="Approximate caching of noise states (NIRVANA)",
-    family="diffusion",
+    family="serving",
     mechanism="on a hit the first K of N denoising steps are skipped by starting from a cached intermediate state: expected steps are N (1 − hits · K/N); text encoder and decoder stay",
     papers=("approximate-caching-for-efficiently-serving-diffusion-models",),
     citation="Agarwal et al., NSDI 2024, arXiv 2312.04429",

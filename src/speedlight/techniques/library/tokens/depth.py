@@ -11,7 +11,7 @@ from .layers import layered
 
 
 def _skip(subject: Subject, settings: Settings) -> Scenario:
-    return with_rewrite(subject, "sub_network", depth=settings["keep"]) if settings["keep"] < 1 else subject.scenario
+    return with_rewrite(subject, "keep_layers", share=settings["keep"]) if settings["keep"] < 1 else subject.scenario
 
 
 LAYER_SKIPPING = register(Technique(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from ....graph.rewrite.resized import token_layers
-from ...conditions import Condition
 from ...subject import Subject
 from ...technique import Refusal
 
@@ -19,9 +18,6 @@ def layered(subject: Subject, settings: Any) -> Refusal | None:
     )  # fmt: skip
 
 
-def falling(last: float, parts: int = 6) -> tuple[float, ...]:
+def falling(last: float, parts: int = 4) -> tuple[float, ...]:
     """Shares that fall evenly from 1 to the last, in so many parts of the stack."""
     return tuple(round(1 - (1 - last) * (i + 1) / parts, 6) for i in range(parts))
-
-
-SEES: Condition = layered

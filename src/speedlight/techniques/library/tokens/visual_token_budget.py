@@ -35,7 +35,7 @@ def shortened(subject: Subject, dropped: Value) -> Scenario:
     w = subject.workload
     if w.groups:
         return subject.scenario
-    return with_workload(subject, isl=np.maximum(w.isl - dropped, 1), context=np.maximum(w.context - dropped, 0))
+    return with_workload(subject, isl=np.maximum(w.isl - dropped, 1), context=np.maximum(w.context - dropped, 1))
 
 
 def _drop(subject: Subject, settings: Settings) -> Scenario:

@@ -34,14 +34,16 @@ MIXED = register(Technique(
 
 
 def _fp8(subject: Subject, settings: Settings) -> Scenario:
-    return with_model(subject, activations="fp8")
+    # Products run in the widest of their operands' formats, so weights must come in 8 bits too; gradients and the optimizer's
+    # master copies stay as wide as they are.
+    return with_model(subject, weights="fp8", activations="fp8")
 
 
 FP8 = register(Technique(
     name="fp8-training",
     title="FP8 training",
     family="training",
-    mechanism="linear layers multiply in 8 bits; weights, gradients and states stay as they are",
+    mechanism="linear layers read 8-bit copies of their weights, quantise their inputs and multiply in 8 bits; gradients, master weights and states stay as they are",
     papers=("insights-into-deepseek-v3",),
     citation="Micikevicius et al., FP8 Formats for Deep Learning, arXiv 2209.05433",
     edits=(Edit("graph", "activations", _fp8),),

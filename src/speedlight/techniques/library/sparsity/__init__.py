@@ -1,0 +1,1 @@
+"""Techniques of one family; see the files."""

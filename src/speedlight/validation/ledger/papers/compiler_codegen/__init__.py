@@ -1,0 +1,1 @@
+"""Compilers, code generators and what they fuse."""

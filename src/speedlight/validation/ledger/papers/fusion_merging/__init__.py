@@ -1,0 +1,1 @@
+"""Fused libraries, and models merged from several."""

@@ -1,0 +1,1 @@
+"""Derivations of papers on the KV cache."""

@@ -1,0 +1,1 @@
+"""Derivations of one kind of paper; see the files."""

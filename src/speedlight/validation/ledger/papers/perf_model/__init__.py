@@ -1,0 +1,1 @@
+"""Performance models and measurement studies: what of theirs the engine derives."""

@@ -1,0 +1,1 @@
+"""Serving systems: batching, queues, pools, sharing, and the machines they run on."""

@@ -1,0 +1,79 @@
+"""Programs that hand bytes to each other, and programs on machines of their own."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import speedlight
+from speedlight._foundation.errors import BadInput
+from speedlight.scenario.file import dumps, loads
+from speedlight.scenario.scenario import Edge, ModelRef, Program, Scenario
+from speedlight.workload.workload import Workload
+
+SERVER, BOARD = "rtx-4090", "jetson-agx-orin-64gb"
+HEAD = Program(ModelRef("vit-b-16"), Workload("forward", batch=1), name="head")
+TAIL = Program(ModelRef("bert-base"), Workload("forward", batch=4, isl=64), name="tail")
+
+
+def asked(*edges: Edge, head: Program = HEAD) -> speedlight.Prediction:
+    return speedlight.explain(Scenario((head, TAIL), SERVER, edges=edges, main="tail"))
+
+
+def test_an_edge_adds_its_bytes_over_its_link() -> None:
+    apart, joined = asked(), asked(Edge("head", "tail", 1e6, "100 Mbit/s"))
+    assert joined.time == pytest.approx(apart.time + 1e6 / 12.5e6, rel=1e-9)
+    row = next(row for row in joined.ops if row.step == "head → tail")
+    assert row.bound == "link:head-tail"
+    assert sum(row.time for row in joined.ops) == pytest.approx(joined.time, rel=1e-9)
+    assert joined.limit <= joined.low <= joined.time <= joined.high
+    assert joined.flops == apart.flops
+    assert joined.memory.total == apart.memory.total
+    assert [stage.name for stage in joined.stages] == ["head", "head → tail", "tail"]
+
+
+def test_a_named_link_and_how_often() -> None:
+    apart = asked().time
+    bus = asked(Edge("head", "tail", 1e9, "pcie", repeats=2, probability=0.25))
+    assert bus.time == pytest.approx(apart + 0.5 * (1e9 / 31.5e9 + 2e-6), rel=1e-9)
+
+
+def test_amounts_broadcast() -> None:
+    sizes = np.array([0.0, 1e6, 1e7])
+    together = asked(Edge("head", "tail", sizes, "10 MB/s"))
+    for i, size in enumerate(sizes):
+        assert together.time[i] == pytest.approx(asked(Edge("head", "tail", float(size), "10 MB/s")).time, rel=1e-9)
+    assert together.bound[2] == "link:head-tail"
+
+
+def test_a_program_on_a_machine_of_its_own() -> None:
+    elsewhere = dataclasses.replace(HEAD, machine=BOARD)
+    here, there = asked(), asked(Edge("head", "tail", 1e5, "1 Gbit/s"), head=elsewhere)
+    alone = speedlight.explain(Scenario((dataclasses.replace(HEAD, name="main"),), BOARD))
+    own = speedlight.explain(Scenario((dataclasses.replace(TAIL, name="main"),), SERVER))
+    assert there.time == pytest.approx(alone.time + own.time + 1e5 / 125e6, rel=1e-9)
+    assert there.tiers[BOARD]["total"] == pytest.approx(alone.memory.total, rel=1e-9)
+    assert there.memory.total < here.memory.total
+    assert sum(row.time for row in there.ops) == pytest.approx(there.time, rel=1e-9)
+    again = loads(dumps(there.scenario))
+    assert again == there.scenario
+    single = speedlight.explain(Scenario((dataclasses.replace(HEAD, name="main", machine=BOARD),), SERVER))
+    assert single.time == pytest.approx(alone.time)
+
+
+@pytest.mark.parametrize(
+    ("edge", "message"),
+    [
+        (Edge("head", "nobody"), "joins no two programs"),
+        (Edge("tail", "head", 1.0, "pcie"), "goes backwards"),
+        (Edge("head", "tail", -1.0, "pcie"), "bytes"),
+        (Edge("head", "tail", 1.0, "pcie", probability=2.0), "probability"),
+        (Edge("head", "tail", 1.0, "string"), "a link of the machine"),
+    ],
+)
+def test_edges_that_make_no_sense(edge: Edge, message: str) -> None:
+    with pytest.raises(BadInput, match=message) as raised:
+        asked(edge)
+    assert raised.value.expected or message in raised.value.message
