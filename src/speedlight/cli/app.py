@@ -260,7 +260,8 @@ def validate(
 def calibrate(table: Path, on: str | None, json_to: str | None, **given: Any) -> int:
     """From 5 to 20 points measured on your own device: how its kernels differ from what ships; exit 1 if nothing is gained.
 
-    TABLE is a .parquet, .csv or .csv.gz with the columns of a table that validate knows, like m,n,k,gemm_dtype,latency.
+    TABLE is a .parquet, .csv or .csv.gz with the columns of a table that validate knows, like m,n,k,gemm_dtype,latency; or the
+    evidence file (.json) that `speedlight measure` wrote of this machine, whose operators give curves over their sizes.
     """
     if on is None:
         raise BadInput("calibrate needs the machine the points were measured on", expected="--on MACHINE")

@@ -39,6 +39,8 @@ PAGE = "page"  # seconds a byte of new memory, among a calibration's ``seconds``
 DISPATCH = "dispatch"  # seconds of the host to issue an operator, likewise
 RECORDED = "recorded"  # the same where autograd records it, and in the backward pass
 
+IN_MODEL, REPEATED = "in-model", "repeated"  # among other operators, or alone in a loop
+
 ONE = Axis("one", 0, 1)
 M, N, K = Axis("m", 0, 20, 2), Axis("n", 0, 16, 2), Axis("k", 2, 14, 2)
 TAPS, CHANNELS, SIDE = Axis("taps", 0, 8, 2), Axis("channels", 0, 10, 2), Axis("side", 0, 8, 2)
@@ -46,7 +48,7 @@ STRIDE, RAGGED, GROUPS = Axis("stride", 0, 4, 2), Axis("ragged", 0, 1), Axis("gr
 MOVED, WIDTH, PRODUCTS = Axis("moved", -10, 8, 2), Axis("width", 0, 12, 3), Axis("b", 0, 9, 3)
 HEAD, LENGTH, QUERIES = Axis("k", 3, 9, 2), Axis("n", 0, 12, 3), Axis("queries", 0, 12, 3)
 FEW = Axis("m", 0, 6)
-ALL, OP = (), ("op",)
+ALL, OP, AMONG = (), ("op",), ("residency",)
 FREE, SHARED, OWN = 1e-3, 1e-2, 3e-2  # ridges: a level, a curve of all, what a function has of its own
 
 
@@ -58,14 +60,22 @@ def _curves(term: str, *axes: Axis, per: tuple[str, ...] = ALL, smooth: float = 
     return tuple(Block(term, (axis,), per, (smooth,), SHARED if not per else OWN) for axis in axes)
 
 
+def _among(*terms: str) -> tuple[Block, ...]:
+    """What operators take more (or less) in a model than alone in a loop: caches hold others' data, and code. Units compute
+    as fast as alone."""
+    over = {term: (MOVED, 0.1) if term == "cache" else (ONE, 0.0) for term in terms}
+    return tuple(Block(term, (axis,), AMONG, (smooth,), OWN) for term, (axis, smooth) in over.items())
+
+
 SORTS: Mapping[str, tuple[Block, ...]] = {
     "conv": (
         *_levels("matmul", "memory", "cache", "launch"), *_curves("matmul", M, N, K, TAPS, CHANNELS, STRIDE, RAGGED),
         *_curves("matmul", M, K, per=OP), *_curves("cache", MOVED), *_curves("launch", FEW),
+        *_among("memory", "cache", "launch"),
     ),
     "depthwise": (
         *_levels("vector", "memory", "cache", "launch"), *_curves("vector", TAPS, SIDE, STRIDE, GROUPS, M),
-        *_curves("vector", TAPS, per=OP), *_curves("cache", MOVED),
+        *_curves("vector", TAPS, per=OP), *_curves("cache", MOVED), *_among("memory", "cache", "launch"),
     ),
     "grouped": (
         *_levels("matmul", "memory", "cache", "launch"), *_curves("matmul", M, CHANNELS, TAPS, SIDE, STRIDE),
@@ -74,16 +84,17 @@ SORTS: Mapping[str, tuple[Block, ...]] = {
         *_levels("matmul", "memory", "cache", "launch"), *_curves("matmul", M, N, K, RAGGED, PRODUCTS),
         *_curves("matmul", M, K, per=OP),
         Block("matmul", (Axis("m", 0, 12, 3), Axis("n", 0, 12, 3)), ALL, (0.1, 0.1), SHARED), *_curves("cache", MOVED),
+        *_among("memory", "cache", "launch"),
     ),
     "attention": (
-        *_levels("matmul", "vector", "memory", "cache", "launch"), *_curves("matmul", QUERIES, LENGTH, HEAD, M),
+        *_levels("matmul", "vector", "memory", "cache", "launch"), *_curves("matmul", QUERIES, LENGTH, HEAD, M), *_among("cache", "launch"),
     ),
     "recurrent": (
         *_levels("matmul", "vector", "memory", "cache", "launch"), *_curves("matmul", N, Axis("m", 0, 8, 2)),
     ),
     "stream": (
         *_levels("memory", "cache", "vector", "launch"), *_curves("cache", MOVED), *_curves("vector", MOVED),
-        *_curves("cache", MOVED, per=OP), *_curves("cache", WIDTH), *_curves("cache", WIDTH, per=OP),
+        *_curves("cache", MOVED, per=OP), *_curves("cache", WIDTH), *_curves("cache", WIDTH, per=OP), *_among("memory", "cache", "launch"),
     ),
 }  # fmt: skip
 FAMILIES: Mapping[tuple[str, ...], Family] = {
@@ -135,7 +146,7 @@ def curves_of(parts: Mapping[tuple[str, ...], Part]) -> tuple[Curve, ...]:
             block = fitted.block
             for cls, table in sorted(fitted.tables.items()):
                 values = tuple(round(float(v), 3) for v in table)
-                if any(values):
+                if any(values) and REPEATED not in cls:
                     axes = tuple((a.coord, float(a.low), float(a.high), float(a.step)) for a in block.axes)
                     found.append(Curve(sort, block.term, tuple(zip(block.per, cls, strict=True)), axes, values))
     return tuple(found)
@@ -165,7 +176,7 @@ def sight(kernel: Kernel, values: KernelValues, machine: Machine, cost: Cost, pa
 
 def class_of(kernel: Kernel, machine: Machine) -> dict[str, str]:
     """The class of a kernel: its sort and function, told apart where one name stands for kernels of different cost."""
-    key = key_of(kernel, machine, kernel.library.get(NAME, ""))
+    key = {**key_of(kernel, machine, kernel.library.get(NAME, "")), "residency": IN_MODEL}
     if kernel.kind == "scan" and key["sort"]:
         key["sort"] = "recurrent"
     if kernel.attrs.get("training") and kernel.fn == "batch_norm":

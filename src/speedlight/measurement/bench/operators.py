@@ -14,6 +14,7 @@ from typing import Any
 
 FORMATS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 MIXED = ("linear", "add", "layer_norm", "relu", "softmax", "mm", "conv2d", "batch_norm", "cat", "sum")
+NETWORKS = ("convolutions", "separable", "attending")  # several operators among one another, as in a model
 ABOUT = ("format", "backward", "training")  # sizes that say how an operator runs, not what it is
 Run = Callable[[], object]
 
@@ -314,6 +315,73 @@ def _adamw(torch: Any, tensor: Any, tensors: int, elements: int) -> Made:
     return Made(torch.optim.AdamW(held).step, ())
 
 
+def _convolutions(torch: Any, tensor: Any, b: int, channels: int, side: int, depth: int) -> Made:
+    """A small network of residual convolutions: what operators take among others, whose memory and caches they share."""
+    nn = torch.nn
+
+    def block() -> Any:
+        convolution = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        return nn.Sequential(convolution, nn.BatchNorm2d(channels), nn.ReLU())
+
+    return _network(torch, [block() for _ in range(depth)], tensor(b, channels, side, side))
+
+
+def _separable(torch: Any, tensor: Any, b: int, channels: int, side: int, depth: int) -> Made:
+    """The same of pointwise and depthwise convolutions, four times as wide inside."""
+    nn, wide = torch.nn, 4 * channels
+
+    def block() -> Any:
+        return nn.Sequential(
+            nn.Conv2d(channels, wide, 1, bias=False), nn.BatchNorm2d(wide), nn.Hardswish(),
+            nn.Conv2d(wide, wide, 3, padding=1, groups=wide, bias=False), nn.BatchNorm2d(wide), nn.Hardswish(),
+            nn.Conv2d(wide, channels, 1, bias=False), nn.BatchNorm2d(channels),
+        )  # fmt: skip
+
+    return _network(torch, [block() for _ in range(depth)], tensor(b, channels, side, side))
+
+
+def _attending(torch: Any, tensor: Any, b: int, tokens: int, width: int, depth: int) -> Made:
+    """The same of pre-norm attention and perceptrons."""
+    nn, heads = torch.nn, max(width // 64, 1)
+
+    class Attention(nn.Module):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.q, self.k, self.v, self.out = (
+                nn.LayerNorm(width),
+                *(nn.Linear(width, width) for _ in range(4)),
+            )
+
+        def forward(self, x: Any) -> Any:
+            y = self.norm(x)
+            parts = (f(y).view(b, tokens, heads, -1).transpose(1, 2) for f in (self.q, self.k, self.v))
+            return self.out(
+                nn.functional.scaled_dot_product_attention(*parts).transpose(1, 2).reshape(b, tokens, width)
+            )
+
+    def perceptron() -> Any:
+        return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    return _network(torch, [f() for _ in range(depth) for f in (Attention, perceptron)], tensor(b, tokens, width))
+
+
+def _network(torch: Any, blocks: list[Any], x: Any) -> Made:
+    """Blocks one after another, each added to what it was given."""
+
+    class Network(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.blocks = torch.nn.ModuleList(blocks)
+
+        def forward(self, x: Any) -> Any:
+            for block in self.blocks:
+                x = x + block(x)
+            return x
+
+    module = Network().eval()
+    return Made(module, (x,), module=module)
+
+
 def _recurrent(kind: str) -> Callable[..., Made]:
     def make(torch: Any, tensor: Any, b: int, steps: int, width: int) -> Made:
         x = tensor(b, steps, width)
@@ -336,5 +404,6 @@ OPERATORS: Mapping[str, Callable[..., Made]] = {
     "softmax": _softmax, "sum": _sum, "max_pool": _image(lambda f, x: f.max_pool2d(x, 3, 2, 1)),
     "avg_pool": _image(lambda f, x: f.avg_pool2d(x, 3, 2, 1)), "mean_pool": _image(lambda f, x: f.adaptive_avg_pool2d(x, 1)),
     "upsample": _image(lambda f, x: f.interpolate(x, scale_factor=2.0, mode="nearest")), "gather": _gather, "view": _view,
-    "module": _module, "mixed": _mixed, "recorded": _recorded, "adamw": _adamw, "lstm": _recurrent("LSTM"), "gru": _recurrent("GRU"),
+    "module": _module, "mixed": _mixed, "recorded": _recorded, "adamw": _adamw, "convolutions": _convolutions,
+    "separable": _separable, "attending": _attending, "lstm": _recurrent("LSTM"), "gru": _recurrent("GRU"),
 }  # fmt: skip

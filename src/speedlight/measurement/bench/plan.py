@@ -56,6 +56,7 @@ def points(cache_bytes: float, formats: tuple[str, ...] = ("fp32", "bf16"), devi
         *_moves(),
         *_cold(cache_bytes),
         *_gradients(),
+        *_networks(),
     ]
     found += [*_transfers(device), *_messages(), *_disk()]
     unique = {p.name: p for p in found}
@@ -308,6 +309,22 @@ def _cold(cache_bytes: float) -> Iterator[Point]:
         ):  # fmt: skip
             sizes = {"b": b, "channels": channels, "filters": filters, "side": side, "kernel": kernel, "stride": 1}
             yield Point("operator", "conv2d", {**sizes, "cold": turn}, quick=b == 1 and side == 7 and kernel == 3)
+
+
+def _networks() -> Iterator[Point]:
+    """Small networks of no model's sizes: operators as models run them, one after another and each once."""
+    for b in (1, 8):
+        for channels, side, depth in ((48, 56, 6), (80, 28, 8), (176, 14, 8), (416, 7, 6)):
+            sizes = {"b": b, "channels": channels, "side": side, "depth": depth}
+            yield Point("operator", "convolutions", sizes, quick=b == 1 and side == 28)
+        for channels, side, depth in ((20, 80, 4), (28, 56, 4), (48, 28, 6), (88, 14, 8), (176, 7, 6)):
+            sizes = {"b": b, "channels": channels, "side": side, "depth": depth}
+            yield Point("operator", "separable", sizes, quick=b == 1 and side == 14)
+    for b, tokens, width, depth in (
+        (1, 100, 256, 4), (8, 100, 256, 4), (1, 150, 640, 4), (8, 60, 640, 3), (1, 40, 1152, 4), (8, 200, 320, 3), (1, 300, 128, 4),
+    ):  # fmt: skip
+        sizes = {"b": b, "tokens": tokens, "width": width, "depth": depth}
+        yield Point("operator", "attending", sizes, quick=width == 640 and b == 1)
 
 
 def _gradients() -> Iterator[Point]:

@@ -64,7 +64,8 @@ def calibrate_here(path: Path, on: str, out: Path | None = None, quick: bool = F
         )  # fmt: skip
     stack = load_stack(FRAMEWORK)
     stated = (stack.on_cpu or stack).host.launch_s
-    found = fitted(observed, hot_dispatch(points), stated, backward_call(points), 2 if quick else FOLDS)
+    host = observed.host(hot_dispatch(points), dispatch(points), backward_call(points))
+    found = fitted(observed, host, stated, 2 if quick else FOLDS)
     figures = {DISPATCH: dispatch(points), RECORDED: recorded(points), PAGE: page}
     told = {name: value for name, value in figures.items() if value}
     local = _calibration(evidence, observed, found, told, path.name)

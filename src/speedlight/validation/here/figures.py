@@ -52,11 +52,11 @@ def page_seconds(points: Sequence[Measurement]) -> float:
 
 
 def told_apart(point: Measurement) -> bool:
-    """Points that only serve to tell something else: copies into large blocks that are there, an addition's gradients, which
-    autograd hands on as they are."""
+    """Points that only serve to tell something else, or tell of two things at once: copies into large blocks that are there, an
+    addition's gradients, which autograd hands on as they are, and updates of parameters whose temporaries are new memory."""
     if point.sizes.get("backward") and point.op == "add":
         return True
-    return point.op in ("copy", "relu_") and float(point.sizes.get("elements", 0)) * FLOAT >= RETURNED
+    return point.op in ("copy", "relu_", "adamw") and float(point.sizes.get("elements", 0)) * FLOAT >= RETURNED
 
 
 def backward_call(points: Sequence[Measurement]) -> float:

@@ -37,14 +37,13 @@ class Fitted:
     folds: int
 
 
-def fitted(observed: Observed, hot: float, stated: float, backward: float = 0.0, count: int = FOLDS) -> Fitted:
+def fitted(observed: Observed, host: np.ndarray, stated: float, count: int = FOLDS) -> Fitted:
     """Fit the curves.
 
     Args:
+        host: seconds of the host, of each point.
+        stated: those of a launch as the stack states them: what points are expected to take without a calibration.
         count: folds.
-        hot: seconds an operator costs the host in a benchmark's loop.
-        backward: seconds that starting a backward pass takes.
-        stated: the same as the stack states it: what points are expected to take without a calibration.
 
     Raises:
         MissingDependency: without SciPy.
@@ -54,7 +53,7 @@ def fitted(observed: Observed, hot: float, stated: float, backward: float = 0.0,
     except ImportError:
         raise MissingDependency("scipy", "fit", WORTH) from None
     seconds = np.array([p.median for p in observed.points])
-    wholes, host = observed.wholes(hot, backward), hot * observed.launches + backward * observed.backward
+    wholes = observed.wholes(host)
     bare = whole.seconds({sort: _bare(sort) for sort in wholes.kernels}, wholes) + stated * observed.launches
     label = folds(observed, count)
     after = np.full(seconds.size, np.nan)

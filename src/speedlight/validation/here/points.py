@@ -16,7 +16,7 @@ import numpy as np
 from ..._foundation.errors import SpeedlightError
 from ..._foundation.formats import number_format
 from ...costs.cost import Conditions
-from ...costs.families.module_here import SERIAL, sight
+from ...costs.families.module_here import IN_MODEL, REPEATED, SERIAL, sight
 from ...costs.families.module_views import TERMS
 from ...costs.price import price
 from ...costs.refit.solve import Data
@@ -30,7 +30,7 @@ from ...graph.ir import Block, Graph, Persistent, Tensor
 from ...hardware.machine import Machine, OperatingPoint
 from ...lowering.kernels import Kernel, KernelValues
 from ...measurement.bench.evidence import Measurement
-from ...measurement.bench.operators import operands, trained
+from ...measurement.bench.operators import NETWORKS, operands, trained
 from ...scenario.scenario import ModelRef, Program, Scenario
 from ...stacks.stack import Stack, load_stack
 from ...workload.workload import Workload, single_step
@@ -38,8 +38,11 @@ from .figures import HOST_ONLY, told_apart
 
 FRAMEWORK = "torch-eager"
 
+AS_ASKED = (
+    8.0  # times as much as a lone operator a small network counts: models are what is asked about, and points are many
+)
 LOOSE = 0.1  # width of a median's interval at which a point counts half
-FIELDS = ("op", "layout", "phase")
+FIELDS = ("op", "layout", "phase", "residency")
 
 
 @dataclass(frozen=True)
@@ -58,20 +61,22 @@ class Observed:
     launches: np.ndarray
     failed: Mapping[str, str]
 
-    def wholes(self, dispatch: float, backward: float = 0.0) -> Wholes:
-        """With the seconds measured, less the host's: of each launch, and of each backward pass.
+    def host(self, hot: float, dispatch: float, backward: float) -> np.ndarray:
+        """Seconds of the host: of each launch, in a loop or among others; and of each backward pass."""
+        several = np.array([p.op in NETWORKS for p in self.points])
+        passes = np.array([1.0 if p.sizes.get("backward") else 0.0 for p in self.points])
+        found: np.ndarray = np.where(several, dispatch, hot) * self.launches + backward * passes
+        return found
+
+    def wholes(self, host: np.ndarray) -> Wholes:
+        """With the seconds measured, less the host's.
 
         Points whose median is known badly count less.
         """
         seconds = np.array([p.median for p in self.points])
-        host = dispatch * self.launches + backward * self.backward
         width = np.array([(p.high - p.low) / p.median for p in self.points])
-        return Wholes(self.kernels, np.maximum(seconds - host, 0.05 * seconds), 1.0 / (1.0 + (width / LOOSE) ** 2))
-
-    @property
-    def backward(self) -> np.ndarray:
-        """1 for points that are backward passes."""
-        return np.array([1.0 if p.sizes.get("backward") else 0.0 for p in self.points])
+        weight = np.where([p.op in NETWORKS for p in self.points], AS_ASKED, 1.0) / (1.0 + (width / LOOSE) ** 2)
+        return Wholes(self.kernels, np.maximum(seconds - host, 0.05 * seconds), weight)
 
 
 def observe(points: Sequence[Measurement], machine: Machine, page: float) -> Observed:
@@ -107,6 +112,7 @@ def observe(points: Sequence[Measurement], machine: Machine, page: float) -> Obs
                 "op": seen.key["op"],
                 "phase": kernel.phase,
             }
+            entry["residency"] = IN_MODEL if point.op in NETWORKS else REPEATED
             entry |= {f"t:{n}": v for n, v in seen.terms.items()}
             entry |= {f"c:{n}": v for n, v in seen.coords(values, Conditions()).items()}
             rows.setdefault((seen.key["sort"],), []).append(entry)
@@ -147,9 +153,12 @@ def kernels_of(point: Measurement, machine: Machine, stack: Stack) -> Iterator[t
     resolved = Resolved(scenario, graph, machine, stack, ())
     made, dims = planned(resolved)
     step = single_step(workload)
-    env, groups, _ = sizes_of(made, step, machine, stack, dims, free_symbols(graph, workload))
-    cold = bool(point.sizes.get("cold"))
-    conditions = Conditions("in-model" if cold else "repeated", step=step.name)
+    env, groups, ledger = sizes_of(made, step, machine, stack, dims, free_symbols(graph, workload))
+    conditions = Conditions(REPEATED, step=step.name)
+    if point.op in NETWORKS:
+        conditions = Conditions(IN_MODEL, ledger.by_class["weights"], step=step.name)
+    elif point.sizes.get("cold"):
+        conditions = Conditions(IN_MODEL, step=step.name)
     for kernel, values, count in kernels_by_sort(made, step, env, groups):
         if kernel.phase == phase:
             yield kernel, values, price(kernel, values, machine, OperatingPoint(), conditions), float(count)
