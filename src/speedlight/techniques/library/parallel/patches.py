@@ -6,7 +6,7 @@ import dataclasses
 
 from ....scenario.scenario import Scenario
 from ...conditions import every, runs
-from ...edits import with_parallel, with_wire
+from ...edits import with_parallel, with_rewrite, with_wire
 from ...subject import Subject
 from ...technique import Edit, Parameter, Refusal, Settings, Technique, register
 
@@ -23,6 +23,12 @@ def _late(subject: Subject, settings: Settings) -> Scenario:
 
 def _late_in_part(subject: Subject, settings: Settings) -> Scenario:
     return with_wire(subject, "context", lag=1, share=settings["seen"])
+
+
+def _part_of_pairs(subject: Subject, settings: Settings) -> Scenario:
+    """A strip's tokens attend to their own strip and to what is seen of the others."""
+    own = 1 / float(settings["degree"])
+    return with_rewrite(subject, "fewer_pairs", share=own + (1 - own) * settings["seen"])
 
 
 def _denoises(subject: Subject, settings: Settings) -> Refusal | None:
@@ -66,10 +72,12 @@ PARTIAL = register(Technique(
     name="partially-conditioned-patches",
     title="PCPP: strips that see part of their neighbours",
     family="parallel",
-    mechanism="strips use parts of their neighbours' activations of the step before: fewer bytes",
+    mechanism="strips use parts of their neighbours' activations of the step before: fewer bytes, and fewer pairs that attention computes",
     papers=("partially-conditioned-patch-parallelism-for-accelerated-diff",),
     citation="Zhang et al., PCPP, arXiv 2412.02962",
-    parameters=(_DEGREE, Parameter("seen", 0.3, "share of the other strips' bytes that travels", low=0.0, high=1.0)),
-    edits=(Edit("placement", "cp", _strips), Edit("placement", "wire:context", _late_in_part)),
+    parameters=(_DEGREE, Parameter("seen", 0.3, "share of the other strips' tokens that travels and is attended to", low=0.0, high=1.0)),
+    edits=(
+        Edit("graph", "latent-attention", _part_of_pairs), Edit("placement", "cp", _strips), Edit("placement", "wire:context", _late_in_part),
+    ),
     refuse=every(_denoises, runs(_whole)),
 ))  # fmt: skip
