@@ -60,6 +60,9 @@ def test_a_step_takes_at_least_its_bytes_over_the_link() -> None:
     assert p.time == pytest.approx(read / LINK, rel=5e-3)
     assert p.bound == "link:pcie"
     assert p.tiers["host"]["total"] == p.model["weight_bytes"]
+    products = [row for row in p.ops if row.name.startswith("q_proj")]
+    assert products
+    assert all(row.time == 0 < row.busy for row in products)  # hidden behind what they wait for
 
 
 def test_a_sweep_equals_its_points() -> None:
