@@ -59,14 +59,26 @@ class _Writer:
         )  # fmt: skip
 
 
-def _feed_forward(graph: Graph, block: Block) -> list[int]:
-    """Positions of the ops of a layer's feed-forward part: from the products after the mixer to the last of them."""
+def _feed_forward(block: Block) -> list[int]:
+    """Positions of the ops of a layer's feed-forward part: from its first product to what the layer's last sum reads of it.
+
+    Empty where the rest of the layer reads something else of it too.
+    """
     mixer = [i for i, op in enumerate(block.ops) if op.kind in ("attention", "scan")]
     after = [i for i, op in enumerate(block.ops) if op.kind in ("matmul", "moe") and (not mixer or i > mixer[-1])]
-    if len(after) < 2:
+    sums = [i for i, op in enumerate(block.ops) if op.fn == "add"]
+    if len(after) < 2 or not sums or sums[-1] < after[-1]:
         return []
     first = after[1] if mixer else after[0]  # the first product behind attention puts its heads together
-    return list(range(first, after[-1] + 1))
+    makers = {w.tensor: i for i, op in enumerate(block.ops[: sums[-1]]) for w in op.writes}
+    last = max((makers.get(r.tensor, -1) for r in block.ops[sums[-1]].reads), default=-1)
+    if last < after[-1]:
+        return []
+    places = list(range(first, last + 1))
+    result = block.ops[last].writes[0].tensor
+    inside = {w.tensor for i in places for w in block.ops[i].writes} - {result}
+    rest = {r.tensor for i, op in enumerate(block.ops) if i not in places for r in op.reads} | set(block.outputs)
+    return [] if inside & rest else places
 
 
 @REWRITES.register("product_key_memory")
@@ -96,13 +108,13 @@ def product_key_memory(
         raise BadInput(
             f"a memory of {slots} rows, {heads} heads, {picks} picks", expected="at least 4 rows, 1 head, 1 pick"
         )
-    chosen = [b for b in token_layers(graph) if _feed_forward(graph, b)]
+    chosen = [b for b in token_layers(graph) if _feed_forward(b)]
     last = round(layers * 64)
     if not chosen or last == 0:
         return graph
 
     def change(block: Block, taken: float) -> Block:
-        places = _feed_forward(graph, block)
+        places = _feed_forward(block)
         return _remembering(block, places, slots, heads, picks, key, expert) if taken and places else block
 
     return without_unread(in_turns(graph, (0.0,) * (64 - last) + (1.0,) * last, change))
@@ -151,7 +163,7 @@ def monarch(graph: Graph, blocks: int = 4, mixer: bool = True) -> Graph:
 
     def change(block: Block) -> Block:
         ops: list[Op] = []
-        feed = set(_feed_forward(graph, block))
+        feed = set(_feed_forward(block))
         tensors = dict(block.tensors)
         for i, op in enumerate(block.ops):
             if op.kind == "attention" and mixer:

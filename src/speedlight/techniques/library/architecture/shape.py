@@ -63,6 +63,14 @@ VOCABULARY = register(Technique(
 ))  # fmt: skip
 
 
+def _uneven(subject: Subject, settings: Settings) -> Refusal | None:
+    refusal = _speaks(subject, settings)
+    sizes = [d.size for d in subject.graph.dims.values() if d.role == "vocab"]
+    if refusal is not None or settings["multiple"] == 1 or any(size % settings["multiple"] for size in sizes):
+        return refusal
+    return Refusal(f"its vocabulary of {sizes[0]:,} fills whole tiles already")
+
+
 ALIGNED = register(Technique(
     name="aligned-vocabulary",
     title="A vocabulary padded to whole tiles",
@@ -71,7 +79,7 @@ ALIGNED = register(Technique(
     citation="The case for co-designing model architectures with hardware, arXiv 2401.14489",
     parameters=(Parameter("multiple", 128, "the vocabulary is padded to a multiple of it", "word", low=1, high=65_536, neutral=1),),
     edits=(Edit("graph", "vocabulary", lambda subject, settings: with_rewrite(subject, "vocabulary", multiple=settings["multiple"])),),
-    refuse=_speaks,
+    refuse=_uneven,
     exact=True,
 ))  # fmt: skip
 

@@ -27,7 +27,7 @@ WIDTHS = ("mobilenetv2_050", "mobilenetv2_075", "mobilenetv2_100", "mobilenetv2_
 
 def _slope(bench: Bench, networks: Sequence[tuple[float, float]]) -> Span:
     """The exponent over (FLOPs, activations) of networks."""
-    found = bench.slope([bench.size(f) for f, _ in networks], [a * bench.perturbed.sizes**2 for _, a in networks])
+    found = bench.slope([f for f, _ in networks], [a for _, a in networks])
     return Span(found.value, found.value, found.value)
 
 

@@ -34,7 +34,7 @@ def _least(bench: Bench, machine: str) -> Finding:
             answer = bench.ask(
                 GLM, machine, phase="decode", batch=1, context=context, weights="int4", tp=cards, stack="transformers"
             )
-            need = float(answer.memory.total) * bench.perturbed.sizes
+            need = bench.size(float(answer.memory.total))
             if need <= float(answer.memory.capacity):
                 fitting.append(cards)
         spans.append(exactly(float(fitting[0]) if fitting else 32.0))

@@ -18,9 +18,7 @@ def growth(bench: Bench) -> Finding:
         kept = []
         for context in contexts:
             answer = bench.ask(model, "h100-sxm-80gb", ["inattention"], phase="decode", batch=1, context=context)
-            kept.append(
-                float(answer.memory.by_class["kv"]) * bench.perturbed.sizes ** (1 if context > contexts[0] else 0)
-            )
+            kept.append(float(answer.memory.by_class["kv"]))
         found = bench.slope(contexts, kept)
         spans.append(Span(found.value, found.value, found.value))
     return over(spans, "slope of cached bytes over contexts of 4 k to 64 k")

@@ -23,7 +23,7 @@ def inference(bench: Bench) -> Finding:
                 table = 2 * 32000 * {"llama-7b": 4096, "llama-13b": 5120}[model]  # input table and head
                 before = 2 * facts["params"] + context * facts["kv_bytes_per_token"]
                 after = (facts["params"] - table) * bits / 8 + 2 * table
-                spans.append(exactly(before / after * bench.perturbed.sizes))
+                spans.append(exactly(bench.size(before / after)))
     return over(
         spans,
         "weights and one sequence's cache in 16 bits over packed ternary weights and 16-bit tables; runtimes' own memory left out",
@@ -40,7 +40,7 @@ def training(bench: Bench) -> Finding:
         "input, norm's result, rounded copy, straight-through copy and what the product returns",
     ):
         for fused in bench.unstated("maps kept a layer, fused", (2.0, 2.5), "input and result; statistics aside"):
-            spans.append(exactly((1 - fused / kept) * 100 * bench.perturbed.sizes))
+            spans.append(exactly(bench.size((1 - fused / kept) * 100)))
     return over(
         spans,
         "activations of one quantised linear layer with and without a kernel that does norm, rounding and product at once; weights and optimizer, which dilute it, left out",

@@ -46,7 +46,7 @@ def _spans(bench: Bench) -> list[float]:
 @derives("memory-efficient-3d-u-net-with-reversible-mobile-inverted-bo#1")
 def volume(bench: Bench) -> Finding:
     return over(
-        [exactly(x * bench.perturbed.sizes) for x in _spans(bench)],
+        [exactly(bench.size(x)) for x in _spans(bench)],
         "maps kept are in proportion to the volume: it grows by what is saved",
     )
 
@@ -54,7 +54,7 @@ def volume(bench: Bench) -> Finding:
 @derives("memory-efficient-3d-u-net-with-reversible-mobile-inverted-bo#2")
 def depth(bench: Bench) -> Finding:
     """Layers more for the same memory; a reversible chain costs nothing by depth, so what is stated is a choice within it."""
-    spans = [exactly((x - 1) * 100 * bench.perturbed.sizes) for x in _spans(bench)]
+    spans = [exactly(bench.size((x - 1) * 100)) for x in _spans(bench)]
     return over(
         spans,
         "layers of plain chains that the saved memory would hold; reversible ones would take any number, so this is a floor",
@@ -64,6 +64,6 @@ def depth(bench: Bench) -> Finding:
 @derives("memory-efficient-3d-u-net-with-reversible-mobile-inverted-bo#3")
 def channels(bench: Bench) -> Finding:
     return over(
-        [exactly(x * bench.perturbed.sizes) for x in _spans(bench)],
+        [exactly(bench.size(x)) for x in _spans(bench)],
         "maps kept are in proportion to the channels, weights aside",
     )

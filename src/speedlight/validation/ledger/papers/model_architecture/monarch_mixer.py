@@ -26,7 +26,7 @@ def parameters(bench: Bench) -> Finding:
         for gated in bench.unstated(
             "gated", (1.0, 5 / 6), "a gate's weights beside: of the saved three quarters a sixth is spent again"
         ):
-            spans.append(exactly(saved * gated * 100 * bench.perturbed.sizes))
+            spans.append(exactly(bench.size(saved * gated * 100)))
         bench.given("parameters", whole, "derived")
     return over(spans, "weights of the layers, kernels of the convolutions aside")
 
@@ -59,7 +59,7 @@ def vision(bench: Bench) -> Finding:
         mixer = bench.ask("vit-b-16", "a100-sxm-40gb", [f"monarch-mixer:blocks={blocks}"], **common).memory.by_class[
             "weights"
         ]
-        spans.append(exactly(float(mixer) / float(plain) * bench.perturbed.sizes))
+        spans.append(exactly(bench.size(float(mixer) / float(plain))))
     return over(
         [Span(s.low, s.value, s.high) for s in spans],
         "weights of the layers over ViT-b's; projections around the mixer stay dense",

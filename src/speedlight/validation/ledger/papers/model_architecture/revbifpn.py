@@ -30,7 +30,7 @@ def training(bench: Bench) -> Finding:
                 channels * (side / 4) ** 2 * (1 + 1 / 2 + 1 / 4 + 1 / 8)
             )  # streams of halved sides and doubled channels
             working = 2 * KEPT * channels * (side / 4) ** 2 * 4  # a bottleneck of the finest stream, computed again
-            spans.append(exactly(whole / (pyramid + working) * bench.perturbed.sizes))
+            spans.append(exactly(bench.size(whole / (pyramid + working))))
     return over(
         spans,
         "numbers kept an image at the network's own size; the pyramid's ends and one bottleneck being computed again, weights aside",

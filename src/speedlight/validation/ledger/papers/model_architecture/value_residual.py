@@ -19,5 +19,5 @@ def cache(bench: Bench) -> Finding:
         common: dict[str, Any] = {"phase": "decode", "batch": 1, "context": 4096}
         before = float(bench.ask(model, "h100-sxm-80gb", **common).memory.by_class["kv"])
         after = float(bench.ask(model, "h100-sxm-80gb", ["shared-values"], **common).memory.by_class["kv"])
-        spans.append(exactly((1 - after / before) * 100 * bench.perturbed.sizes))
+        spans.append(exactly(bench.size((1 - after / before) * 100)))
     return over(spans, "cached bytes of keys in every layer and values in one, over those of both in all")

@@ -24,9 +24,7 @@ def growth(bench: Bench) -> Finding:
     for window in bench.unstated("window", (8, 16)):
         for channels in bench.unstated("channels", (128, 512)):
             ratios = (2.0, 4.0, 8.0)
-            found = bench.slope(
-                ratios, [_work(window, bench.size(r) ** 1, channels) * r ** (bench.perturbed.sizes - 1) for r in ratios]
-            )
+            found = bench.slope(ratios, [_work(window, r, channels) for r in ratios])
             spans.append(Span(found.low, found.value, found.high))
     return over(spans, "slope of the work of scores, sums, keys and values in the ratio of the windows")
 
@@ -39,11 +37,7 @@ def pooled(bench: Bench) -> Finding:
         for channels in bench.unstated("channels", (128, 512)):
             for times in bench.unstated("ratio", (2.0, 8.0)):
                 pooling = (times * window) ** 2 * channels
-                spans.append(
-                    exactly(
-                        (_work(window, 1.0, channels) + pooling) / _work(window, 1.0, channels) * bench.perturbed.sizes
-                    )
-                )
+                spans.append(exactly((_work(window, 1.0, channels) + pooling) / _work(window, 1.0, channels)))
     return over(
         spans, "products of the pooled context and the additions that pool it, over those of local windows", more=False
     )

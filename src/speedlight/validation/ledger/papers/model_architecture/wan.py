@@ -29,7 +29,7 @@ def memory(bench: Bench) -> Finding:
             for decoder in bench.unstated(
                 "bytes of the decoder at work", (0.5e9, 5e9), "its tiles: the carried models have no decoder of videos"
             ):
-                spans.append(exactly((float(answer.memory.total) + decoder) / 1e9 * bench.perturbed.sizes))
+                spans.append(exactly(bench.size((float(answer.memory.total) + decoder) / 1e9)))
     return over(
         spans,
         "weights, activations and the runtime's memory of a denoising step; the text encoder on the host; the decoder's tiles bounded, not derived",

@@ -16,7 +16,7 @@ def growth(bench: Bench) -> Finding:
         kept = float(one.memory.by_class["activations"])
         rest = float(one.memory.by_class["reserve"])
         counts = (4, 8, 16)
-        sizes = [rest + n**bench.perturbed.sizes * kept for n in counts]
+        sizes = [rest + n * kept for n in counts]
         found = bench.slope(counts, sizes)
         spans.append(Span(found.low, found.value, found.high))
     return over(spans, "every candidate's maps kept beside what does not grow with them")

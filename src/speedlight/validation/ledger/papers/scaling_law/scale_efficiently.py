@@ -11,8 +11,8 @@ from ...registry import derives
 from ..model_architecture.images import gain
 
 LAYERS = (
-    10,
     12,
+    13,
     14,
 )  # of encoder and of decoder each, at the width of T5-small: half of T5-base's parameters, and around
 
@@ -29,7 +29,7 @@ def parameters(bench: Bench) -> Finding:
     bench.given("baseline", "t5-base")
     base = bench.facts("t5-base")["params"]
     spans = [
-        exactly((1 - bench.facts(_t5(layers))["params"] / base) * 100 * bench.perturbed.sizes)
+        exactly(bench.size((1 - bench.facts(_t5(layers))["params"] / base) * 100))
         for layers in bench.unstated("layers", LAYERS, "a deep, narrow shape: T5-small's width")
     ]  # fmt: skip
     return over(spans, "parameters of a T5 of width 512 with more layers, beside T5-base")
