@@ -57,7 +57,7 @@ def throughput(bench: Bench) -> Finding:
     """Tokens a second of prompts and answers together."""
     spans: list[Span] = []
     for model, question in _loads(bench):
-        for osl in bench.unstated("answer", (64, 256)):
+        for osl in bench.unstated("answer", (128, 256)):
             sizes = {**question, "osl": osl, "phase": "generate"}
             before, after = (bench.ask(model, _machine(question), t, **sizes) for t in ([], [SWIFT]))
             spans.append(bench.speedup(before, after, of="throughput"))
@@ -69,7 +69,7 @@ def between_tokens(bench: Bench) -> Finding:
     """Time between tokens of a server that reads prompts between steps: each token waits for its share of a prompt."""
     spans = []
     for model, question in _loads(bench):
-        for osl in bench.unstated("answer", (64, 256)):
+        for osl in bench.unstated("answer", (128, 256)):
             sizes = {**question, "osl": osl, "phase": "generate"}
             before, after = (float(bench.ask(model, _machine(question), t, **sizes).time) for t in ([], [SWIFT]))
             spans.append(exactly((1 - after / before) * 100))
