@@ -1,4 +1,4 @@
-"""Rewrites: graph → graph, each small, named, and the same when applied twice.
+"""Rewrites: graph → graph, each small and named; the same when applied twice, except those that make another model (``REMODELS``).
 
 ::
 
@@ -34,7 +34,6 @@
     resized.py       other sizes in the place of symbols
     rotate.py        repeated layers cut where they meet, so that neighbours across layers are neighbours
     selected.py      neurons chosen by token
-    shape.py         fewer layers, narrower parts, another vocabulary, wider channels
     shared_prefix.py a prefix read once for all sequences
     sparse_attention.pyattention to a part of the keys
     still_layers.py  some layers keep their weights while the others train
@@ -104,7 +103,7 @@ from . import (  # noqa: F401  they register themselves
     without,
     words,
 )  # fmt: skip
-from .registry import REWRITES, Rewriter
+from .registry import REMODELS, REWRITES, Rewriter
 
 
 def rewrite(
@@ -128,4 +127,4 @@ def rewrite(
     return check(found) if checked and found is not graph else found
 
 
-__all__ = ["REWRITES", "Rewriter", "rewrite"]
+__all__ = ["REMODELS", "REWRITES", "Rewriter", "rewrite"]

@@ -12,10 +12,10 @@ from ..builder import BlockBuilder, product_work
 from ..ir import Block, Graph, Op, Operand, Persistent, Tensor, Work
 from .edit import Edit, edited
 from .held import as_it_was, chosen, matrix_of
-from .registry import REWRITES
+from .registry import REWRITES, remodel
 
 
-@REWRITES.register("numbers")
+@remodel("numbers")
 def numbers(
     graph: Graph, weights: str = "", activations: str = "", share: float = 1.0, rest: str = "",
     rest_activations: str = "", of: str = "", between: str = "",
