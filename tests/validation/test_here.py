@@ -77,7 +77,9 @@ def some(here):
         terms = kernels.data.terms
         slower = 3.0 if sort == "product" else 1.0
         each = (
-            np.maximum(slower * terms["matmul"], np.maximum(terms["cache"], terms["memory"])) + terms["vector"] + terms["launch"]
+            np.maximum(slower * terms["matmul"], np.maximum(terms["cache"], terms["memory"]))
+            + terms["vector"]
+            + terms["launch"]
         )
         np.add.at(seconds, kernels.row, kernels.count * each)
     return [
