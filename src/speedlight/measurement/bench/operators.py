@@ -393,10 +393,10 @@ def _recurrent(kind: str) -> Callable[..., Made]:
 
 OPERATORS: Mapping[str, Callable[..., Made]] = {
     "linear": _linear, "mm": _mm, "bmm": _bmm, "conv2d": _conv, "sdpa": _attention, "copy": _copy,
-    **{name: _binary(name) for name in ("add", "mul", "div")},
+    **{name: _binary(name) for name in ("add", "mul", "div", "sub")},
     **{
         name: _unary(name)
-        for name in ("relu", "relu_", "gelu", "silu", "exp", "tanh", "sigmoid", "hardswish", "rsqrt", "erf", "clone")
+        for name in ("relu", "relu_", "gelu", "silu", "exp", "tanh", "sigmoid", "hardswish", "rsqrt", "erf", "relu6", "hardsigmoid", "clone")
     },
     "scale": _scale, "channelwise": _channelwise, "rowwise": _rowwise, "chain": _chain, "cat": _cat,
     "transpose": _transpose, "heads": _heads, "last": _last, "embedding": _embedding, "layer_norm": _layer_norm,

@@ -254,7 +254,7 @@ def _rows() -> Iterator[Point]:
 def _elements(cache_bytes: float) -> Iterator[Point]:
     large = int(2 ** math.ceil(math.log2(max(cache_bytes, MIB))))
     for op in (
-        "add", "copy", "relu", "gelu", "silu", "exp", "tanh", "mul", "div", "scale", "relu_", "sigmoid", "hardswish", "rsqrt", "erf", "clone",
+        "add", "copy", "relu", "gelu", "silu", "exp", "tanh", "mul", "div", "scale", "relu_", "sigmoid", "hardswish", "rsqrt", "erf", "relu6", "hardsigmoid", "sub", "clone",
     ):  # fmt: skip
         for elements in (1024, 16384, 2**17, 2**20, 2**22, large):
             yield Point("operator", op, {"elements": elements}, quick=op in ("add", "gelu") and elements == 2**20)
