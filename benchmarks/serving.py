@@ -19,7 +19,8 @@ import numpy as np
 
 from speedlight.api import make_scenario
 from speedlight.cli.main import main as speedlight
-from speedlight.engine.simulate import Engines, deployed
+from speedlight.engine.deploy import deployed
+from speedlight.scenario.serving import Engines
 from speedlight.serving.compiled import is_compiled
 from speedlight.serving.requests import Requests
 from speedlight.serving.simulate import simulate

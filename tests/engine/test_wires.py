@@ -204,3 +204,13 @@ def test_a_sweep_of_wires_equals_its_points() -> None:
 def test_what_no_message_can_be_is_refused(wires: tuple[Wire, ...], message: str) -> None:
     with pytest.raises(BadInput, match=message):
         predict(asked(PROMPT, *wires), details=False)
+
+
+def test_two_copies_of_a_pipeline_sum_their_gradients() -> None:
+    step = {"phase": "train", "batch": 32, "isl": 2048, "dp": 2, "pp": 4, "micro_batch": 1}
+    one, two = answer(step), answer({**step, "schedule": "chimera"})
+    assert not [op for op in one.ops if op.name.endswith("reduce_copies")]
+    sent = [op for op in two.ops if op.name.endswith("reduce_copies")]
+    assert sent
+    assert sum(float(op.time) for op in two.ops) == pytest.approx(float(two.time), rel=1e-9)
+    assert two.memory.by_class["weights"] == pytest.approx(2 * one.memory.by_class["weights"], rel=1e-3)

@@ -168,3 +168,14 @@ def test_fine_tunes_share_a_base() -> None:
 def test_nonsense_is_refused(name: str, parameters: dict[str, object]) -> None:
     with pytest.raises(BadInput):
         rewrite(load_graph("llama-3.1-8b"), name, parameters)
+
+
+def test_rotations_add_vector_work_to_what_quantises() -> None:
+    graph = load_graph("llama-3.1-8b", weights="mxfp4", activations="mxfp4")
+    turned = rewrite(graph, "rotated", {"size": 32})
+    for (_, before), (_, after) in zip(graph.ops(), turned.ops(), strict=True):
+        assert (len(after.work) > len(before.work)) == (before.fn == "quantize")
+    assert rewrite(turned, "rotated", {"size": 32}) is turned
+    assert rewrite(graph, "rotated", {"size": 1}) is graph
+    with pytest.raises(BadInput):
+        rewrite(graph, "rotated", {"size": 12})

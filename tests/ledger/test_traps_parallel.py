@@ -43,6 +43,7 @@ def test_context_parallelism_divides_the_work_and_not_more() -> None:
     for divided in (ring, gathered, heads):
         assert float(divided.flops) == pytest.approx(float(whole.flops), rel=1e-4)  # of all devices together
         assert float(whole.time) / 8 < float(divided.time) < float(whole.time)
+        assert float(divided.memory.by_class["kv"]) == float(whole.memory.by_class["kv"]) / 8
     assert float(ring.time) <= float(gathered.time)  # keys and values go round under attention
 
 

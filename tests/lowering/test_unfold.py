@@ -79,3 +79,16 @@ def test_rules_read_what_exists(steps: list[dict[str, object]]) -> None:
     }
     with pytest.raises(BadFile, match="unfold of gelu"):
         parse_stack(data, "s.yaml")
+
+
+def test_written_out_attention_reads_what_is_cached() -> None:
+    """Its products read earlier tokens' keys and values from the cache, as the one op they stand for did."""
+    from speedlight.api import explain
+
+    short, long = (
+        explain("opt-13b", "a100-sxm-80gb", phase="decode", batch=32, context=c, stack="transformers@4.35")
+        for c in (1024, 8192)
+    )
+    cached = 32 * (8192 - 1024) * long.model["kv_bytes_per_token"]
+    assert long.bytes - short.bytes >= cached
+    assert long.time - short.time >= cached / 2.1e12

@@ -60,6 +60,13 @@ def test_what_does_not_apply_says_why(model: str, label: str, why: str) -> None:
         applied(with_(question, label))
 
 
+def test_an_encoders_source_is_no_prompt() -> None:
+    asked = make_scenario("t5-small", "a100-sxm-80gb", phase="generate", batch=4, isl=256, osl=64)
+    for label in ("prefix-reuse", "single-input-kv"):
+        with pytest.raises(Refused, match="encoder"):
+            applied(with_(asked, label))
+
+
 def test_narrower_already_is_refused() -> None:
     with pytest.raises(Refused, match="8 bits already"):
         applied(with_(decode(kv="fp8"), "kv-quantization:format=int8"))

@@ -119,3 +119,20 @@ def test_formats_and_patterns_compose() -> None:
     assert weights[0] < min(weights[1:3]) < max(weights[1:3]) < weights[3]
     assert float(both.flops) == pytest.approx(float(pattern.flops))
     assert float(four.flops) == float(plain.flops)
+
+
+def test_fewer_bits_take_less_time() -> None:
+    """Formats no table measured run as the nearest measured ones do, with their own bytes."""
+    formats = ("bf16", "bf16~13", "bf16~11", "bf16_2of4", "int8", "int4_g32", "int4", "int3", "int2")
+    times = [float(ask(question(batch=1, context=64, weights=f), details=False).time) for f in formats]
+    assert times == sorted(times, reverse=True)
+    assert times[0] > 2 * times[-1]
+
+
+def test_narrow_products_are_faster_than_wide_ones() -> None:
+    """On a prompt: INT4 before the mix of INT4 and INT8, before INT8, before 16 bits."""
+    prompt = {"machine": "a100-sxm-80gb", "phase": "prefill", "batch": 8, "context": None, "isl": 2048}
+    labels: tuple[tuple[str, ...], ...] = ((), ("w8a8",), ("mixed-4-8",), ("mixed-4-8:share=1",))
+    times = [float(ask(question(*some, **prompt), details=False).time) for some in labels]  # type: ignore[arg-type]
+    assert times == sorted(times, reverse=True)
+    assert times[1] < 1.8 * times[-1]  # INT4 kernels lose what INT8 ones do

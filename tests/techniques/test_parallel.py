@@ -32,7 +32,10 @@ def with_(question: Scenario, *labels: str) -> Scenario:
     return applied(question.replace(techniques=tuple(parsed(label) for label in labels)))
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+SLOW = ("replicas", "experts", "pictures")
+
+
+@pytest.mark.parametrize("layout", [pytest.param(x, marks=[pytest.mark.slow] if x in SLOW else []) for x in LAYOUTS])
 def test_laws_hold_on_layouts_of_many_devices(layout: str) -> None:
     asked = LAYOUTS[layout]()
     assert not {name: found for name, t in OURS.items() if (found := broken(t, asked))}

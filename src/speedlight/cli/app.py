@@ -149,6 +149,7 @@ def compare(models: tuple[str, ...], on: tuple[str, ...], json_to: str | None, *
 @click.option("--slo", default="", metavar="LIST", help="Objectives, like ttft:p95<2s,tpot:p95<50ms; exit 1 if missed.")
 @click.option("--curve", type=int, default=0, metavar="N", help="A load–latency curve of N rates.")
 @click.option("--find-rate", is_flag=True, help="The largest rate that holds the objectives.")
+@click.option("--whatif", "techniques", is_flag=True, help="What techniques about serving would do to this load.")
 @click.option("--tp", default="1", show_default=True, help="Tensor-parallel degree, or several: 1,2,4.")
 @click.option("--pp", type=int, default=1, help="Pipeline degree.")
 @click.option("--ep", type=int, default=1, help="Expert-parallel degree, within the tensor-parallel ranks.")
@@ -159,11 +160,11 @@ def compare(models: tuple[str, ...], on: tuple[str, ...], json_to: str | None, *
 @click.option("--html", type=click.Path(path_type=Path), help="Write a self-contained page.")
 @options.folders
 def simulate(
-    model: str, on: str | None, slo: str, curve: int, find_rate: bool, tp: str, json_to: str | None,
+    model: str, on: str | None, slo: str, curve: int, find_rate: bool, techniques: bool, tp: str, json_to: str | None,
     html: Path | None, **given: Any,
 ) -> int:  # fmt: skip
     """What users of a serving deployment see under a load: TTFT, TPOT, throughput, queues, the largest rate for an SLO."""
-    return serving.run(model, on, slo, curve, find_rate, tp, json_to, html, given)
+    return serving.run(model, on, slo, curve, find_rate, tp, techniques, json_to, html, given)
 
 
 @app.command()
@@ -259,7 +260,8 @@ def validate(
 def calibrate(table: Path, on: str | None, json_to: str | None, **given: Any) -> int:
     """From 5 to 20 points measured on your own device: how its kernels differ from what ships; exit 1 if nothing is gained.
 
-    TABLE is a .parquet, .csv or .csv.gz with the columns of a table that validate knows, like m,n,k,gemm_dtype,latency.
+    TABLE is a .parquet, .csv or .csv.gz with the columns of a table that validate knows, like m,n,k,gemm_dtype,latency; or the
+    evidence file (.json) that `speedlight measure` wrote of this machine, whose operators give curves over their sizes.
     """
     if on is None:
         raise BadInput("calibrate needs the machine the points were measured on", expected="--on MACHINE")

@@ -88,7 +88,10 @@ training = _group(
     click.option("--optimizer", default="adamw", help="adamw | adam | sgd | sgd_momentum | lion"),
     click.option("--recompute", default="none", help="none | selective | full | N layers of each stage"),
     click.option("--micro-batch", type=int, help="Sequences per forward and backward pass."),
-    click.option("--schedule", help="gpipe | 1f1b | interleaved:v | zero-bubble (zb-h1) | zb-h2 | chimera"),
+    click.option(
+        "--schedule",
+        help="gpipe | 1f1b | interleaved:v | zero-bubble (zb-h1) | zb-h2 | zb-v | vocabulary | chimera | pipedream",
+    ),
     click.option("--master", help="Format of the optimizer's copy of the weights: fp32 | none."),
     click.option("--gradients", help="Format gradients are kept and reduced in."),
     click.option("--states", help="Format of the optimizer's states."),

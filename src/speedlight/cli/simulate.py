@@ -56,7 +56,7 @@ engines = options.group(
 )  # fmt: skip
 
 
-def run(model: str, on: str | None, slo: str, curve: int, find_rate: bool, tp: str, json_to: str | None,
+def run(model: str, on: str | None, slo: str, curve: int, find_rate: bool, tp: str, techniques: bool, json_to: str | None,
         html: Path | None, given: dict[str, Any]) -> int:  # fmt: skip
     """Answer for one layout, or for each of several tensor-parallel degrees and numbers of replicas."""
     from .._foundation.quantity import parse_quantity
@@ -75,6 +75,8 @@ def run(model: str, on: str | None, slo: str, curve: int, find_rate: bool, tp: s
         given["link"] = parse_quantity(given["link"], "B/s")
     layouts = [(t, r) for t in _numbers("--tp", tp) for r in _numbers("--replicas", str(given.pop("replicas", 1)))]
     asked_serving, rest = asked(given)
+    if techniques and len(layouts) > 1:
+        raise BadInput("--whatif of several layouts", expected="one --tp and one --replicas")
     if to_compile():
         print("compiling the event loop, once: about half a minute", file=sys.stderr, flush=True)
     found: list[Answer] = []
@@ -85,6 +87,7 @@ def run(model: str, on: str | None, slo: str, curve: int, find_rate: bool, tp: s
             one = answer(applied(asked_question), objectives)
             tick()
             found.append(with_curve(one, points=curve, search=find_rate, tick=tick))
+    outcomes = _whatif(asked_question, objectives) if techniques else ()
     if html is not None:
         from .._foundation.files import write_atomically
         from ..report.serving_html import simulate_html
@@ -97,16 +100,29 @@ def run(model: str, on: str | None, slo: str, curve: int, find_rate: bool, tp: s
 
         each = [one.to_dict() for one in found]
         data = each[0] if len(each) == 1 else {"layouts": each}
+        if outcomes:
+            data = {**data, "whatif": [o.to_dict() for o in outcomes]}
         emit_json({"schema": 1, "speedlight": VERSION, **data}, json_to)
     if json_to != "-":
         from rich.console import Console
 
-        from ..report.serving import render_simulate
+        from ..report.serving import render_served, render_simulate
 
         console = Console(width=None if sys.stdout.isatty() else 110)
         for one in found:
             console.print(render_simulate(one))
+        if outcomes:
+            console.print(render_served(outcomes))
     return 0 if any(one.holds for one in found) else 1
+
+
+def _whatif(question: Any, objectives: Any) -> Any:
+    """What techniques would do to the load."""
+    from ..techniques.served import whatif_served
+    from .progress import counted
+
+    with counted("techniques") as tell:
+        return whatif_served(question, objectives, progress=lambda done, of: tell(done, of, ""))[1]
 
 
 def _prefix(text: str) -> tuple[int, int]:

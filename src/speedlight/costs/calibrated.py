@@ -20,7 +20,7 @@ import numpy as np
 
 from .._foundation.arrays import Value, maximum, minimum, where
 from .._foundation.folding import Folded, at_points
-from ..hardware.machine import Machine, OperatingPoint
+from ..hardware.machine import LocalCalibration, Machine, OperatingPoint
 from ..lowering.kernels import BLOCKS, Kernel, KernelValues
 from . import families  # noqa: F401  registers what each family sees
 from .calibration.local import bare, family_of, local_of, localised, unbent
@@ -29,6 +29,7 @@ from .calibration.samples import architecture_of
 from .calibration.seen import SEERS, Seen, framework_of
 from .calibration.store import shipped
 from .cost import Conditions, Cost, bound_of
+from .families.module_here import along, here, part_of, sight
 
 # Kinds of engines that no table measured, and whose kernels have nothing in common with a GPU's.
 UNMEASURED = ("dataflow", "in-memory")
@@ -43,11 +44,14 @@ def calibrate(
     Args:
         folded: points whose sizes are equal although their rates differ; their coordinates are looked at once.
     """
-    own = (
+    apart = (
         kernel.efficiency is not None or kernel.rates or kernel.even or BLOCKS in kernel.dims
     )  # a kernel other than those measured
-    if not kernel.library or own or machine.engine.kind in UNMEASURED:
+    if not kernel.library or apart or machine.engine.kind in UNMEASURED:
         return cost
+    own = here(kernel, machine)
+    if own is not None:
+        return _measured_here(kernel, values, machine, cost, own)
     seen = _seen(kernel, values, machine, point, conditions, cost)
     if seen is None:
         return cost
@@ -82,6 +86,15 @@ def calibrate(
     if local is not None:
         found, basis = localised(part, found, local), f"{basis} + local {seen.family}"
     return _bent(cost, seen, bent(part, found, seen.terms, cost.limit), machine, basis)
+
+
+def _measured_here(kernel: Kernel, values: KernelValues, machine: Machine, cost: Cost, own: LocalCalibration) -> Cost:
+    """By the curves of the machine's own operators, over whatever ships."""
+    seen = sight(kernel, values, machine, cost)
+    part = part_of(own, seen.key["sort"])
+    assert part is not None
+    found = along(part, seen, seen.coords(values, Conditions()), own)
+    return _bent(cost, seen, bent(part, found, seen.terms, cost.limit), machine, f"local {own.family}")
 
 
 def _seen(

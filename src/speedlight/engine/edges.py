@@ -52,5 +52,5 @@ def _transfer(edge: Edge, machine: Machine) -> StepResult:
     return StepResult(
         step=Step(name, (), 0, 0, False), time=time, limit=cost.limit, least=busy, flops=0.0, dense=0.0, bytes=0.0,
         blocks=(("transfer", "forward", (PricedKernel(kernel, cost, 1.0),)),), costs=((cost, 1.0),),
-        timeline=Timeline(time, (Passage(1.0, time, 0.0),)), ledger=Ledger({}, 0.0), names=bound_names(machine),
+        timeline=Timeline(time, (Passage(1.0, time, 0.0),)), ledger=Ledger({}, 0.0), names=bound_names(machine), place=machine.id,
     )  # fmt: skip

@@ -12,6 +12,7 @@ from .._foundation.arrays import Value, minimum, shape_of
 from .._foundation.folding import Folded, at_points
 from ..costs.calibrated import calibrate
 from ..costs.cost import Conditions, Cost, bound_names, largest
+from ..costs.families.module_here import dispatch
 from ..costs.price import least_of, price
 from ..costs.training import issued, trained
 from ..graph.rewrite.expand import LIBRARY
@@ -78,7 +79,7 @@ class StepResult:
         again: matrix FLOPs of recomputation, which count for HFU and not for MFU.
         waits: what the rank waits for others; part of ``time``.
         run: passes of a step that is laid over several devices.
-        names: bounds by index of the machine it ran on, where that may be another than the question's.
+        names: bounds by index of the machine it ran on, where that may be another than the question's; ``place`` is its id.
     """
 
     step: Step
@@ -96,6 +97,7 @@ class StepResult:
     waits: tuple[Wait, ...] = ()
     run: PipelineRun | None = None
     names: tuple[str, ...] = ()
+    place: str = ""
 
 
 def bindings(step: Step, dims: Mapping[str, Value], symbols: Mapping[str, Value]) -> dict[str, Value]:
@@ -125,7 +127,8 @@ def evaluate_step(
     if step is not whole:  # two passes of half the tokens each; what is kept is the whole step's
         env, groups, _ = sizes_of(plan, step, machine, stack, dims, symbols)
     conditions = Conditions("in-model", ledger.by_class["weights"], stack.device_latency, throttle, step.sort)
-    issue = 0.0 if step.name in stack.host.graphs or machine.execution == "spatial" else stack.host.launch_s
+    captured = step.name in stack.host.graphs or machine.execution == "spatial"
+    issue = 0.0 if captured else dispatch(stack.library, stack.host.launch_s, machine, step.name)
     if step.name == "train":
         issue = issued(issue, stack.library, machine)
     folding = Folding(env, groups)
@@ -199,6 +202,7 @@ def evaluate_step(
         ledger,
         again,
         names=bound_names(machine),
+        place=machine.id,
     )
 
 

@@ -15,6 +15,7 @@ from .._foundation.arrays import Value, maximum, minimum, shape_of, where
 from .._foundation.errors import BadInput, SpeedlightError
 from ..lowering.ledger import Ledger
 from ..scenario.scenario import Scenario
+from ..workload.places import Place
 from ..workload.workload import decode_step, prefill_step, single_step
 from .chain import Link, together
 from .memory import combine, ledger_at
@@ -187,6 +188,11 @@ def _levers(resolved: Resolved) -> list[dict[str, Any]]:
                     (f"--weights {number}", scenario.with_program(model=dataclasses.replace(model, weights=number)))
                 )
             tries.append(("--kv fp8", scenario.with_program(model=dataclasses.replace(model, kv="fp8"))))
+            if not workload.places and any(link.role == "host" for link in resolved.machine.links):
+                tries += [
+                    (f"--offload {cls}:host", scenario.with_workload(places=(Place(cls, "host"),)))
+                    for cls in ("weights", "kv")
+                ]
         for factor in (2, 4, 8):
             degree = int(parallel.tp) * factor
             if degree <= 64:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
+
+import numpy as np
 
 from .._foundation.arrays import Value, maximum
 from ..lowering.ledger import Ledger
@@ -30,6 +33,9 @@ def ledger_at(resolved: Resolved, made: Plan, dims: Mapping[str, Value], step: S
     if laid_out(resolved):
         return ledger_of(resolved, made, dims, step, free_symbols(resolved.graph, resolved.scenario.program.workload))
     symbols = free_symbols(resolved.graph, resolved.scenario.program.workload)
+    divided = resolved.scenario.program.parallel.cp
+    if step.name != "decode" and np.any(np.asarray(divided) > 1):  # a rank has its part of each prompt's tokens
+        step = dataclasses.replace(step, divided=divided)
     env = bindings(step, dims, symbols)
     groups = [g.env() for g in step.groups]
     ledger = made.ledger.evaluate(env, groups, resolved.machine.main.capacity_bytes, resolved.stack)

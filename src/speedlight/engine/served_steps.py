@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .._foundation.errors import BadInput
+from .._foundation.errors import BadInput, Unsupported
 from .._foundation.provenance import Assumption
 from ..graph.ir import Graph
 from ..hardware.machine import Machine
@@ -71,7 +71,10 @@ def served(scenario: Scenario, attention_dp: int = 1, utilisation: float = DEFAU
 
     Raises:
         BadInput: where the model generates no tokens, or the degrees do not divide it.
+        Unsupported: for classes kept outside the device.
     """
+    if scenario.program.workload.places:
+        raise Unsupported("an engine that keeps classes outside the device is not simulated", expected="no --offload")
     degrees = scenario.program.parallel
     alone = dataclasses.replace(degrees, ep=1, dp=1)  # experts are the layout's, replicas the router's
     question = scenario.with_program(parallel=alone).with_workload(phase="decode", batch=1, context=1024, groups=())

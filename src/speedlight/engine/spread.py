@@ -28,6 +28,7 @@ from ..hardware.machine import Machine
 from ..lowering.shares import Held, Holdings
 from ..placement.mesh import expert_replicas, expert_width, replicas, shard_ranks
 from ..placement.stages import Deal, Shares
+from ..schedule.families import FAMILIES, parse
 from ..schedule.layouts import behind
 from ..schedule.pipeline import PipelineRun, StageClass
 from ..schedule.serial import Passage, Timeline
@@ -464,7 +465,7 @@ class _Spread:
             if part.phase != "backward":
                 continue
             held = self.holdings.blocks[self.mirrors[part.name]]
-            made = self._reduced(part.name, held.gradients, once, whole)
+            made = (*self._reduced(part.name, held.gradients, once, whole), *self._mirrored(part.name, held.gradients))
             count = part.count * shares[part.name]
             each: Value = 0.0
             for message in made:
@@ -474,7 +475,7 @@ class _Spread:
             line.append((count, compute, each))
             computed = computed + count * compute
             if part.name == last:
-                for message in self._reduced("shared", shared[0], once, whole):
+                for message in (*self._reduced("shared", shared[0], once, whole), *self._mirrored("shared", shared[0])):
                     if message.kernel.message is not None:
                         line.append((1.0, 0.0, message.cost.time * message.count))
                     rows.append(message)
@@ -561,6 +562,17 @@ class _Spread:
             made += self._over_shards(f"{name}.reduce_gradients", "reduce_scatter", sizes, part, "backward")
             made += self._between_shards(f"{name}.reduce_shards", sizes, part, "backward")
         return tuple(made)
+
+    def _mirrored(self, name: str, sizes: tuple[Value, Value]) -> tuple[PricedKernel, ...]:
+        """A schedule that runs both ways holds every stage twice, on ranks r and p − 1 − r, which sum their gradients (arXiv
+        2107.06925 §3.2); the pair farthest apart is priced."""
+        p = self.parallel
+        if FAMILIES[parse(self.training.schedule)[0]].copies == 1 or not np.any(np.asarray(p.pp) > 1):
+            return ()
+        pair = plain(where(np.asarray(p.pp) > 1, 2.0, 1.0))
+        spans = ((pair, p.tp * p.cp * p.dp * maximum(p.pp - 1, 1)),)
+        size = sizes[0] + sizes[1]
+        return (self._message(f"{name}.reduce_copies", "all_reduce", "pp", size, spans, 1.0, "backward"),)
 
     def _shared_bytes(self, shares: Shares) -> tuple[tuple[Value, Value], tuple[Value, Value]]:
         """Bytes of gradients and weights of shared tensors on the rank, dense and experts'."""

@@ -1,9 +1,10 @@
 """Stages of a call in sequence: their times add to its latency; in a steady stream the slowest place sets the pace.
 
-Stages that compute share the device, so their times add there too. Copies over the host's link run on copy engines beside them: while
-one call is computed, the next one's inputs come. So a stream of calls takes, each,
+Stages that compute share their device, so their times add there too; stages on machines of their own work beside it. Copies over the
+host's link and between programs run on copy engines beside them: while one call is computed, the next one's inputs come. So a stream
+of calls takes, each,
 
-    period = max(Σ over stages of time on the device, Σ over stages of time on the link),
+    period = max(over machines of Σ over their stages of time on them, Σ over stages of time on the link),
 
 and the stage that takes most of the slower place is what binds it, ``stage:<name>``.
 """
@@ -29,11 +30,13 @@ class Stage:
     Attributes:
         time: seconds of all its repeats; the stages' sum to the call's.
         copying: those of them in which only the host's link works.
+        place: id of the machine it computes on.
     """
 
     name: str
     time: Value
     copying: Value
+    place: str = ""
 
     @property
     def computing(self) -> Value:
@@ -44,12 +47,14 @@ class Stage:
 def stages_of(parts: Parts, machine: Machine) -> tuple[Stage, ...]:
     """The stages of a call, in order; empty for a single program."""
     order = list(dict.fromkeys(parts.stages))
+    places: dict[str, str] = dict.fromkeys(order, "")
     time: dict[str, Value] = dict.fromkeys(order, 0.0)
     copying: dict[str, Value] = dict.fromkeys(order, 0.0)
     for name, (step, weight, nodes) in zip(parts.stages, parts.results, strict=False):
         names = step.names or bound_names(machine)
         links = [i for i, bound in enumerate(names) if bound.startswith("link:") or bound == "host_dram"]
         time[name] = time[name] + weighted(step.time, weight, nodes)
+        places[name] = step.place or machine.id
         for _, _, kernels in step.blocks:
             for priced in kernels:
                 if priced.kernel.kind != "copy":
@@ -58,23 +63,32 @@ def stages_of(parts: Parts, machine: Machine) -> tuple[Stage, ...]:
                 if np.any(waits):
                     seconds = priced.cost.time * priced.count * waits
                     copying[name] = copying[name] + weighted(seconds, weight, nodes)
-    return tuple(Stage(name, time[name], copying[name]) for name in order)
+    return tuple(Stage(name, time[name], copying[name], places[name]) for name in order)
 
 
 def period(stages: Sequence[Stage]) -> Value:
     """Seconds from one call of a steady stream to the next."""
-    computing: Value = 0.0
-    copying: Value = 0.0
+    longest: Value = 0.0
+    for seconds in _busy(stages).values():
+        longest = maximum(longest, seconds)
+    return longest
+
+
+def _busy(stages: Sequence[Stage]) -> dict[str, Value]:
+    """Seconds a call keeps each machine, and the links (under "")."""
+    found: dict[str, Value] = {"": 0.0}
     for stage in stages:
-        computing, copying = computing + stage.computing, copying + stage.copying
-    return maximum(computing, copying)
+        found[""] = found[""] + stage.copying
+        found[stage.place or "device"] = found.get(stage.place or "device", 0.0) + stage.computing
+    return found
 
 
 def pace(stages: Sequence[Stage]) -> str:
     """``stage:<name>``: who takes most of the place that sets the pace."""
-    on_link = sum(float(s.copying) for s in stages) > sum(float(s.computing) for s in stages)
-    slowest = max(stages, key=lambda s: float(s.copying if on_link else s.computing))
-    return f"stage:{slowest.name}"
+    busy = _busy(stages)
+    slowest = max(busy, key=lambda place: float(busy[place]))
+    there = [s for s in stages if (s.place or "device") == slowest] if slowest else list(stages)
+    return f"stage:{max(there, key=lambda s: float(s.computing if slowest else s.copying)).name}"
 
 
 def said(stages: Sequence[Stage]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._foundation.arrays import Value, maximum
+from .._foundation.arrays import Value, maximum, minimum
 from .._foundation.formats import dense_of
 from ..costs.cost import Cost, bound_names, largest
 from ..costs.price import peak_for
@@ -60,8 +60,11 @@ def pieces(parts: Parts, machine: Machine) -> tuple[Piece, ...]:
                 bound = cost.bound
                 most = int(np.ravel(bound)[np.size(bound) // 2])
                 time = over(cost.time) if priced.exposed is None else weighted(priced.exposed, weight, nodes)
+                least = over(cost.limit)
+                if priced.exposed is not None:  # of what others cover, no more than shows
+                    least = minimum(least, time)
                 row = OpRow(
-                    kernel.name, within + kernel.path, kernel.kind, count, time, over(largest(cost.busy)), over(cost.limit),
+                    kernel.name, within + kernel.path, kernel.kind, count, time, over(largest(cost.busy)), least,
                     names[most], over(cost.flops), over(cost.bytes), phase, label,
                 )  # fmt: skip
                 found.append(Piece(row, kernel, cost, over))

@@ -16,6 +16,7 @@ import numpy as np
 from .._foundation.arrays import Value, shape_of
 from ..costs.calibrated import calibrate
 from ..costs.cost import Conditions, Cost
+from ..costs.families.module_here import here
 from ..costs.families.module_kernels import sees
 from ..costs.price import price
 from ..hardware.machine import Machine, OperatingPoint
@@ -46,8 +47,13 @@ def stacks(
 
 
 def elementwise(kernel: Kernel, machine: Machine) -> bool:
-    """Whether its cost looks at numbers one by one and at no attribute: no fit's, or that of whole modules."""
-    return not kernel.library or kernel.efficiency is not None or sees(kernel, machine)
+    """Whether its cost looks at numbers one by one and at no attribute: no fit's, that of whole modules, or the machine's own."""
+    return (
+        not kernel.library
+        or kernel.efficiency is not None
+        or here(kernel, machine) is not None
+        or sees(kernel, machine)
+    )
 
 
 def priced(

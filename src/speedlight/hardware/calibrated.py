@@ -13,7 +13,7 @@ from .._foundation.files import parse_json, parse_yaml, read_text, write_atomica
 from .catalogue import load_machine
 from .load import read_spec
 from .machine import LocalCalibration, Machine
-from .spec import SCHEMA_VERSION, CalibratedSpec, LocalCalibrationSpec, PointErrorsSpec
+from .spec import SCHEMA_VERSION, CalibratedSpec, CurveSpec, LocalCalibrationSpec, PointErrorsSpec
 
 DIGITS = 5  # significant digits of what is written: far below the noise of any measurement
 
@@ -83,12 +83,17 @@ def _spec(own: LocalCalibration) -> LocalCalibrationSpec:
     return LocalCalibrationSpec(
         own.family, own.framework, {t: _short(f) for t, f in own.factors}, own.points, own.date, before, after,
         (_short(own.interval[0]), _short(own.interval[1])), own.source,
+        [CurveSpec(c.sort, c.term, list(c.axes), [round(v, 3) for v in c.values], dict(c.of)) for c in own.curves],
+        {name: _short(value) for name, value in own.seconds},
     )  # fmt: skip
 
 
 def _plain(entry: LocalCalibrationSpec) -> dict[str, object]:
     data: dict[str, object] = msgspec.to_builtins(entry)
-    return {**data, "interval": list(entry.interval)}
+    curves = [{**c, "axes": [list(axis) for axis in c["axes"]]} for c in data.pop("curves")]  # type: ignore[attr-defined]
+    seconds = data.pop("seconds")
+    more = {name: value for name, value in (("seconds", seconds), ("curves", curves)) if value}
+    return {**data, "interval": list(entry.interval), **more}
 
 
 def _short(value: float) -> float:

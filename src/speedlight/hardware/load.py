@@ -17,12 +17,13 @@ from .._foundation.formats import FORMATS
 from .._foundation.provenance import GRADES, Fact
 from .._foundation.quantity import parse_quantity
 from .cluster import cluster
-from .machine import Domain, Engine, Link, LocalCalibration, Machine, Part, Peak, PointErrors, Price, Tier
+from .machine import Curve, Domain, Engine, Link, LocalCalibration, Machine, Part, Peak, PointErrors, Price, Tier
 from .mixed import weakest
 from .spec import (
     SCHEMA_VERSION,
     CalibratedSpec,
     ClusterSpec,
+    CurveSpec,
     DeviceSpec,
     DomainSpec,
     EngineSpec,
@@ -476,6 +477,9 @@ def local_calibration(spec: LocalCalibrationSpec) -> LocalCalibration:
             raise BadInput(f"{path}.factors.{term} is {factor:g}", expected="a positive number")
     if not (0 < low <= 1 <= high < math.inf):
         raise BadInput(f"{path}.interval is [{low:g}, {high:g}]", expected="factors below and above 1, like [0.9, 1.1]")
+    for name, value in spec.seconds.items():
+        if not 0 <= value < 1:
+            raise BadInput(f"{path}.seconds.{name} is {value:g}", expected="a time below a second")
     if spec.points < 1:
         raise BadInput(f"{path}.points is {spec.points}", expected="at least 1")
     before, after = (PointErrors(e.median_ape, e.mape) for e in (spec.before, spec.after))
@@ -489,7 +493,31 @@ def local_calibration(spec: LocalCalibrationSpec) -> LocalCalibration:
         after,
         (low, high),
         spec.source,
+        tuple(_curve(c, f"{path}.curves.{number}") for number, c in enumerate(spec.curves)),
+        tuple(spec.seconds.items()),
     )
+
+
+MOST_NODES = 4096  # of a curve; those that calibrate writes have some tens
+STEEPEST = 12.0  # log of a factor
+
+
+def _curve(spec: CurveSpec, path: str) -> Curve:
+    """One curve: as many values as its axes have nodes, all of them numbers a factor can have."""
+    nodes = 1
+    for coord, low, high, step in spec.axes:
+        if not (
+            all(map(math.isfinite, (low, high, step))) and step > 0 and low < high and (high - low) / step < MOST_NODES
+        ):
+            raise BadInput(f"{path} has the axis {coord} from {low:g} to {high:g} by {step:g}", expected="rising nodes")
+        nodes *= round((high - low) / step) + 1
+    if not spec.axes or nodes > MOST_NODES or len(spec.values) != nodes:
+        raise BadInput(
+            f"{path} has {len(spec.values)} values for {nodes} nodes", expected=f"as many, at most {MOST_NODES}"
+        )
+    if not all(abs(value) <= STEEPEST for value in spec.values):
+        raise BadInput(f"{path} has values beyond ±{STEEPEST:g}", expected="logarithms of factors")
+    return Curve(spec.sort, spec.term, tuple(spec.of.items()), tuple(spec.axes), tuple(spec.values))
 
 
 def _price(spec: PriceSpec | None) -> Price:

@@ -237,6 +237,25 @@ class PointErrors:
 
 
 @dataclass(frozen=True, slots=True)
+class Curve:
+    """A table of a local calibration: how one term of a sort of kernels runs over their sizes.
+
+    Attributes:
+        sort: of kernels (``conv``, ``product``, ``stream`` …).
+        term: whose seconds it bends, or ``total``.
+        of: (key field, value) it holds for, as (``op``, ``gelu``); () for all kernels of the sort.
+        axes: (coordinate, first node, last node, step); beyond the ends the last value holds.
+        values: logs of factors, a value a node, the last axis running fastest.
+    """
+
+    sort: str
+    term: str
+    of: tuple[tuple[str, str], ...]
+    axes: tuple[tuple[str, float, float, float], ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LocalCalibration:
     """What a user's own points of this very device say of one cost family, layered over what ships (DESIGN decision 3).
 
@@ -249,6 +268,10 @@ class LocalCalibration:
         before, after: errors of the points without it, and with one that did not see the point.
         interval: factors from a predicted time to the ends of its 80 % interval.
         source: the table of the points.
+        curves: factors that depend on sizes and sort, where single operators were measured; see
+            :mod:`speedlight.costs.families.module_here`.
+        seconds: (name, value) of what such measurements tell beside kernels: ``dispatch``, an operator's on the host; ``page``,
+            of memory that is new from the system.
     """
 
     family: str
@@ -260,6 +283,12 @@ class LocalCalibration:
     after: PointErrors
     interval: tuple[float, float]
     source: str = ""
+    curves: tuple[Curve, ...] = ()
+    seconds: tuple[tuple[str, float], ...] = ()
+
+    def second(self, name: str) -> float | None:
+        """One of ``seconds``."""
+        return dict(self.seconds).get(name)
 
 
 @dataclass(frozen=True, slots=True)

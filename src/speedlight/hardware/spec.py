@@ -218,6 +218,16 @@ class PointErrorsSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     mape: float
 
 
+class CurveSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
+    """A table of factors (:class:`~speedlight.hardware.machine.Curve`): logs of them, a value a node."""
+
+    sort: str
+    term: str
+    axes: list[tuple[str, float, float, float]]
+    values: list[float]
+    of: dict[str, str] = {}
+
+
 class LocalCalibrationSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Factors on a cost family's terms (:class:`~speedlight.hardware.machine.LocalCalibration`); their grade is fitted."""
 
@@ -230,6 +240,8 @@ class LocalCalibrationSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=Tr
     after: PointErrorsSpec
     interval: tuple[float, float]
     source: str = ""
+    curves: list[CurveSpec] = []
+    seconds: dict[str, float] = {}
 
 
 class CalibratedSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag="calibrated", tag_field="sort"):

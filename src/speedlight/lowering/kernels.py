@@ -337,16 +337,17 @@ def _facts(kernel: Kernel) -> tuple[Any, ...]:
 
 
 DEPTHWISE = ("groups", "in_channels")
+ATTRIBUTES = ("layout", "orders", "out_orders", "in_place", "training")  # that an elementwise cost may look at
 
 
 def structure_of(kernel: Kernel) -> tuple[Any, ...]:
     """What an elementwise cost of a kernel looks at beside its numbers: kernels that agree in it can be priced in one call,
-    their numbers as arrays. Of attributes only the layout counts; whose cost asks for others prices its kernels alone.
+    their numbers as arrays. Of attributes only a few count; whose cost asks for others prices its kernels alone.
     """
     groups, channels = (kernel.dims[n].constant if n in kernel.dims else None for n in DEPTHWISE)
     return (
         kernel.kind, kernel.fn, kernel.family, tuple(kernel.dims), kernel.serial, kernel.efficiency,
-        kernel.rates, kernel.even, tuple(sorted(kernel.library.items())), kernel.attrs.get("layout"), kernel.phase, groups == 1, groups == channels,
+        kernel.rates, kernel.even, tuple(sorted(kernel.library.items())), *(repr(kernel.attrs.get(n)) for n in ATTRIBUTES), kernel.phase, groups == 1, groups == channels,
         tuple([(w.unit, w.format, w.accumulate) for w in kernel.work]),
         tuple([(a.cls, a.write, a.home, a.path, a.granule is None, a.tensor.startswith("grad.")) for a in kernel.accesses]),
     )  # fmt: skip

@@ -110,7 +110,7 @@ def _written_out(graph: Graph, block: Block, stack: Stack, family: str, training
         if rule is None or not _possible(graph, op):
             ops.append(op)
         else:
-            ops += _calls(graph, block, op, rule, steps, tensors)
+            ops += _calls(graph, block, op, rule, steps, tensors, () if training else op.reads[3:])
     return dataclasses.replace(block, ops=tuple(ops), tensors=tensors)
 
 
@@ -119,13 +119,19 @@ def _possible(graph: Graph, op: Op) -> bool:
     if op.kind != "attention":
         return True
     heads = [graph.dims[n].size for n in ("heads", "kv_heads") if n in graph.dims]
-    return len(set(heads)) == 1 and not op.attrs.get("window") and {"qk_dim", "v_dim", "keys"} <= set(op.dims)
+    own = op.attrs.get("window") or op.attrs.get("sparse")  # which needs a kernel of its own
+    return len(set(heads)) == 1 and not own and {"qk_dim", "v_dim", "keys"} <= set(op.dims)
 
 
 def _calls(
-    graph: Graph, block: Block, op: Op, rule: Unfold, steps: Sequence[UnfoldStep], tensors: dict[str, Tensor]
-) -> list[Op]:
-    """The steps as ops; the last writes what the op wrote."""
+    graph: Graph, block: Block, op: Op, rule: Unfold, steps: Sequence[UnfoldStep], tensors: dict[str, Tensor],
+    cached: Sequence[Operand],
+) -> list[Op]:  # fmt: skip
+    """The steps as ops; the last writes what the op wrote.
+
+    Args:
+        cached: what of earlier tokens an attention reads beside its operands: keys in one product, values in the other.
+    """
     last = steps[-1]
     if last.fn == "=" and len(steps) == 1:
         return [op]
@@ -139,6 +145,8 @@ def _calls(
     for step in steps:
         of = [_through(name, skipped) for name in step.of]
         reads = [operands[name] for name in of]
+        if op.kind == "attention" and step.fn == "bmm":
+            reads += [dataclasses.replace(r, elements=_size(graph, block, r) * 0.5) for r in cached]
         square = scores is not None and step.fn == "bmm" and sizes[of[0]] is not scores
         size = scores if square and scores is not None else sizes[of[0]]
         if op.kind == "attention" and step.fn == "bmm" and not square:

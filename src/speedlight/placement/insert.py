@@ -74,7 +74,11 @@ class _Placing:
         if self.context:
             for name, tensor in self.tensors.items():
                 if _grouped(tensor.elements):
-                    self.tensors[name] = dataclasses.replace(tensor, elements=substitute(tensor.elements, self.whole))
+                    tensor = dataclasses.replace(tensor, elements=substitute(tensor.elements, self.whole))
+                if tensor.cls == "kv" and tensor.persistent is not None:  # each rank keeps its part of every sequence
+                    kept = dataclasses.replace(tensor.persistent, kept=tensor.persistent.kept / SPANS["cp"][0])
+                    tensor = dataclasses.replace(tensor, persistent=kept)
+                self.tensors[name] = tensor
         if self.spread:
             for name, tensor in self.tensors.items():
                 self.tensors[name] = self._tensor(tensor)

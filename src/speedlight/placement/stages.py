@@ -3,7 +3,7 @@
 A model is cut into n = pp · virtual pieces; rank r holds pieces r, r + pp, r + 2 · pp … Every piece gets ⌊L/n⌋ of the L
 layers; what is left over goes one by one to the pieces behind the first, then to the first, never to the last, which has the
 head. ``first`` and ``last`` state the ends' layers (Megatron-LM's ``--decoder-first-pipeline-num-layers``), ``stages`` those
-of every piece. What stands before the first layer (embeddings) goes to the first piece, what stands behind (head, loss) to the
+of every piece. Schedules may want pieces laid down the ranks and up again, or the ends dealt to all (:class:`Deal`). What stands before the first layer (embeddings) goes to the first piece, what stands behind (head, loss) to the
 last.
 """
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .._foundation.quantity import format_percent
+from .._foundation.quantity import format_percent, format_si
+
+# What single operators tell beside kernels (costs/families/module_here.py).
+FIGURES = {
+    "dispatch": "an operator's dispatch, inside a model", "recorded": "the same in a training step, forward or backward",
+    "page": "a byte of memory that is new from the system",
+}  # fmt: skip
 
 
 def render_calibration(result: Mapping[str, Any]) -> Any:
@@ -57,6 +63,10 @@ def _factors(own: Mapping[str, Any]) -> Any:
     if not own["gained"]:
         text.append("  no factor beats none by more than chance\n", style="yellow")
         return text
+    if own.get("curves"):
+        text.append(f"  {own['curves']} curves of sizes, by sort and function\n")
+    for name, seconds in own.get("figures", {}).items():
+        text.append(f"  {FIGURES.get(name, name)}: {format_si(seconds, 's')}\n")
     for term, factor in own["factors"].items():
         text.append(f"  {term}: {meaning(factor, own['layered_on'])}\n")
     low, high = own["interval"]

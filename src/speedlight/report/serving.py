@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .._foundation.quantity import format_bytes, format_percent, format_time
@@ -9,6 +10,7 @@ from .words import rate
 
 if TYPE_CHECKING:
     from ..engine.simulate import Answer
+    from ..techniques.served import ServedOutcome
 
 NAMES = {
     "ttft": "time to first token",
@@ -119,6 +121,34 @@ def render_simulate(answer: Answer) -> Any:
         )
     )
     return Group(*parts)
+
+
+def render_served(outcomes: Sequence[ServedOutcome], why_not: bool = False) -> Any:
+    """What techniques would do to a load, and, where asked, why others do not apply."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("technique", "TTFT", "TPOT", "gap p99", "end to end", "tokens/s a device", "goodput a device", ""):
+        table.add_column(name, justify="left" if name == "technique" else "right")
+    for o in outcomes:
+        if o.gain is not None and o.after is not None:
+            g = o.gain
+            cells = [_factor(v) for v in (g.ttft, g.tpot, g.gap, g.e2el, g.throughput, g.goodput)]
+            table.add_row(o.name, *cells, "" if o.after.holds else "missed")
+    parts: list[Any] = [Text("\nWhat would help, times better", style="bold"), table]
+    refused = [o for o in outcomes if o.refusal is not None]
+    if refused and not why_not:
+        parts.append(Text(f"{len(refused)} do not apply (--json says why)", style="dim"))
+    for o in refused if why_not else ():
+        why, instead = o.refusal or ("", "")
+        parts.append(Text(f"{o.name}: {why}" + (f" ({instead})" if instead else ""), style="dim"))
+    return Group(*parts)
+
+
+def _factor(value: float) -> str:
+    return "" if value != value else f"{value:.2f}×"
 
 
 def _curve(answer: Answer) -> Any:

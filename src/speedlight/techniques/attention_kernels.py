@@ -16,7 +16,8 @@ from .technique import Refusal, Settings
 SLOT = "stack.kernel:sdpa"
 TILE = 128  # queries of a thread block (FlashAttention-2, arXiv 2307.08691, §3.3: 64 or 128)
 IN_TURN = ("matmul", "vector", "unit:transcendental")
-# Matrix instructions of older GPUs on Hopper: two thirds of what its own reach at best (FlashAttention-3, arXiv 2407.08608, §2.2).
+# Share of Hopper's matrix rate that the instructions of older GPUs reach: assumed (no source at hand states it; published rates of
+# FlashAttention-2 there, 19 to 37 % of the peak, are in keeping with it: studies/2026-11-attention-generations.md).
 OLDER_INSTRUCTIONS = 2 / 3
 
 

@@ -36,6 +36,9 @@ decompressed: Condition = every(
     cached,
     _when(lambda s: not _reads(s, "mla"), "its kernels widen keys and values of heads, not latents", "kv-quantization"),
 )
+reads_prompts: Condition = _when(
+    lambda s: "prompt" not in s.graph.attrs, "its decoder starts from what an encoder read, not from a prompt"
+)
 seen_whole: Condition = _when(
     lambda s: any(op.kind == "attention" and op.attrs.get("causal") and not op.attrs.get("window") for _, op in s.graph.ops()),
     "every layer sees a window already",

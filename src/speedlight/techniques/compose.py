@@ -14,6 +14,7 @@ from .._foundation.errors import Unsupported
 from .._foundation.provenance import Assumption
 from ..engine.predict import predict
 from ..engine.prediction import Prediction
+from ..graph.grammar import GrammarError
 from ..scenario.scenario import Scenario
 from ..scenario.scenario import Technique as Use
 from .subject import Subject
@@ -123,8 +124,23 @@ def ask(scenario: Scenario, *, details: bool = True, joint: bool = False) -> Pre
     if not scenario.techniques:
         return predict(scenario, details=details, joint=joint)
     sets = settled(scenario.techniques)
-    answer = predict(edited(scenario, sets), details=details, joint=joint)
+    answer = predicted(scenario, sets, details=details, joint=joint)
     return dataclasses.replace(answer, assumptions=(*answer.assumptions, *assumed(sets, scenario.techniques)))
+
+
+def predicted(scenario: Scenario, sets: Sequence[Set], *, details: bool = False, joint: bool = False) -> Prediction:
+    """The answer to a scenario with techniques carried out.
+
+    Raises:
+        Refused: as :func:`edited`; also where rewrites of several leave no graph that holds together.
+    """
+    try:
+        return predict(edited(scenario, sets), details=details, joint=joint)
+    except GrammarError:
+        if len(sets) < 2:
+            raise  # a technique alone that breaks a graph is wrong
+        labels = " and ".join(s.label for s in sets)
+        raise Refused(f"{labels} change the same part of the model", expected="fewer of them") from None
 
 
 def assumed(sets: Sequence[Set], uses: Sequence[Use]) -> tuple[Assumption, ...]:

@@ -21,7 +21,7 @@ from ..engine.predict import predict
 from ..engine.prediction import Prediction, plain
 from ..scenario.scenario import Scenario
 from ..scenario.scenario import Technique as Use
-from .compose import Refused, Set, edited, settled
+from .compose import Refused, Set, predicted, settled
 from .gains import Gain, Turn, gain, turns
 from .technique import Technique, catalogue
 
@@ -216,7 +216,7 @@ class Grid:
         self.swept = self.alone.with_workload(**changes)
 
     def base(self, sets: Sequence[Set]) -> Prediction:
-        return predict(edited(self.swept, sets), details=False, joint=True)
+        return predicted(self.swept, sets, joint=True)
 
     def asked(self, swept: Prediction) -> Prediction:
         """The answer to the question itself."""
@@ -226,7 +226,7 @@ class Grid:
         labels, techniques = tuple(s.label for s in sets), tuple(s.technique for s in sets)
         try:
             together = settled([s.use for s in (*base, *sets)])
-            after = predict(edited(self.swept, together), details=False, joint=True)
+            after = predicted(self.swept, together, joint=True)
         except Refused as error:
             return Outcome(labels, techniques, refusal=(error.message.partition(": ")[2] or error.message, error.hint))
         except SpeedlightError as error:
@@ -290,14 +290,12 @@ def attribution(scenario: Scenario, labels: Sequence[str]) -> tuple[tuple[Share,
     base = settled(scenario.techniques)
     sets = settled([parsed(label) for label in labels])
     alone = dataclasses.replace(scenario, techniques=())
-    before = predict(edited(alone, base), details=False, joint=True)
+    before = predicted(alone, base, joint=True)
     values: dict[frozenset[str], float] = {frozenset(): 0.0}
     outcome: Outcome | None = None
     for size in range(1, len(sets) + 1):
         for some in itertools.combinations(sets, size):
-            after = predict(
-                edited(alone, settled([s.use for s in (*base, *some)])), details=size == len(sets), joint=True
-            )
+            after = predicted(alone, settled([s.use for s in (*base, *some)]), details=size == len(sets), joint=True)
             made = gain(before, after)
             values[frozenset(s.technique.name for s in some)] = math.log(float(made.speedup))
             if size == len(sets):

@@ -53,10 +53,10 @@ def calibrate(
     out: str | Path | None = None,
     quick: bool = False,
 ) -> dict[str, Any]:
-    """Factors on a machine's kernels from a table of points measured on it.
+    """Factors on a machine's kernels from a table of points measured on it; curves from what ``speedlight measure`` wrote.
 
     Args:
-        path: a table with the columns of one of the measured kernel tables.
+        path: a table with the columns of one of the measured kernel tables, or an evidence file (``.json``).
         on: the machine, by id or file.
         suite: the table's rules; by file name or columns when None.
         framework: library of rows that name none.
@@ -69,6 +69,10 @@ def calibrate(
     Raises:
         BadInput: without a measured column, with a measurement that is no positive time, or with too few usable points.
     """
+    if Path(path).suffix == ".json":  # tables are never JSON; what measure writes is
+        from .here.calibrating import calibrate_here
+
+        return calibrate_here(Path(path), on, None if out is None else Path(out), quick)
     start = time.perf_counter()
     machine = load_machine(on)
     base = base_of(on)

@@ -85,26 +85,27 @@ def add_optimizer(
             gradient,
             expert,
             size,
+            number_of,
             tensors,
             master=master,
             state_dtype=number_format(state_dtype).name,
         )
-        for (number, gradient, expert), size in sizes.items()
+        for (number, gradient, expert), (size, number_of) in sizes.items()
     ]
     block = Block("optimizer", tuple(ops), tensors, phase="optimizer")
     return check(graph.replace(blocks=(*graph.blocks, block), attrs={**graph.attrs, "optimizer": name}))
 
 
-def _sizes(graph: Graph) -> dict[tuple[str, str, bool], Expr]:
-    """(format of weights, of their gradients, whether they are experts', which other ranks hold) → number of them."""
-    terms: dict[tuple[str, str, bool], list[Expr]] = {}
+def _sizes(graph: Graph) -> dict[tuple[str, str, bool], tuple[Expr, Expr]]:
+    """(format of weights, of their gradients, whether they are experts', which other ranks hold) → elements, tensors."""
+    terms: dict[tuple[str, str, bool], list[tuple[Expr, Expr]]] = {}
     mirrors = graph.attrs.get("mirrors", {})
     forward = {b.name: b for b in graph.blocks if b.phase == "forward"}
     experts = {name for name, dim in graph.dims.items() if dim.role in ("experts", "expert_ffn")}
 
     def add(weight: Tensor, gradient: Tensor, times: Expr) -> None:
         key = (weight.dtype, gradient.dtype, bool(symbols(gradient.elements) & experts))
-        terms.setdefault(key, []).append(gradient.elements * times)
+        terms.setdefault(key, []).append((gradient.elements * times, times))
 
     for block in graph.blocks:
         if block.phase != "backward":
@@ -115,12 +116,12 @@ def _sizes(graph: Graph) -> dict[tuple[str, str, bool], Expr]:
     for tensor in graph.shared.values():
         if tensor.cls == "gradient":
             add(graph.shared[tensor.name.removeprefix("grad.")], tensor, ONE)
-    return {key: total(sizes) for key, sizes in terms.items()}
+    return {key: (total(e for e, _ in sizes), total(n for _, n in sizes)) for key, sizes in terms.items()}
 
 
 def _update(
-    name: str, optimizer: Optimizer, number: str, gradient: str, expert: bool, size: Expr, tensors: dict[str, Tensor], *,
-    master: bool, state_dtype: str,
+    name: str, optimizer: Optimizer, number: str, gradient: str, expert: bool, size: Expr, number_of: Expr,
+    tensors: dict[str, Tensor], *, master: bool, state_dtype: str,
 ) -> Op:  # fmt: skip
     label = (number if number == gradient else f"{number}.{gradient}") + (".experts" if expert else "")
 
@@ -143,7 +144,7 @@ def _update(
     return Op(
         name=f"{name}.{label}", kind="elementwise", fn=name, path="optimizer",
         reads=tuple(Operand(t) for t in reads), writes=tuple(Operand(t) for t in writes),
-        work=BlockBuilder.element_work(name, size), phase="optimizer",
+        work=BlockBuilder.element_work(name, size), dims={"tensors": number_of}, phase="optimizer",
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Rewrites: graph → graph, each small, named, and the same when applied twice.
+"""Rewrites: graph → graph, each small and named; the same when applied twice, except those that make another model (``REMODELS``).
 
 ::
 
@@ -21,24 +21,27 @@
     kv_tokens.py     how many tokens of it are kept, read, seen
     layers.py        a share of the layers changed, or left out
     layouts.py       a whole graph's convolutions channels last
+    linear_attention.pya state instead of keys and values
     loss.py          logits widened before the loss
     monarch.py       Fourier transforms as matrix products
     narrowed.py      fewer heads, neurons, channels; blocks of weights left out
     norms.py         batch norms folded into the weights before them
     numbers.py       number formats of products, of whole layers or of part of each
     padding.py       experts of a fixed capacity
+    part.py          a stretch of a network, the rest elsewhere
     patches.py       a network's first block, patch by patch
     prompt.py        layers that prompt tokens pass by
     resized.py       other sizes in the place of symbols
     rotate.py        repeated layers cut where they meet, so that neighbours across layers are neighbours
     selected.py      neurons chosen by token
-    shape.py         fewer layers, narrower parts, another vocabulary, wider channels
     shared_prefix.py a prefix read once for all sequences
+    sparse_attention.pyattention to a part of the keys
     still_layers.py  some layers keep their weights while the others train
     structured.py    layers of another kind in the place of a transformer's
     tenants.py       several fine-tunes of one model together
     thinned.py       weights in fewer bits than their values have
     tidy.py          results nobody reads, copies made twice
+    tiled_loss.py    logits for some rows at a time
     tokens.py        fewer tokens in some layers
     uncast.py        functions that mixed precision leaves in the format they come in
     without.py       layers, or halves of layers, left out
@@ -82,6 +85,7 @@ from . import (  # noqa: F401  they register themselves
     norms,
     numbers,
     padding,
+    part,
     patches,
     prompt,
     rotate,
@@ -93,12 +97,13 @@ from . import (  # noqa: F401  they register themselves
     tenants,
     thinned,
     tidy,
+    tiled_loss,
     tokens,
     uncast,
     without,
     words,
 )  # fmt: skip
-from .registry import REWRITES, Rewriter
+from .registry import REMODELS, REWRITES, Rewriter
 
 
 def rewrite(
@@ -122,4 +127,4 @@ def rewrite(
     return check(found) if checked and found is not graph else found
 
 
-__all__ = ["REWRITES", "Rewriter", "rewrite"]
+__all__ = ["REMODELS", "REWRITES", "Rewriter", "rewrite"]

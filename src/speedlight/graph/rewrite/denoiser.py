@@ -10,7 +10,7 @@ from ..._foundation.errors import BadInput
 from ..._foundation.expr import Expr, const, sym
 from ..ir import Block, Graph, Op, Operand, Persistent, Tensor, Work
 from .edit import Edit, edited
-from .registry import REWRITES
+from .registry import REWRITES, remodel
 from .resized import op_with, tensor_with, without_unread
 
 _PLACE = re.compile(r"^(down|up)_blocks\.(\d+)\.")
@@ -164,7 +164,7 @@ def _of(work: Work, share: float) -> Work:
     return dataclasses.replace(work, flops=work.flops * share, dense=dense)
 
 
-@REWRITES.register("fewer_pairs")
+@remodel("fewer_pairs")
 def fewer_pairs(graph: Graph, share: float = 0.05, self_only: bool = True) -> Graph:
     """Self-attention that looks at a share of its query·key pairs (sparse masks of blocks, found before), as fused kernels run them.
 

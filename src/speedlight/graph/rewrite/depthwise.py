@@ -10,7 +10,7 @@ from ..._foundation.expr import Expr, const
 from ..ir import Graph, Op, Operand, Persistent, Tensor, Work
 from .edit import Edit, edited
 from .expand import is_convolution, is_depthwise
-from .registry import REWRITES
+from .registry import REWRITES, remodel
 from .resized import without_unread
 
 
@@ -35,7 +35,7 @@ def partial_convolution(graph: Graph, share: float = 0.25, least: int = 2) -> Gr
     return without_unread(edited(graph, visit, lambda block: block.phase == "forward"))
 
 
-@REWRITES.register("banded_depthwise")
+@remodel("banded_depthwise")
 def banded_depthwise(graph: Graph, share: float = 0.125, square: int = 3, band: int = 11, least: int = 5) -> Graph:
     """A large depthwise convolution → on a share of the channels each a small square, a lying and a standing band; the rest
     passes by, and all are put side by side (arXiv 2303.16900 §3.2).

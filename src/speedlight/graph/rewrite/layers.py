@@ -12,7 +12,7 @@ from collections.abc import Callable
 from ..._foundation.errors import BadInput
 from ..._foundation.expr import const
 from ..ir import Block, Graph, named_apart
-from .registry import REWRITES
+from .registry import remodel
 
 Change = Callable[[Graph, Block], Block]
 
@@ -55,7 +55,7 @@ def in_layers(graph: Graph, share: float, wanted: Callable[[Graph, Block], bool]
     return graph.replace(blocks=tuple(named_apart(blocks))) if changed else graph
 
 
-@REWRITES.register("keep_layers")
+@remodel("keep_layers")
 def keep_layers(graph: Graph, share: float = 0.5, at_least: int = 1) -> Graph:
     """The model with a share of its repeated layers, as many of each sort; embeddings and head stay.
 

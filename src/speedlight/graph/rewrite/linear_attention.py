@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from ..._foundation.errors import BadInput
 from ..._foundation.expr import Expr, group_sum, maximum, minimum
-from ..builder import COUNT, NEW, SEQS
+from ..builder import CACHING, COUNT, NEW, SEQS
 from ..ir import ZERO, Block, Graph, Op, Operand, Persistent, Tensor, Work
 from .edit import Edit, edited
 from .registry import REWRITES
@@ -55,7 +55,8 @@ def _linear(edit: Edit, op: Op, chunk: int) -> Op:
     if kept:
         name = f"{op.name}.state"
         size = d["seqs"] * heads * qk * v
-        edit.tensors[name] = Tensor(name, size, "fp32", "state", Persistent(size, "sequence"), needs_grad=False)
+        held = size * CACHING  # training keeps none between steps
+        edit.tensors[name] = Tensor(name, held, "fp32", "state", Persistent(held, "sequence"), needs_grad=False)
         reads, writes = (*reads, Operand(name)), (*writes, Operand(name))
     span: Expr = maximum(1, d["rows"] / d["seqs"] / chunk)
     return dataclasses.replace(op, kind="scan", fn="linear_attention", work=work, reads=reads, writes=writes, span=span)

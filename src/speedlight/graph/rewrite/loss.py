@@ -20,14 +20,15 @@ def loss_in_fp32(graph: Graph) -> Graph:
             return (op,)
         read = op.reads[0]
         size = edit.touched(read)
-        wide = edit.activation(f"{read.tensor}.fp32", size, "fp32")
+        held = edit.tensor(read.tensor).elements if graph.attrs.get("tiled_loss") else size  # a tile of rows at a time
+        wide = edit.activation(f"{read.tensor}.fp32", held, "fp32")
         cast = edit.op(
             f"{op.name}.cast",
             "copy",
             "cast",
             op,
             reads=(read,),
-            writes=(Operand(wide),),
+            writes=(Operand(wide, None if held is size else size),),
             work=BlockBuilder.element_work("cast", size),
         )
         return cast, with_reads(op, {0: wide})

@@ -10,7 +10,7 @@ from ..._foundation.expr import Expr
 from ..ir import Block, Dim, Graph, Op, Operand, Persistent, Tensor, Work
 from .edit import Edit, edited
 from .held import as_it_was, chosen, matrix_of
-from .registry import REWRITES
+from .registry import remodel
 
 
 def _share(value: float, most: float = 1.0) -> float:
@@ -19,7 +19,7 @@ def _share(value: float, most: float = 1.0) -> float:
     return value
 
 
-@REWRITES.register("narrowed")
+@remodel("narrowed")
 def narrowed(graph: Graph, heads: float = 1.0, ffn: float = 1.0) -> Graph:
     """A transformer with fewer heads and fewer neurons, to the nearest whole one.
 
@@ -44,7 +44,7 @@ def _smaller(dim: Dim, share: float) -> Dim:
     return dataclasses.replace(dim, size=max(1, round(dim.size * share))) if share < 1 else dim
 
 
-@REWRITES.register("kept_blocks")
+@remodel("kept_blocks")
 def kept_blocks(graph: Graph, share: float = 0.5, of: str = "") -> Graph:
     """Blocks of each layer's weights left out whole: bytes and products in proportion, the outputs as many as before.
 
@@ -82,7 +82,7 @@ def _less(work: Work, product: float, vector: float) -> Work:
     )
 
 
-@REWRITES.register("fewer_channels")
+@remodel("fewer_channels")
 def fewer_channels(graph: Graph, share: float = 0.5) -> Graph:
     """A convolutional network with so many of its channels everywhere: activations go with the share, products with its square.
 

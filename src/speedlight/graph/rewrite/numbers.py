@@ -12,10 +12,10 @@ from ..builder import BlockBuilder, product_work
 from ..ir import Block, Graph, Op, Operand, Persistent, Tensor, Work
 from .edit import Edit, edited
 from .held import as_it_was, chosen, matrix_of
-from .registry import REWRITES
+from .registry import REWRITES, remodel
 
 
-@REWRITES.register("numbers")
+@remodel("numbers")
 def numbers(
     graph: Graph, weights: str = "", activations: str = "", share: float = 1.0, rest: str = "",
     rest_activations: str = "", of: str = "", between: str = "",
@@ -160,3 +160,30 @@ def _attrs(op: Op, fmt: str, number: str, share: float, rest: str) -> dict[str, 
         if share < 1:
             found["weight_bits"] = share * number_format(fmt).bits + (1 - share) * number_format(rest).bits
     return found
+
+
+@REWRITES.register("rotated")
+def rotated(graph: Graph, size: int = 16) -> Graph:
+    """What is quantised is rotated before by a Hadamard matrix in blocks, which spreads outliers: log2(size) additions an element.
+
+    Args:
+        size: of a block; 1 for none.
+
+    Raises:
+        BadInput: for a size that is no power of two.
+    """
+    if size < 1 or size & (size - 1):
+        raise BadInput(f"rotations in blocks of {size!r}", expected="a power of two")
+    if size == 1 or graph.attrs.get("rotated"):
+        return graph
+    additions = float(size.bit_length() - 1)
+
+    def visit(edit: Edit, op: Op) -> Iterable[Op]:
+        if op.kind != "quantize" or op.fn != "quantize" or op.phase != "forward":
+            return (op,)
+        return (
+            dataclasses.replace(op, work=(*op.work, Work("vector", edit.touched(op.writes[0]) * additions, "fp32"))),
+        )
+
+    made = edited(graph, visit, lambda block: block.phase == "forward")
+    return made if made is graph else made.replace(attrs={**graph.attrs, "rotated": size})

@@ -12,7 +12,7 @@ from ..builder import product_work
 from ..ir import Block, Graph, Op, Operand, Tensor, Work
 from .edit import Edit, edited
 from .held import as_it_was, chosen, matrices, matrix_of
-from .registry import REWRITES
+from .registry import REWRITES, remodel
 
 
 @REWRITES.register("two_of_four")
@@ -54,7 +54,7 @@ def _skipping(work: Work) -> Work:
     return product_work(work.flops, work.format + PATTERN) if work.unit == "matmul" else work
 
 
-@REWRITES.register("packed_weights")
+@remodel("packed_weights")
 def packed_weights(
     graph: Graph, bits: float | None = None, density: float = 1.0, places: float = 0.0, every: bool = False,
     unpack: float = 0.0, of: str = "",

@@ -16,13 +16,13 @@ from ..._foundation.errors import BadInput
 from ..._foundation.expr import Expr, ExprLike, as_expr, const, ge, group_sum, where
 from ..builder import CACHED, COUNT, NEW, SEQS, TOKENS
 from ..ir import Block, Graph, Op, Operand, Tensor, Work, named_apart
-from .registry import REWRITES
+from .registry import REWRITES, remodel
 from .resized import block_with, in_turns, op_with, token_layers, without_unread
 
 METRIC = 64  # width of the keys, averaged over heads, by which tokens are matched
 
 
-@REWRITES.register("thinned_tokens")
+@remodel("thinned_tokens")
 def thinned_tokens(graph: Graph, shares: Sequence[float] = (0.5,), match: bool = False) -> Graph:
     """Tokens merged or dropped for good: the layers behind see a share of them, and cache no others.
 
@@ -82,7 +82,7 @@ def _matched(whole: Block, thin: Block, before: float) -> Block:
     )  # fmt: skip
 
 
-@REWRITES.register("passing_tokens")
+@remodel("passing_tokens")
 def passing_tokens(graph: Graph, share: float = 0.5, layers: float = 1.0, of: str = "layer") -> Graph:
     """In some layers only a share of the tokens takes part; the others pass by unchanged and leave no keys there.
 
@@ -131,7 +131,7 @@ def _passed(block: Block, share: float, of: str) -> Block:
     return dataclasses.replace(block, ops=ops, tensors=tensors)
 
 
-@REWRITES.register("leaving_tokens")
+@remodel("leaving_tokens")
 def leaving_tokens(graph: Graph, shares: Sequence[float] = (1.0, 0.5)) -> Graph:
     """Early exit: so many of the tokens are still on their way in each part of the stack of layers.
 

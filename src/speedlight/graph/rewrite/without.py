@@ -9,10 +9,10 @@ from ..._foundation.errors import BadInput
 from ..._foundation.expr import const
 from ..ir import Block, Graph, Op, named_apart
 from .held import spans
-from .registry import REWRITES
+from .registry import remodel
 
 
-@REWRITES.register("without")
+@remodel("without")
 def without(graph: Graph, share: float = 0.5, what: str = "attention") -> Graph:
     """Some of the repeated layers, or a half of them, are not there: neither weights nor caches, work nor messages.
 

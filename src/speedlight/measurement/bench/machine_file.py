@@ -16,9 +16,10 @@ from ..._foundation.files import write_atomically
 from ...hardware.machine import Machine, Tier
 from .evidence import Evidence, Measurement
 
-LARGE_FLOPS = 2 * 1000**3  # products below are start-up more than arithmetic
+LARGE_FLOPS = 1e9  # products below are start-up more than arithmetic
 FITS = 0.6  # of a tier: beside the working set lie code, stack and other processes
-BEYOND = 4.0  # times the last cache: what main memory's bandwidth is measured with
+LOOPS = ("read", "triad")  # compilers make library calls of plain copies and writes, some past the caches
+BEYOND = 8.0  # times the last cache: what main memory's bandwidth is measured with
 DIGITS = 4
 
 
@@ -35,16 +36,27 @@ def measured_rates(evidence: Evidence, machine: Machine) -> dict[str, tuple[floa
 
 
 def _is_large(point: Measurement, form: str) -> bool:
-    return point.op == "mm" and point.sizes.get("format") == form and _product_flops(point) >= LARGE_FLOPS
+    return str(point.sizes.get("format", "fp32")) == form and _product_flops(point) >= LARGE_FLOPS
 
 
 def _product_flops(point: Measurement) -> float:
-    return 2.0 * float(point.sizes["m"]) * float(point.sizes["n"]) * float(point.sizes["k"])
+    """Of a product or a pointwise convolution run forward; 0 of anything else."""
+    sizes = {name: float(v) for name, v in point.sizes.items() if isinstance(v, (int, float))}
+    if sizes.get("backward"):
+        return 0.0
+    if point.op in ("mm", "linear", "bmm"):
+        return 2.0 * sizes.get("b", 1.0) * sizes["m"] * sizes["n"] * sizes["k"]
+    if point.op != "conv2d" or sizes.get("groups", 1.0) != 1.0:
+        return 0.0
+    stride, kernel = sizes.get("stride", 1.0), sizes["kernel"]
+    if kernel != 1.0 or sizes.get("width", 1.0) != 1.0:
+        return 0.0
+    return 2.0 * sizes["b"] * ((sizes["side"] - 1.0) // stride + 1.0) ** 2 * sizes["filters"] * sizes["channels"]
 
 
 def _tiers(evidence: Evidence, machine: Machine) -> dict[str, tuple[float, str]]:
     """Tiers by the working sets that fit them: caches of cores hold one thread's set, the last one all threads' together."""
-    streams = evidence.of("stream")
+    streams = [p for p in evidence.of("stream") if p.op in LOOPS]
     cores = max(float(machine.engine.units), 1.0)
     found: dict[str, tuple[float, str]] = {}
     below = 0.0

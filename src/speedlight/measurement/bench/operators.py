@@ -1,19 +1,43 @@
 """Operators of PyTorch by name and sizes: what a benchmark runs, once for each point.
 
-Operands are made once and stay (``residency: repeated``), random so that no value is special, in the number format asked for.
+Operands are made once and stay (``residency: repeated``), random so that no value is special, in the number format asked for. What
+an operator is called with and what are weights is told apart, so that a point can be captured as the module it stands for.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 FORMATS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+MIXED = ("linear", "add", "layer_norm", "relu", "softmax", "mm", "conv2d", "batch_norm", "cat", "sum")
+NETWORKS = ("convolutions", "separable", "attending")  # several operators among one another, as in a model
+ABOUT = ("format", "backward", "training")  # sizes that say how an operator runs, not what it is
 Run = Callable[[], object]
 
 
+@dataclass(frozen=True)
+class Made:
+    """An operator with its operands.
+
+    Attributes:
+        function: takes ``inputs``, then ``weights``.
+        module: holds its weights itself, and is the function then.
+        turn: takes its weights in turn from these, so that no cache keeps them.
+    """
+
+    function: Callable[..., Any]
+    inputs: tuple[Any, ...]
+    weights: tuple[Any, ...] = ()
+    module: Any = None
+    turn: tuple[Any, ...] = ()
+
+
 def operator(op: str, sizes: Mapping[str, Any], device: str = "cpu") -> Run:
-    """A call without arguments that runs the operator once.
+    """A call without arguments that runs the operator once, or its backward pass (``backward``).
 
     Args:
         op: one of :data:`OPERATORS`.
@@ -21,123 +45,365 @@ def operator(op: str, sizes: Mapping[str, Any], device: str = "cpu") -> Run:
     """
     import torch
 
+    made = operands(op, sizes, device)
+    if sizes.get("backward"):
+        return _gradients(torch, made)
+    function, inputs, weights = made.function, made.inputs, made.weights
+    if made.turn:
+        turn = itertools.cycle(made.turn)
+        return lambda: function(*inputs, next(turn))
+    both = (*inputs, *weights)
+    return lambda: function(*both)
+
+
+def operands(op: str, sizes: Mapping[str, Any], device: str = "cpu") -> Made:
+    """The operator and what it is called with."""
+    import torch
+
     dtype = getattr(torch, FORMATS[str(sizes.get("format", "fp32"))])
 
     def tensor(*shape: int) -> Any:
         return torch.randn(*shape, dtype=torch.float32, device=device).to(dtype)
 
-    numbers = {k: v for k, v in sizes.items() if k != "format"}
-    run = OPERATORS[op](torch, tensor, **numbers)
-
-    def quietly() -> object:
-        with torch.inference_mode():
-            return run()
-
-    return quietly
+    return OPERATORS[op](torch, tensor, **{k: v for k, v in sizes.items() if k not in ABOUT})
 
 
-def _linear(torch: Any, tensor: Any, m: int, n: int, k: int) -> Run:
-    x, weight = tensor(m, k), tensor(n, k)
-    return lambda: torch.nn.functional.linear(x, weight)
+def setting(sizes: Mapping[str, Any]) -> AbstractContextManager[Any]:
+    """What surrounds the runs of an operator: no gradients, unless they are what is measured.
+
+    Entered once around all of them, as a model does: entering costs as much as an operator's dispatch.
+    """
+    import torch
+
+    recorded: AbstractContextManager[Any] = torch.enable_grad() if trained(sizes) else torch.inference_mode()
+    return recorded
 
 
-def _mm(torch: Any, tensor: Any, m: int, n: int, k: int) -> Run:
-    x, y = tensor(m, k), tensor(k, n)
-    return lambda: torch.mm(x, y)
+def trained(sizes: Mapping[str, Any]) -> bool:
+    return bool(sizes.get("backward") or sizes.get("training"))
 
 
-def _bmm(torch: Any, tensor: Any, b: int, m: int, n: int, k: int) -> Run:
-    x, y = tensor(b, m, k), tensor(b, k, n)
-    return lambda: torch.bmm(x, y)
+def _gradients(torch: Any, made: Made) -> Run:
+    """The backward pass alone, of all floating-point operands: what the forward pass kept is kept on."""
+    held = [*made.inputs, *made.weights, *(made.module.parameters() if made.module is not None else ())]
+    wanted = [t.requires_grad_(True) for t in held if t.is_floating_point()]
+    with torch.enable_grad():
+        out = made.function(*made.inputs, *made.weights)
+        out = out[0] if isinstance(out, tuple) else out
+    grad = torch.ones_like(out)
+    return lambda: torch.autograd.grad(out, wanted, grad, retain_graph=True, allow_unused=True)
+
+
+def _linear(torch: Any, tensor: Any, m: int, n: int, k: int, cold: int = 0, bias: int = 0) -> Made:
+    """``cold``: bytes of different weights taken in turn, so that a cache smaller than that keeps none."""
+    weights = (tensor(n, k), *((tensor(n),) if bias else ()))
+    turn = tuple(tensor(n, k) for _ in range(max(2, -(-cold // (4 * n * k))))) if cold else ()
+    return Made(torch.nn.functional.linear, (tensor(m, k),), weights, turn=turn)
+
+
+def _mm(torch: Any, tensor: Any, m: int, n: int, k: int, lies: str = "nn") -> Made:
+    """``lies``: whether each operand is transposed (``t``), as gradients of products have them."""
+    x, y = tensor(m, k) if lies[0] == "n" else tensor(k, m).t(), tensor(k, n) if lies[1] == "n" else tensor(n, k).t()
+    return Made(torch.mm, (x, y))
+
+
+def _bmm(torch: Any, tensor: Any, b: int, m: int, n: int, k: int, lies: str = "nn") -> Made:
+    return Made(torch.bmm, (tensor(b, m, k), tensor(b, k, n) if lies[1] == "n" else tensor(b, n, k).transpose(1, 2)))
 
 
 def _conv(
     torch: Any, tensor: Any, b: int, channels: int, filters: int, side: int, kernel: int, stride: int = 1, groups: int = 1,
-    last: int = 0,
-) -> Run:  # fmt: skip
-    x, weight = tensor(b, channels, side, side), tensor(filters, channels // groups, kernel, kernel)
+    last: int = 0, width: int = 0, cold: int = 0,
+) -> Made:  # fmt: skip
+    """``width``: of the kernel, where it is not square; ``cold`` as in :func:`_linear`."""
+    wide = width or kernel
+    x, weight = tensor(b, channels, side, side), tensor(filters, channels // groups, kernel, wide)
     if last:
         x, weight = (t.contiguous(memory_format=torch.channels_last) for t in (x, weight))
-    return lambda: torch.nn.functional.conv2d(x, weight, None, stride, kernel // 2, 1, groups)
+    pads = (kernel // 2, wide // 2)
+    turn = tuple(weight.clone() for _ in range(max(2, -(-cold // (4 * weight.numel()))))) if cold else ()
+    return Made(
+        lambda x, weight: torch.nn.functional.conv2d(x, weight, None, stride, pads, 1, groups),
+        (x,),
+        (weight,),
+        turn=turn,
+    )
 
 
-def _attention(torch: Any, tensor: Any, b: int, heads: int, queries: int, keys: int, width: int) -> Run:
+def _attention(
+    torch: Any, tensor: Any, b: int, heads: int, queries: int, keys: int, width: int, causal: int = 0, mask: int = 0
+) -> Made:  # fmt: skip
     q, k, v = tensor(b, heads, queries, width), tensor(b, heads, keys, width), tensor(b, heads, keys, width)
-    return lambda: torch.nn.functional.scaled_dot_product_attention(q, k, v)
+    function = torch.nn.functional.scaled_dot_product_attention
+    if not mask:
+        return Made(lambda q, k, v: function(q, k, v, is_causal=bool(causal)), (q, k, v))
+    return Made(function, (q, k, v, tensor(1, 1, queries, keys) * 0))
 
 
-def _unary(name: str) -> Callable[..., Run]:
-    def make(torch: Any, tensor: Any, elements: int) -> Run:
-        x = tensor(elements)
-        function = getattr(torch.nn.functional, name, None) or getattr(torch, name)
-        return lambda: function(x)
+def _unary(name: str) -> Callable[..., Made]:
+    def make(torch: Any, tensor: Any, elements: int) -> Made:
+        return Made(getattr(torch.nn.functional, name, None) or getattr(torch, name), (tensor(elements),))
 
     return make
 
 
-def _add(torch: Any, tensor: Any, elements: int) -> Run:
-    x, y = tensor(elements), tensor(elements)
-    return lambda: x + y
+def _binary(name: str) -> Callable[..., Made]:
+    def make(torch: Any, tensor: Any, elements: int) -> Made:
+        return Made(getattr(torch, name), (tensor(elements), tensor(elements)))
+
+    return make
 
 
-def _copy(torch: Any, tensor: Any, elements: int) -> Run:
-    x, y = tensor(elements), tensor(elements)
-    return lambda: y.copy_(x)
+def _scale(torch: Any, tensor: Any, elements: int) -> Made:
+    return Made(lambda x: x * 0.5, (tensor(elements),))
 
 
-def _transpose(torch: Any, tensor: Any, rows: int, columns: int) -> Run:
-    x = tensor(rows, columns)
-    return lambda: x.t().contiguous()
+def _channelwise(torch: Any, tensor: Any, b: int, channels: int, side: int) -> Made:
+    """A factor for each channel of an image."""
+    return Made(torch.mul, (tensor(b, channels, side, side), tensor(b, channels, 1, 1)))
 
 
-def _layer_norm(torch: Any, tensor: Any, rows: int, columns: int) -> Run:
-    x, weight, bias = tensor(rows, columns), tensor(columns), tensor(columns)
-    return lambda: torch.nn.functional.layer_norm(x, (columns,), weight, bias)
+def _rowwise(torch: Any, tensor: Any, rows: int, columns: int) -> Made:
+    """The same row added to all."""
+    return Made(torch.add, (tensor(rows, columns), tensor(columns)))
 
 
-def _batch_norm(torch: Any, tensor: Any, b: int, channels: int, side: int) -> Run:
+def _chain(torch: Any, tensor: Any, elements: int, steps: int) -> Made:
+    """Element-wise operators one after another, each into memory of its own: what allocation costs."""
+
+    def run(x: Any) -> Any:
+        for _ in range(steps):
+            x = torch.relu(x)
+        return x
+
+    return Made(run, (tensor(elements),))
+
+
+def _copy(torch: Any, tensor: Any, elements: int) -> Made:
+    return Made(lambda x, y: y.copy_(x), (tensor(elements), tensor(elements)))
+
+
+def _cat(torch: Any, tensor: Any, b: int, channels: int, side: int) -> Made:
+    return Made(lambda x, y: torch.cat((x, y), 1), (tensor(b, channels, side, side), tensor(b, channels, side, side)))
+
+
+def _transpose(torch: Any, tensor: Any, rows: int, columns: int) -> Made:
+    return Made(lambda x: x.t().contiguous(), (tensor(rows, columns),))
+
+
+def _heads(torch: Any, tensor: Any, b: int, heads: int, tokens: int, width: int) -> Made:
+    """Heads beside one another again, as after attention."""
+    return Made(lambda x: x.transpose(1, 2).reshape(b, tokens, heads * width), (tensor(b, heads, tokens, width),))
+
+
+def _last(torch: Any, tensor: Any, b: int, channels: int, side: int) -> Made:
+    """An image's channels moved to the end."""
+    return Made(lambda x: x.permute(0, 2, 3, 1).contiguous(), (tensor(b, channels, side, side),))
+
+
+def _embedding(torch: Any, tensor: Any, tokens: int, table: int, columns: int) -> Made:
+    places = torch.randint(0, table, (tokens,), device=tensor(1).device)
+    return Made(torch.nn.functional.embedding, (places,), (tensor(table, columns),))
+
+
+def _layer_norm(torch: Any, tensor: Any, rows: int, columns: int) -> Made:
+    function = torch.nn.functional.layer_norm
+    weights = (tensor(columns), tensor(columns))
+    return Made(lambda x, weight, bias: function(x, (columns,), weight, bias), (tensor(rows, columns),), weights)
+
+
+def _batch_norm(torch: Any, tensor: Any, b: int, channels: int, side: int) -> Made:
     x = tensor(b, channels, side, side)
-    mean, variance, weight, bias = (torch.ones(channels, dtype=x.dtype, device=x.device) for _ in range(4))
-    return lambda: torch.nn.functional.batch_norm(x, mean, variance, weight, bias)
+    weights = tuple(torch.ones(channels, dtype=x.dtype, device=x.device) for _ in range(4))
+    return Made(torch.nn.functional.batch_norm, (x,), weights)
 
 
-def _softmax(torch: Any, tensor: Any, rows: int, columns: int) -> Run:
-    x = tensor(rows, columns)
-    return lambda: torch.softmax(x, 1)
-
-
-def _sum(torch: Any, tensor: Any, rows: int, columns: int) -> Run:
-    x = tensor(rows, columns)
-    return lambda: x.sum(1)
-
-
-def _pool(torch: Any, tensor: Any, b: int, channels: int, side: int) -> Run:
+def _batch_norm_train(torch: Any, tensor: Any, b: int, channels: int, side: int) -> Made:
     x = tensor(b, channels, side, side)
-    return lambda: torch.nn.functional.max_pool2d(x, 3, 2, 1)
+    module = torch.nn.BatchNorm2d(channels, dtype=x.dtype, device=x.device).train()
+    return Made(module, (x,), module=module)
 
 
-def _gather(torch: Any, tensor: Any, rows: int, table: int, columns: int) -> Run:
+def _group_norm(torch: Any, tensor: Any, b: int, channels: int, side: int, groups: int = 32) -> Made:
+    function = torch.nn.functional.group_norm
+    weights = (tensor(channels), tensor(channels))
+    return Made(lambda x, weight, bias: function(x, groups, weight, bias), (tensor(b, channels, side, side),), weights)
+
+
+def _rms_norm(torch: Any, tensor: Any, rows: int, columns: int) -> Made:
+    """As models write it out, in operators of its own."""
+
+    def run(x: Any, weight: Any) -> Any:
+        return weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6))
+
+    return Made(run, (tensor(rows, columns),), (tensor(columns),))
+
+
+def _softmax(torch: Any, tensor: Any, rows: int, columns: int) -> Made:
+    return Made(lambda x: torch.softmax(x, 1), (tensor(rows, columns),))
+
+
+def _sum(torch: Any, tensor: Any, rows: int, columns: int) -> Made:
+    return Made(lambda x: x.sum(1), (tensor(rows, columns),))
+
+
+def _image(call: Callable[[Any, Any], Any]) -> Callable[..., Made]:
+    """An operator on images without weights."""
+
+    def make(torch: Any, tensor: Any, b: int, channels: int, side: int) -> Made:
+        return Made(lambda x: call(torch.nn.functional, x), (tensor(b, channels, side, side),))
+
+    return make
+
+
+def _gather(torch: Any, tensor: Any, rows: int, table: int, columns: int) -> Made:
     """Rows of a table at random: ``columns`` elements lie side by side."""
     source = tensor(table, columns)
     places = torch.randint(0, table, (rows,), device=source.device)
-    return lambda: source.index_select(0, places)
+    return Made(lambda source, places: source.index_select(0, places), (source, places))
 
 
-def _view(torch: Any, tensor: Any) -> Run:
+def _view(torch: Any, tensor: Any) -> Made:
     """An operator that computes nothing: what is left is dispatch."""
-    x = tensor(4, 4)
-    return lambda: x.view(16)
+    return Made(lambda x: x.view(16), (tensor(4, 4),))
 
 
-def _lstm(torch: Any, tensor: Any, b: int, steps: int, width: int) -> Run:
-    net = torch.nn.LSTM(width, width, batch_first=True).eval()
-    x = tensor(b, steps, width)
-    return lambda: net(x)
+def _module(torch: Any, tensor: Any) -> Made:
+    """A module around an operator that computes nothing: what modules add to dispatch."""
+    module = torch.nn.Flatten()
+    return Made(module, (tensor(4, 4),), module=module)
 
 
-OPERATORS: Mapping[str, Callable[..., Run]] = {
-    "linear": _linear, "mm": _mm, "bmm": _bmm, "conv2d": _conv, "sdpa": _attention, "add": _add, "copy": _copy,
-    "transpose": _transpose, "relu": _unary("relu"), "gelu": _unary("gelu"), "silu": _unary("silu"), "exp": _unary("exp"),
-    "tanh": _unary("tanh"), "layer_norm": _layer_norm, "batch_norm": _batch_norm, "softmax": _softmax, "sum": _sum,
-    "max_pool": _pool, "gather": _gather, "view": _view, "lstm": _lstm,
+def _mixed(torch: Any, tensor: Any, elements: int, operators: int) -> Made:
+    """Tiny operators of :data:`MIXED` after a copy that sweeps the caches of the cores: in a model, too, each finds its code and
+    the dispatcher's tables where large operators left them."""
+    x, y, tiny, image, weight = tensor(elements), tensor(elements), tensor(8, 8), tensor(1, 8, 4, 4), tensor(8, 8, 1, 1)
+    f, one = torch.nn.functional, tensor(8)
+    calls: Mapping[str, Callable[[], object]] = {
+        "linear": lambda: f.linear(tiny, tiny), "add": lambda: tiny + tiny, "layer_norm": lambda: f.layer_norm(tiny, (8,), one, one),
+        "relu": lambda: f.relu(tiny), "softmax": lambda: torch.softmax(tiny, 1), "mm": lambda: torch.mm(tiny, tiny),
+        "conv2d": lambda: f.conv2d(image, weight), "batch_norm": lambda: f.batch_norm(image, one, one, one, one),
+        "cat": lambda: torch.cat((tiny, tiny), 1), "sum": lambda: tiny.sum(1),
+    }  # fmt: skip
+    chosen = [calls[name] for name in MIXED[:operators]]
+
+    def run() -> None:
+        y.copy_(x)
+        for call in chosen:
+            call()
+
+    return Made(run, ())
+
+
+def _recorded(torch: Any, tensor: Any, steps: int = 32) -> Made:
+    """Tiny operators that autograd records, and their backward pass."""
+
+    def run(x: Any) -> None:
+        y = x
+        for _ in range(steps):
+            y = torch.tanh(y)
+        y.backward(x.detach())
+
+    return Made(run, (tensor(16).requires_grad_(True),))
+
+
+def _adamw(torch: Any, tensor: Any, tensors: int, elements: int) -> Made:
+    """A step of the optimizer over so many parameters of a size."""
+    held = [torch.nn.Parameter(tensor(elements)) for _ in range(tensors)]
+    for each in held:
+        each.grad = tensor(elements)
+    return Made(torch.optim.AdamW(held).step, ())
+
+
+def _convolutions(torch: Any, tensor: Any, b: int, channels: int, side: int, depth: int) -> Made:
+    """A small network of residual convolutions: what operators take among others, whose memory and caches they share."""
+    nn = torch.nn
+
+    def block() -> Any:
+        convolution = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        return nn.Sequential(convolution, nn.BatchNorm2d(channels), nn.ReLU())
+
+    return _network(torch, [block() for _ in range(depth)], tensor(b, channels, side, side))
+
+
+def _separable(torch: Any, tensor: Any, b: int, channels: int, side: int, depth: int) -> Made:
+    """The same of pointwise and depthwise convolutions, four times as wide inside."""
+    nn, wide = torch.nn, 4 * channels
+
+    def block() -> Any:
+        return nn.Sequential(
+            nn.Conv2d(channels, wide, 1, bias=False), nn.BatchNorm2d(wide), nn.Hardswish(),
+            nn.Conv2d(wide, wide, 3, padding=1, groups=wide, bias=False), nn.BatchNorm2d(wide), nn.Hardswish(),
+            nn.Conv2d(wide, channels, 1, bias=False), nn.BatchNorm2d(channels),
+        )  # fmt: skip
+
+    return _network(torch, [block() for _ in range(depth)], tensor(b, channels, side, side))
+
+
+def _attending(torch: Any, tensor: Any, b: int, tokens: int, width: int, depth: int) -> Made:
+    """The same of pre-norm attention and perceptrons."""
+    nn, heads = torch.nn, max(width // 64, 1)
+
+    class Attention(nn.Module):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.q, self.k, self.v, self.out = (
+                nn.LayerNorm(width),
+                *(nn.Linear(width, width) for _ in range(4)),
+            )
+
+        def forward(self, x: Any) -> Any:
+            y = self.norm(x)
+            parts = (f(y).view(b, tokens, heads, -1).transpose(1, 2) for f in (self.q, self.k, self.v))
+            return self.out(
+                nn.functional.scaled_dot_product_attention(*parts).transpose(1, 2).reshape(b, tokens, width)
+            )
+
+    def perceptron() -> Any:
+        return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    return _network(torch, [f() for _ in range(depth) for f in (Attention, perceptron)], tensor(b, tokens, width))
+
+
+def _network(torch: Any, blocks: list[Any], x: Any) -> Made:
+    """Blocks one after another, each added to what it was given."""
+
+    class Network(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.blocks = torch.nn.ModuleList(blocks)
+
+        def forward(self, x: Any) -> Any:
+            for block in self.blocks:
+                x = x + block(x)
+            return x
+
+    module = Network().eval()
+    return Made(module, (x,), module=module)
+
+
+def _recurrent(kind: str) -> Callable[..., Made]:
+    def make(torch: Any, tensor: Any, b: int, steps: int, width: int) -> Made:
+        x = tensor(b, steps, width)
+        module = getattr(torch.nn, kind)(width, width, batch_first=True, dtype=x.dtype, device=x.device)
+        return Made(module, (x,), module=module)
+
+    return make
+
+
+OPERATORS: Mapping[str, Callable[..., Made]] = {
+    "linear": _linear, "mm": _mm, "bmm": _bmm, "conv2d": _conv, "sdpa": _attention, "copy": _copy,
+    **{name: _binary(name) for name in ("add", "mul", "div", "sub")},
+    **{
+        name: _unary(name)
+        for name in ("relu", "relu_", "gelu", "silu", "exp", "tanh", "sigmoid", "hardswish", "rsqrt", "erf", "relu6", "hardsigmoid", "clone")
+    },
+    "scale": _scale, "channelwise": _channelwise, "rowwise": _rowwise, "chain": _chain, "cat": _cat,
+    "transpose": _transpose, "heads": _heads, "last": _last, "embedding": _embedding, "layer_norm": _layer_norm,
+    "batch_norm": _batch_norm, "batch_norm_train": _batch_norm_train, "group_norm": _group_norm, "rms_norm": _rms_norm,
+    "softmax": _softmax, "sum": _sum, "max_pool": _image(lambda f, x: f.max_pool2d(x, 3, 2, 1)),
+    "avg_pool": _image(lambda f, x: f.avg_pool2d(x, 3, 2, 1)), "mean_pool": _image(lambda f, x: f.adaptive_avg_pool2d(x, 1)),
+    "upsample": _image(lambda f, x: f.interpolate(x, scale_factor=2.0, mode="nearest")), "gather": _gather, "view": _view,
+    "module": _module, "mixed": _mixed, "recorded": _recorded, "adamw": _adamw, "convolutions": _convolutions,
+    "separable": _separable, "attending": _attending, "lstm": _recurrent("LSTM"), "gru": _recurrent("GRU"),
 }  # fmt: skip

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ..._foundation.errors import MissingDependency
+from .allocator import steady
 from .context import busy, moment
 from .evidence import Evidence, Measurement, measurement, write
-from .operators import operator
+from .operators import operator, setting
 from .plan import Point
 from .streams import stream
 from .timing import Timed, timed
@@ -37,6 +38,7 @@ def measure(
         import torch  # noqa: F401
     except ImportError:
         raise MissingDependency("torch", "torch", WORTH) from None
+    steady()
     left = [p for p in plan if p.name not in evidence.done()]
     for number, point in enumerate(left):
         try:
@@ -59,10 +61,12 @@ def _one(point: Point, device: str, seconds: float) -> Measurement:
     before, start = moment(), time.perf_counter()
     moved = 0.0
     if point.sort == "stream":
-        run, moved = stream(point.op, int(point.sizes["working_set"]))
-        result = timed(run, seconds=seconds)
+        loop, moved = stream(point.op, int(point.sizes["working_set"]))
+        result = timed(loop, seconds=seconds)
     elif point.sort in ("operator", "launch"):
-        result = timed(operator(point.op, point.sizes, device), seconds=seconds, wait=_wait(device))
+        run = operator(point.op, point.sizes, device)
+        with setting(point.sizes):
+            result = timed(run, seconds=seconds, wait=_wait(device))
     elif point.sort == "transfer":
         result, moved = _transfer(point.op, point.sizes, device, seconds), float(point.sizes["bytes"])
     elif point.sort == "disk":

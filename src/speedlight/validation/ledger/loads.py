@@ -13,7 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ...engine.simulate import deployed, requests_of, saturation
+from ...engine.deploy import deployed
+from ...engine.simulate import requests_of, saturation
 from ...scenario.scenario import Scenario
 from ...scenario.serving import Load
 from ...serving.deployment import Deployment
@@ -32,11 +33,13 @@ class Variants:
 
     Attributes:
         base, slower, light: see the module docstring.
+        slow: all parts slower at once: for objectives, which are seconds and no ratio.
         load: what comes.
     """
 
     base: Deployment
     slower: tuple[Deployment, ...]
+    slow: Deployment
     light: Deployment
     load: Load
 
@@ -50,7 +53,8 @@ def variants(scenario: Scenario) -> Variants:
     error = float(facts.high - facts.low) / (2.0 * float(facts.time))
     slower = tuple(_scaled(base, {part: 1.0 + error}) for part in PARTS)
     light = _scaled(base, dict.fromkeys(PARTS, float(facts.limit / facts.time)), host=0.0)
-    return Variants(base, slower, light, load)
+    slow = _scaled(base, dict.fromkeys(PARTS, 1.0 + error))
+    return Variants(base, slower, slow, light, load)
 
 
 def _scaled(deployment: Deployment, factors: dict[str, float], host: float = 1.0) -> Deployment:
@@ -103,7 +107,7 @@ def rate_within(objectives: tuple[Objective, ...], attainment: float = 0.0, halv
     def largest(deployment: Deployment, load: Load) -> float:
         load = dataclasses.replace(load, rate=None, concurrency=None)
         most = 1.5 * saturation(deployment, load)
-        low, high = most / 64.0, most
+        low, high = most / 32.0, most
         if not holds(deployment, load, low):
             return LEAST
         for _ in range(halvings):
@@ -115,7 +119,13 @@ def rate_within(objectives: tuple[Objective, ...], attainment: float = 0.0, halv
 
 
 def ratio(
-    before: Variants, after: Variants, measure: Measure, *, per_device: bool = False, falls: bool = False
+    before: Variants,
+    after: Variants,
+    measure: Measure,
+    *,
+    per_device: bool = False,
+    falls: bool = False,
+    apart: bool = True,
 ) -> Span:
     """How much a figure improves from one deployment to the other.
 
@@ -123,6 +133,7 @@ def ratio(
         measure: what is compared, of each under its own load.
         per_device: each divided by its devices.
         falls: less of it is better: before over after.
+        apart: each part of a step errs for itself; else all of them together.
     """
 
     def improved(a: Deployment, b: Deployment) -> float:
@@ -132,7 +143,7 @@ def ratio(
         return max(x, LEAST) / max(y, LEAST) if falls else max(y, LEAST) / max(x, LEAST)
 
     value = improved(before.base, after.base)
-    pairs = zip(before.slower, after.slower, strict=True)
+    pairs = zip(before.slower, after.slower, strict=True) if apart else [(before.slow, after.slow)]
     width = math.sqrt(sum(math.log(improved(a, b) / value) ** 2 for a, b in pairs))
     return Span(value * math.exp(-width), value, value * math.exp(width), improved(before.base, after.light))
 

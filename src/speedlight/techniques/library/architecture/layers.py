@@ -16,6 +16,12 @@ def layered(subject: Subject, settings: Settings) -> Refusal | None:
     return Refusal("its graph has no repeated layers counted in tokens", "a transformer by its configuration")
 
 
+def _dense(subject: Subject, settings: Settings) -> Refusal | None:
+    if subject.has("moe"):
+        return Refusal("its feed-forward parts are experts already", "a dense model")
+    return None
+
+
 def _memory(subject: Subject, settings: Settings) -> Scenario:
     return with_rewrite(subject, "product_key_memory", **settings)
 
@@ -35,7 +41,7 @@ MEMORY = register(Technique(
         Parameter("expert", False, "a row is an expert of one neuron, not a value"),
     ),
     edits=(Edit("graph", "feed-forward", _memory),),
-    refuse=layered,
+    refuse=every(layered, _dense),
 ))  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import dataclasses
 from ....scenario.scenario import Rewrite, Scenario
 from ...caches import by_heads, cached
 from ...conditions import every
-from ...speculation import ACCEPTANCE, SLOT, drafts, kept, speculates, with_drafts
+from ...speculation import SLOT, drafts, kept, speculates, with_drafts
 from ...subject import Subject
 from ...technique import Edit, Parameter, Quote, Settings, Technique, register
 
@@ -27,7 +27,9 @@ SKIPPING = register(Technique(
     mechanism="drafts run a share of the model's own layers, so they need no weights of their own; the whole model verifies",
     citation="Draft & Verify, arXiv 2309.08168; LayerSkip, arXiv 2404.16710",
     parameters=(
-        Parameter("layers", 0.5, "share of the layers a draft runs", low=0.02, high=1.0, trials=(0.25,)), drafts(4, 2), ACCEPTANCE,
+        Parameter("layers", 0.5, "share of the layers a draft runs", low=0.02, high=1.0, trials=(0.25,)),
+        drafts(4, 2),
+        Parameter("acceptance", 0.9, "share of drafts accepted where all before were", low=0.0, high=0.999),
     ),
     edits=(Edit("schedule", SLOT, _skipping),),
     refuse=every(speculates),

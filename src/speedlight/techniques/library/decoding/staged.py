@@ -41,4 +41,5 @@ STAGED = register(Technique(
     ),
     edits=(Edit("schedule", SLOT, _staged),),
     refuse=every(speculates),
+    whatif=False,
 ))  # fmt: skip

@@ -24,7 +24,7 @@ ANY4 = register(Technique(
     family="formats",
     mechanism="weights are 2- to 4-bit codes into a table of 16-bit values for each row, with a scale for each group; the kernel looks them up on the way",
     papers=("any4",),
-    citation="any4, arXiv 2507.04610; LUT-GEMM, arXiv 2206.09557",
+    citation="any4, learned 4-bit numeric representation; LUT-GEMM, arXiv 2206.09557",
     parameters=(
         Parameter("bits", 4, "bits of a code", "bit", choices=(2, 3, 4), trials=(3,)),
         Parameter("group", 128, "weights that share a scale", low=16, high=65536),

@@ -40,7 +40,7 @@ W4A4KV4 = register(Technique(
     family="formats",
     mechanism="most channels of weights and activations are multiplied in INT4, outlier channels in INT8 by the same kernel; cached keys and values take 4 bits",
     papers=("comet", "quartdepth"),
-    citation="COMET, arXiv 2410.12168; QuaRot, arXiv 2404.00456",
+    citation="COMET, W4A4KV4 serving; QuaRot, arXiv 2404.00456",
     parameters=(Parameter("share", 0.84, "of the channels in 4 bits", trials=(1.0,), **_SHARE),),
     edits=(
         Edit("graph", "weights", _four_and_eight),

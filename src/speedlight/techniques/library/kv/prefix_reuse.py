@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ....scenario.scenario import Scenario
+from ...caches import reads_prompts
 from ...conditions import every, generates, phases
 from ...edits import with_workload
 from ...subject import Subject
@@ -29,6 +30,6 @@ REUSE = register(Technique(
         Parameter("hit", 0.8, "share of a prompt that is known", low=0.0, high=1.0, neutral=0.0, trials=(0.95,)),
     ),
     edits=(Edit("workload", "prompt", _reused),),
-    refuse=every(generates, phases("prefill", "generate")),
+    refuse=every(generates, reads_prompts, phases("prefill", "generate")),
     exact=True,
 ))  # fmt: skip

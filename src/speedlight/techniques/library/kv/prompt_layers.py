@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...caches import by_heads, rewritten
+from ...caches import by_heads, reads_prompts, rewritten
 from ...conditions import every, phases
 from ...technique import Parameter, Technique, register
 
@@ -17,6 +17,6 @@ SWIFT = register(Technique(
         Parameter("layers", 0.5, "share of the layers that prompt tokens pass by", low=0.0, high=0.97, neutral=0.0, trials=(0.25,)),
     ),
     edits=(rewritten("prompt layers", "prompt_passes"),),
-    refuse=every(by_heads, phases("prefill", "generate")),
+    refuse=every(by_heads, reads_prompts, phases("prefill", "generate")),
     also=("speculative-decoding", "prompt-lookup"),
 ))  # fmt: skip

@@ -9,7 +9,7 @@ from ....workload.places import Place
 from ....workload.workload import Training
 from ...placing import offloaded_training
 from ...subject import Subject
-from ...technique import Edit, Parameter, Refusal, Settings, Technique, register
+from ...technique import Edit, Parameter, Quote, Refusal, Settings, Technique, register
 
 
 def _two_forwards(subject: Subject, settings: Settings) -> Scenario:
@@ -36,5 +36,6 @@ ZEROTH_ORDER = register(Technique(
     parameters=(Parameter("share", 1.0, "share of the weights kept in host memory", low=0.0, high=1.0, trials=(0.0,)),),
     edits=(Edit("workload", "training.offload", _two_forwards),),
     refuse=_alone,
+    quality=(Quote("accuracy against zeroth-order fine-tuning without offload", "no loss", "ZO2, abstract"),),
     also=("zero-infinity", "activation-offload", "overlapped-state-swaps"),
 ))  # fmt: skip

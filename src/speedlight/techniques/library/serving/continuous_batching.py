@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ....engine.deploy import scheduler
 from ....scenario.scenario import Scenario
-from ....serving.policy import policy
 from ...conditions import every, generates, with_load
 from ...edits import with_rules
 from ...subject import Subject
@@ -11,8 +11,7 @@ from ...technique import Edit, Refusal, Settings, Technique, register
 
 
 def _static_only(subject: Subject, settings: Settings) -> Refusal | None:
-    engines = subject.serving.engines
-    static = bool(engines.rules.get("static", engines.policy is not None and policy(engines.policy).static))
+    static = scheduler(subject.serving.engines, subject.stack.id).static
     return None if static else Refusal("the scheduler batches at every step already", "compare with --policy static")
 
 

@@ -52,7 +52,7 @@ CONTEXTUAL = register(Technique(
     family="sparsity",
     mechanism="a thin predictor beside each feed-forward layer says which neurons a token needs; only their rows are read and multiplied",
     papers=("adaptive-computation-modules",),
-    citation="Deja Vu, arXiv 2310.17157; ACM, arXiv 2312.10193",
+    citation="Deja Vu, arXiv 2310.17157; Adaptive computation modules",
     parameters=(
         Parameter("sparsity", 0.75, "share of the neurons that stay out", low=0.0, high=0.99, trials=(0.9,)),
         Parameter("rank", 1024, "inner width of the predictor; 0 for none", low=0, high=65536),

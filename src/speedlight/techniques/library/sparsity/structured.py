@@ -16,7 +16,7 @@ TWO_OF_FOUR = register(Technique(
     family="sparsity",
     mechanism="two of every four weights are zero and left out; what is kept says its places in 2 bits, and matrix units skip the other half of the products",
     papers=("boost-vision-transformer-with-gpu-friendly-sparsity-and-quan",),
-    citation="Mishra et al., Accelerating sparse deep neural networks, arXiv 2104.08378; GPUSQ-ViT, arXiv 2305.10727",
+    citation="Mishra et al., Accelerating sparse deep neural networks, arXiv 2104.08378; GPUSQ-ViT",
     edits=(Edit("graph", "weights.pattern", lambda subject, settings: with_rewrite(subject, "two_of_four")),),
     refuse=every(inference, _LINEAR, structured_sparsity),
 ))  # fmt: skip

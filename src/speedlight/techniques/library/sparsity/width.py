@@ -43,7 +43,7 @@ STRUCTURED = register(Technique(
     family="sparsity",
     mechanism="whole heads and whole neurons are removed: every kernel is a dense one of a narrower model",
     papers=("vtrans", "edge-llm"),
-    citation="LLM-Pruner, arXiv 2305.11627; VTrans, arXiv 2406.05276",
+    citation="LLM-Pruner, arXiv 2305.11627; VTrans, variational information bottleneck pruning",
     parameters=(
         Parameter("heads", 0.75, "share of the heads that stay", low=0.05, high=1.0, neutral=1.0),
         Parameter("ffn", 0.75, "share of the neurons that stay", low=0.05, high=1.0, neutral=1.0, trials=(0.5,)),

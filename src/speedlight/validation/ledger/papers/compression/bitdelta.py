@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...bench import Bench
-from ...finding import Finding, exactly, over
+from ...finding import Finding, Span, over
 from ...registry import derives
 
 
@@ -32,7 +32,7 @@ def memory(bench: Bench) -> Finding:
             held = ("weights", "kv")
             ratio = bench.memory(copies, *held).value / bench.memory(deltas, *held).value
             limit = 16.0 * count / (16 + count)
-            found.append(exactly(ratio) if ratio > limit else exactly(ratio).__class__(ratio, ratio, ratio, limit))
+            found.append(Span(ratio, ratio, ratio, max(ratio, limit)))
     return over(
         found,
         "weights and keys and values of N fine-tunes; the layers' weights are what differs, embeddings and heads are shared by both",

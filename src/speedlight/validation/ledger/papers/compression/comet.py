@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from ...bench import Bench
-from ...finding import Finding, Span, over
+from ...finding import Finding, over
 from ...registry import derives
+from .parts import of_kind
 
 MACHINE = "a100-sxm-80gb"
 BASELINES = (
@@ -30,16 +31,8 @@ def kernel(bench: Bench) -> Finding:
         for rows in bench.unstated("rows of a product", (16, 64, 256)):
             common: dict[str, Any] = {"phase": "decode", "batch": rows, "context": bench.given("context", 64, "published", "no matter: products alone count"),
                                       "stack": bench.given("stack", "tensorrt-llm", "published", "cuBLAS's kernels"), "dtype": "fp16"}  # fmt: skip
-            times = []
-            for techniques in (
-                (),
-                (f"w4a4kv4:share={bench.given('share', 0.84, 'assumed', 'of the channels in 4 bits')}",),
-            ):
-                answer = bench.detailed(model, MACHINE, techniques, **common)
-                rows_of = [o for o in answer.ops if o.kind == "matmul" and "lm_head" not in o.name]
-                times.append((sum(float(o.time) for o in rows_of), sum(float(o.limit) for o in rows_of)))
-            (before, _), (after, least) = times
-            spans.append(Span(before / after / 1.1, before / after, before / after * 1.1, before / least))
+            share = bench.given("share", 0.84, "assumed", "of the channels in 4 bits")
+            spans.append(of_kind(bench, "matmul", model, MACHINE, [f"w4a4kv4:share={share}"], common))
     return over(
         spans,
         "the mixed kernel is taken to reach of its rates what INT8 kernels do; balancing INT4 and INT8 tiles is taken to be perfect",

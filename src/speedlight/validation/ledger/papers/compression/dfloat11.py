@@ -53,7 +53,7 @@ def against_offloading(bench: Bench) -> Finding:
     pairs = (
         ("gemma-3-12b", "rtx-a5000"),
         ("qwen2.5-14b", "rtx-a5000"),
-        ("mistral-small-24b", "rtx-a6000"),
+        ("gemma-3-27b", "rtx-a6000"),
         ("qwen2.5-32b", "rtx-a6000"),
     )
     for model, machine in bench.unstated(
@@ -77,7 +77,7 @@ def against_offloading(bench: Bench) -> Finding:
 def longer_contexts(bench: Bench) -> Finding:
     """Memory left for keys and values after the weights and the runtime, in 11 bits over 16."""
     found = []
-    pairs = (("llama-3.1-8b", 16), ("gemma-3-12b", 24), ("qwen2.5-14b", 32), ("mistral-small-24b", 48))
+    pairs = (("llama-3.1-8b", 16), ("gemma-3-12b", 24), ("qwen2.5-14b", 32), ("qwen2.5-7b", 16))
     for model, gib in bench.unstated(
         "model and memory in GiB", pairs, "the smallest common GPU that holds the model in 16 bits"
     ):

@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from ...bench import Bench
-from ...finding import Finding, Span, over
+from ...finding import Finding, over
 from ...registry import derives
+from .parts import of_kind
 
 MODELS = ("cogvideox-2b", "cogvideox-5b", "cogvideox1.5-5b")
 
@@ -49,12 +50,6 @@ def attention(bench: Bench) -> Finding:
             "batch": bench.given("batch", 1, "published"),
             "stack": bench.given("stack", "torch-eager", "assumed"),
         }
-        times = []
-        for techniques in ((), ("sparse-latent-attention:full=0",)):
-            answer = bench.detailed(model, "h100-sxm-80gb", techniques, **common)
-            rows = [o for o in answer.ops if o.kind == "attention"]
-            times.append((sum(float(o.time) for o in rows), sum(float(o.limit) for o in rows)))
-        (before, _), (after, least) = times
-        ratio = before / after
-        spans.append(Span(ratio / 1.2, ratio, ratio * 1.2, before / least).mapped(_percent))
+        gain = of_kind(bench, "attention", model, "h100-sxm-80gb", ["sparse-latent-attention:full=0"], common)
+        spans.append(gain.mapped(_percent))
     return over(spans, "attention kernels over the kept pairs, queries, keys and values still read whole")

@@ -18,14 +18,18 @@ def speed(bench: Bench) -> Finding:
     for model in bench.unstated("model", ("llama-3.1-8b", "mistral-7b", "qwen2.5-7b"), "models of 7 B and 8 B"):
         for machine in bench.unstated("machine", ("rtx-a6000", "a100-sxm-80gb")):
             for layers in bench.unstated("share of the layers with a router", (0.5, 1.0)):
-                common: dict[str, Any] = {
-                    "phase": "prefill",
-                    "batch": 1,
-                    "isl": 2048,
-                    "stack": bench.given("stack", "transformers", "assumed"),
-                }
-                before, after = (
-                    bench.ask(model, machine, t, **common) for t in ((), (f"router-tuning:layers={layers}",))
-                )
-                spans.append(bench.speedup(before, after).mapped(lambda x: (x - 1) * 100))
+                for sizes in bench.unstated(
+                    "phase",
+                    ({"phase": "prefill", "isl": 2048}, {"phase": "decode", "context": 2048}),
+                    "prompts, or tokens one by one",
+                ):
+                    common: dict[str, Any] = {
+                        **sizes,
+                        "batch": 1,
+                        "stack": bench.given("stack", "transformers", "assumed"),
+                    }
+                    before, after = (
+                        bench.ask(model, machine, t, **common) for t in ((), (f"router-tuning:layers={layers}",))
+                    )
+                    spans.append(bench.speedup(before, after).mapped(lambda x: (x - 1) * 100))
     return over(spans, "half of the tokens skip attention; which layers and what is measured is open")

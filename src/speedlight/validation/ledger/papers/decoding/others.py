@@ -60,7 +60,7 @@ def picture(bench: Bench) -> Finding:
 
 def _samples(bench: Bench) -> list[tuple[int, float, Any]]:
     found = []
-    for n in bench.unstated("samples", (10, 20, 40)):
+    for n in bench.unstated("samples", (10, 20)):
         for until in bench.unstated("share of the length after which one is left", (0.03, 0.1)):
             found.append((n, until, {"phase": "decode", "batch": 1}))
     return found

@@ -23,7 +23,9 @@ def memory(bench: Bench) -> Finding:
             model, "rtx-4090", ["kv-retrieval-offload:tokens=0,share=0.02,summary=0,way=computed"], phase="decode", batch=1,
             context=CONTEXT,
         )  # fmt: skip
-        spans.append(bench.memory(answer, "weights", "kv", "activations", "cache").mapped(lambda x: x / 1e9))
+        spans.append(
+            bench.memory(answer, "weights", "kv", "activations", "cache").mapped(lambda x: bench.size(x) / 1e9)
+        )
     return over(spans, "8B weights in 16 bits; the cache lies in host memory", more=False)
 
 

@@ -23,7 +23,7 @@ def _spans(bench: Bench, measure: loads.Measure, *, falls: bool) -> list[Span]:
     ):  # fmt: skip
         for isl, osl in bench.unstated("tokens said and answered in a turn", ((100, 200), (200, 150))):
             load: dict[str, Any] = {
-                "rate": 100.0, "turns": 8, "isl": isl, "osl": osl, "pause": 1.0, "requests": 256, "policy": "vllm@0", "tp": tp,
+                "rate": 100.0, "turns": 8, "isl": isl, "osl": osl, "pause": 1.0, "requests": 160, "policy": "vllm@0", "tp": tp,
             }  # fmt: skip
             spans.append(
                 loads.ratio(

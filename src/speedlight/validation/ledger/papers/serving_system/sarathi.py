@@ -16,7 +16,7 @@ from ...registry import derives
 
 # (tail of the gap between tokens, token budget): a tight objective is served with small chunks, a loose one with large ones.
 OBJECTIVES = {"mistral-7b": (("100ms", 512), ("500ms", 2048)), "falcon-180b": (("500ms", 512), ("2s", 2048))}
-PROMPTS = (1700, 400)  # mean tokens of a conversation's prompt, with its history, and of the answer
+PROMPTS = (1700, 250)  # mean tokens of a conversation's prompt, with its history, and of the answer
 
 
 def _capacities(bench: Bench, model: str, machine: str, **layout: Any) -> list[Span]:
@@ -24,11 +24,13 @@ def _capacities(bench: Bench, model: str, machine: str, **layout: Any) -> list[S
     bench.stated(model=model, machine=machine)
     isl, osl = bench.given("prompt and answer tokens", PROMPTS, "assumed", "a conversation with its history")
     for tail, budget in bench.unstated("99th percentile of the gap between tokens, token budget", OBJECTIVES[model]):
-        load: dict[str, Any] = {"rate": 1.0, "isl": isl, "osl": osl, "spread": 0.8, "requests": 50, "max_seqs": 128}
+        load: dict[str, Any] = {"rate": 1.0, "isl": isl, "osl": osl, "spread": 0.8, "requests": 36, "max_seqs": 128}
         measure = loads.rate_within(parse_slo(f"itl:p99<{tail},ttft:p50<5s"), halvings=6)
         after = bench.serve(model, machine, [f"chunked-prefill:tokens={budget}"], policy="vllm@0", **load, **layout)
         for policy in bench.unstated("baseline", ("orca", "vllm@0"), "both are named; the gain is over the weaker"):
-            spans.append(loads.ratio(bench.serve(model, machine, policy=policy, **load, **layout), after, measure))
+            spans.append(
+                loads.ratio(bench.serve(model, machine, policy=policy, **load, **layout), after, measure, apart=False)
+            )
     return spans
 
 

@@ -26,7 +26,8 @@ def _reductions(bench: Bench, weak: float) -> list[Span]:
                 alone = weights * weak / rate
                 shared = max(weights / devices / rate, 0.0) + 2 * 80 * 2 * hop
                 value = (1 - shared / alone) * 100
-                spans.append(Span(value, value, (1 - 1 / (devices * weak)) * 100, 100.0))
+                most = (1 - 1 / (devices * weak)) * 100  # messages for nothing
+                spans.append(Span(value, value, most, most))
     return spans
 
 

@@ -44,7 +44,7 @@ def product(bench: Bench) -> Finding:
     """Matrix times vector."""
     return over(
         _products(bench), "reads from HBM against reads from SRAM and sums that cross from half a side of the mesh to both sides, a "
-        "hop a clock of 0.85 GHz",
+        "hop a clock of 0.85 GHz (assumed): a faster clock or a larger matrix is left unexplained",
     )  # fmt: skip
 
 
@@ -54,7 +54,7 @@ def energy(bench: Bench) -> Finding:
     wafer = bench.given("watts of the wafer", 15000.0, "assumed", "15 kW of the card alone, of 23 kW of the system")
     gpu = float(bench.machine("a100-sxm-80gb").tdp_w or 0.0)
     spans = [s.mapped(lambda x: x * gpu / wafer) for s in _products(bench)]
-    return over(spans, "the speed-up times the ratio of rated powers")
+    return over(spans, "the speed-up times the ratio of rated powers: what the speed-up lacks, this lacks")
 
 
 @derives("waferllm#4")

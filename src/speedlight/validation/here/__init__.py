@@ -1,0 +1,1 @@
+"""This machine calibrated by its own operators (docs/calibrate.md)."""
