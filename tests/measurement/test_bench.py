@@ -1,6 +1,8 @@
 """Timing, evidence and machine files: laws of the median's interval, resuming, what bad files are told."""
 
 import json
+import subprocess
+import sys
 import time
 
 import pytest
@@ -146,3 +148,37 @@ def test_an_interrupted_measurement_goes_on(tmp_path, monkeypatch):
     run.measure(plan, kept, path)
     assert asked == [p.name for p in plan] + [plan[2].name]
     assert read(path).complete
+
+
+ALLOCATING = """
+import resource, sys
+import numpy as np
+from speedlight.measurement.bench.allocator import steady
+kept = steady()
+def mapped():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    np.ones(2_500_000)  # 20 MB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+first = mapped()
+print(kept, first, max(mapped() for _ in range(5)))
+"""
+
+
+def test_memory_is_kept_where_the_c_library_can():
+    said = subprocess.run([sys.executable, "-c", ALLOCATING], check=True, capture_output=True, text=True).stdout.split()
+    if said[0] == "False":
+        pytest.skip("not glibc")
+    assert int(said[1]) > 10 * int(said[2])  # pages are new once
+
+
+def test_peaks_come_from_all_large_products():
+    points = [
+        fixed("a", "operator", "mm", {"m": 1000, "n": 1000, "k": 1000, "format": "fp32"}, 0.02),
+        fixed("b", "operator", "linear", {"m": 512, "n": 2048, "k": 1024, "format": "fp32", "backward": 1}, 1e-4),
+        fixed("c", "operator", "conv2d", {"b": 8, "channels": 256, "filters": 256, "side": 32, "kernel": 1, "format": "fp32"}, 0.01),
+        fixed("d", "operator", "conv2d", {"b": 8, "channels": 256, "filters": 256, "side": 32, "kernel": 3, "format": "fp32"}, 0.01),
+        fixed("e", "stream", "copy", {"working_set": 2**28}, 1e-3, moved=1e9),
+    ]  # fmt: skip
+    rates = measured_rates(Evidence({}, {}, tuple(points)), load_machine("i9-10940x"))
+    name = load_machine("i9-10940x").engine.name
+    assert rates == {f"engines.{name}.peaks.matmul.fp32.fp32": (pytest.approx(2 * 8 * 32**2 * 256**2 / 0.01), "c")}

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import lru_cache
 
 import numpy as np
 
@@ -123,9 +122,24 @@ def dispatch(library: Mapping[str, str], stated: float, machine: Machine, step: 
     return stated
 
 
-@lru_cache(maxsize=64)
+# By identity, for hashing some hundred curves takes longer than a kernel's price; the record is held, so that no other has its id.
+_READY: dict[int, tuple[LocalCalibration, dict[str, Part | None]]] = {}
+MOST_READY = 64
+
+
 def part_of(own: LocalCalibration, sort: str) -> Part | None:
     """The curves of a sort as a fit's part; None where nothing of the sort was measured."""
+    if id(own) not in _READY:
+        if len(_READY) >= MOST_READY:
+            _READY.clear()
+        _READY[id(own)] = own, {}
+    parts = _READY[id(own)][1]
+    if sort not in parts:
+        parts[sort] = _part(own, sort)
+    return parts[sort]
+
+
+def _part(own: LocalCalibration, sort: str) -> Part | None:
     tables: dict[Block, dict[tuple[str, ...], np.ndarray]] = {}
     for curve in own.curves:
         if curve.sort == sort:
