@@ -17,7 +17,7 @@ HEAD = """# Published claims
 
 ```console
 $ speedlight claims marlin
-$ speedlight check-claim "2x decode with weight only int on h100-sxm-80gb, llama-3.1-8b, batch 8" # exits 1
+$ speedlight check-claim "3x decode with weight only int on h100-sxm-80gb, llama-3.1-8b, batch 8" # exits 1
 ```
 
 *reproduced*: our interval meets the claim, its setting stated · *bounded*: something is unstated, and the claim lies inside the

@@ -110,7 +110,9 @@ def test_a_slow_unit_is_found(here, tmp_path, capsys):
     for name in ("i9-10940x", str(tmp_path / "mine.yaml")):
         answer = explain("vit_tiny_patch16_224", name, phase="forward", stack="torch-eager", batch=32)
         products.append(sum(float(r.time) for r in answer.ops if r.kind == "matmul"))
-    assert 2 < products[1] / products[0] < 4
+    assert (
+        1.5 < products[1] / products[0] < 4
+    )  # against the shipped fit of that processor, which is not what was slowed
     assert any(a.what == "local calibration" for a in answer.assumptions)
 
 
