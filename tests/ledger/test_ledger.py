@@ -47,6 +47,12 @@ def test_derivations_are_of_claims_that_are_there_and_to_be_checked() -> None:
     assert not wrong
 
 
+def test_every_claim_to_be_checked_has_a_derivation_or_a_cause() -> None:
+    known = derivations()
+    bare = [c.id for p in papers() for c in p.claims if c.sort in CHECKED and c.id not in known and not c.outside]
+    assert not bare
+
+
 def test_a_withheld_figure_is_nowhere() -> None:
     for p in papers():
         if p.withheld:

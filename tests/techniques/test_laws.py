@@ -108,6 +108,15 @@ def test_a_ranking_names_gain_bound_and_reasons() -> None:
     assert found.before.time == predict(asked, details=False).time
 
 
+def test_a_ranking_does_not_depend_on_the_order_of_registration(monkeypatch: pytest.MonkeyPatch) -> None:
+    from speedlight.techniques.technique import TECHNIQUES
+
+    before = whatif(DECODE(), families=("formats", "kv"), sizes=2, best=4).to_dict()
+    turned = dict(reversed(list(TECHNIQUES._members.items())))
+    monkeypatch.setattr(TECHNIQUES, "_members", turned)
+    assert whatif(DECODE(), families=("formats", "kv"), sizes=2, best=4).to_dict() == before
+
+
 def test_a_refusal_has_a_reason_and_an_alternative() -> None:
     def refuse(subject: object, settings: object) -> Refusal:
         return Refusal("it is Monday", "Tuesday")

@@ -11,6 +11,8 @@ from .._foundation.arrays import Value, maximum
 from ..engine.intervals import DRAWS, UNIT
 from ..engine.prediction import Prediction
 
+WIDEST = 20.0  # e-folds of a gain's interval
+
 
 @dataclass(frozen=True, slots=True)
 class Gain:
@@ -65,7 +67,8 @@ def _ends(before: Prediction, after: Prediction) -> tuple[Value, Value]:
         change = np.log(slow / fast) - np.log(ratio)
         up, down = up + np.maximum(change, 0.0) ** 2, down + np.minimum(change, 0.0) ** 2
     own = (before.joint[1] / before.time) ** 2 + (after.joint[1] / after.time) ** 2
-    above, below = (UNIT * (x * (2.0 / DRAWS) + own) ** 0.5 for x in (up, down))
+    # A change this wide says nothing any more; beyond it, its exponential is no number.
+    above, below = (np.minimum(UNIT * (x * (2.0 / DRAWS) + own) ** 0.5, WIDEST) for x in (up, down))
     return ratio * np.exp(-below), ratio * np.exp(above)
 
 

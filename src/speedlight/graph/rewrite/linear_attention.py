@@ -44,7 +44,7 @@ def _linear(edit: Edit, op: Op, chunk: int) -> Op:
     if d["seqs"] == SEQS:
         met = group_sum(COUNT * NEW * minimum(NEW, chunk))
     else:
-        met = d["rows"] * minimum(d["rows"] / d["seqs"], chunk)
+        met = d["rows"] * minimum(d["rows"] / maximum(d["seqs"], 1), chunk)
     met = met / 2 if op.attrs.get("causal") else met
     (product,) = [w for w in op.work if w.unit == "matmul"]
     flops = heads * (2 * (qk + v) * met + 4 * qk * v * d["rows"])
@@ -58,7 +58,7 @@ def _linear(edit: Edit, op: Op, chunk: int) -> Op:
         held = size * CACHING  # training keeps none between steps
         edit.tensors[name] = Tensor(name, held, "fp32", "state", Persistent(held, "sequence"), needs_grad=False)
         reads, writes = (*reads, Operand(name)), (*writes, Operand(name))
-    span: Expr = maximum(1, d["rows"] / d["seqs"] / chunk)
+    span: Expr = maximum(1, d["rows"] / maximum(d["seqs"], 1) / chunk)
     return dataclasses.replace(op, kind="scan", fn="linear_attention", work=work, reads=reads, writes=writes, span=span)
 
 

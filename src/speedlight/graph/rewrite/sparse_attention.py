@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Iterable
 
 from ..._foundation.errors import BadInput
-from ..._foundation.expr import Expr, const, ge, minimum, where
+from ..._foundation.expr import Expr, const, ge, maximum, minimum, where
 from ..builder import SEQS, TOKENS
 from ..ir import Graph, Op
 from .edit import Edit, edited
@@ -43,7 +43,7 @@ def sparse_attention(graph: Graph, keep: float = 1.0, window: int = 0) -> Graph:
 
 def _share(op: Op, keep: float, window: int) -> Expr:
     if window:
-        return minimum(1, window * op.dims["seqs"] / op.dims["keys"])
+        return minimum(1, window * op.dims["seqs"] / maximum(op.dims["keys"], 1))
     if {"rows", "seqs"} <= set(op.dims) and op.dims["seqs"] == SEQS:
         return where(ge(TOKENS, 2 * SEQS), keep, 1)  # one new token a sequence looks at everything
     return const(keep)
