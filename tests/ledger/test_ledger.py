@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -139,6 +140,7 @@ def test_some_papers_have_the_shape_scripts_rely_on() -> None:
 
 
 def _shaped(data: dict[str, object]) -> None:
+    json.dumps(data, allow_nan=False)
     for p in data["papers"]:  # type: ignore[attr-defined]
         assert p["status"] in ("computed", "claims-only", "machine", "model", "suite", "unstated")
         for c in p["claims"]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..._foundation.provenance import Grade
+from ...scenario.file import to_plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Given:
     source: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        return {"what": self.what, "value": self.value, "grade": self.grade, "source": self.source}
+        return {"what": self.what, "value": to_plain(self.value), "grade": self.grade, "source": self.source}
 
 
 @dataclass(frozen=True, slots=True)
