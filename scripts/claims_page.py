@@ -29,6 +29,10 @@ No verdict is typed: tests bend machines and sizes and see verdicts change, and 
 claim was. Claims about quality are quoted, never predicted. Outside physics: gate counts, FPGA resources, tuning time, prediction
 errors of other models.
 
+What this is worth: admissible values were chosen by people who could read the claim, and some were changed after a first verdict
+(for a reason that stands in the derivation). *Bounded* therefore says "compatible with physics within stated ranges", not "predicted
+blind"; *reproduced* is mostly exact arithmetic. Where a figure is kept apart, the prediction stands alone.
+
 `check-claim` does the same for anybody's claim. Options (`--gain 2 --technique … --on … --model …`) say it unmistakably; what
 neither they nor the words say is walked through. Exit code 1 where it is not explained.
 
