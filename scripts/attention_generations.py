@@ -15,8 +15,7 @@ from pathlib import Path
 from statistics import median
 
 from speedlight.engine.question import make_scenario
-from speedlight.techniques.compose import ask
-from speedlight.techniques.whatif import parsed
+from speedlight.techniques.compose import ask, parsed
 from speedlight.validation.ledger.kernels import attention
 
 MACHINES = {"A100-SXM4-80GB": "a100-sxm-80gb", "H100-SXM5-80GB": "h100-sxm-80gb", "H100 SXM5": "h100-sxm-80gb"}

@@ -6,8 +6,7 @@ import numpy as np
 
 from speedlight.engine.predict import predict
 from speedlight.engine.question import make_scenario
-from speedlight.techniques.compose import ask
-from speedlight.techniques.whatif import parsed
+from speedlight.techniques.compose import ask, parsed
 
 MODEL, MACHINE = "llama-3.1-8b", "h100-sxm-80gb"
 BATCHES = np.array([1.0, 8, 32, 128, 512])

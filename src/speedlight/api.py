@@ -134,7 +134,7 @@ def _question(model: str | Scenario, machine: str | None, options: Mapping[str, 
     question = make_scenario(model, machine, **options)
     if not techniques:
         return question
-    from .techniques.whatif import parsed
+    from .techniques.compose import parsed
 
     return question.replace(techniques=tuple(parsed(label) for label in techniques))
 

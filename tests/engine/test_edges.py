@@ -91,8 +91,7 @@ def test_machines_of_a_stream_work_beside_each_other() -> None:
 
 
 def test_a_split_network_is_its_halves_and_the_tensor_between() -> None:
-    from speedlight.techniques.compose import ask
-    from speedlight.techniques.whatif import parsed
+    from speedlight.techniques.compose import ask, parsed
 
     scenario = speedlight.make_scenario("resnet50", SERVER, batch=1)
     whole, split, narrow = (
@@ -122,8 +121,7 @@ def test_parts_that_meet_hold_every_layer_once() -> None:
 
 
 def test_pictures_are_decoded_where_it_is_asked() -> None:
-    from speedlight.techniques.compose import ask
-    from speedlight.techniques.whatif import parsed
+    from speedlight.techniques.compose import ask, parsed
 
     scenario = speedlight.make_scenario("resnet50", "a100-sxm-80gb", batch=64)
     host, device = (

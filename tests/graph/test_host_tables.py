@@ -11,8 +11,7 @@ from speedlight.api import explain, make_scenario
 from speedlight.frontends.source import load_graph
 from speedlight.graph.rewrite import rewrite
 from speedlight.graph.stats import parameters
-from speedlight.techniques.compose import ask
-from speedlight.techniques.whatif import parsed
+from speedlight.techniques.compose import ask, parsed
 
 TABLE = """
 schema: 1

@@ -10,8 +10,7 @@ from speedlight.engine.predict import predict
 from speedlight.engine.prediction import Prediction
 from speedlight.engine.question import make_scenario
 from speedlight.scenario.scenario import Rewrite
-from speedlight.techniques.compose import ask
-from speedlight.techniques.whatif import parsed
+from speedlight.techniques.compose import ask, parsed
 from speedlight.validation.ledger.bench import Bench
 from speedlight.validation.ledger.papers.model_architecture.images import products
 

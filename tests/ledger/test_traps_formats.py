@@ -8,7 +8,7 @@ import speedlight
 from speedlight._foundation.formats import number_format
 from speedlight.engine.question import make_scenario
 from speedlight.techniques import ask
-from speedlight.techniques.whatif import parsed
+from speedlight.techniques.compose import parsed
 
 
 def layer_limit(machine: str, weights: str, rows: int) -> float:

@@ -9,8 +9,8 @@ from speedlight.engine.question import make_scenario
 from speedlight.engine.resolve import resolve
 from speedlight.graph.stats import kv_bytes_per_token
 from speedlight.scenario.scenario import Scenario
-from speedlight.techniques.compose import ask
-from speedlight.techniques.whatif import attribution, parsed
+from speedlight.techniques.compose import ask, parsed
+from speedlight.techniques.whatif import attribution
 from speedlight.validation.ledger.ledger import ledger
 
 

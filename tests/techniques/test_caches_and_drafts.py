@@ -11,9 +11,8 @@ from speedlight import BadInput
 from speedlight.engine.predict import predict
 from speedlight.engine.question import make_scenario
 from speedlight.scenario.scenario import Scenario
-from speedlight.techniques.compose import Refused, applied, ask
+from speedlight.techniques.compose import Refused, applied, ask, parsed
 from speedlight.techniques.speculation import kept
-from speedlight.techniques.whatif import parsed
 
 
 def decode(model: str = "llama-3.1-8b", machine: str = "h100-sxm-80gb", **options: object) -> Scenario:

@@ -8,9 +8,9 @@ import pytest
 from speedlight.engine.question import make_scenario
 from speedlight.scenario.scenario import Scenario
 from speedlight.techniques import ask
-from speedlight.techniques.compose import Refused
+from speedlight.techniques.compose import Refused, parsed
 from speedlight.techniques.technique import catalogue
-from speedlight.techniques.whatif import parsed, whatif
+from speedlight.techniques.whatif import whatif
 
 MINE = sorted(n for n, t in catalogue().items() if t.family in ("formats", "sparsity"))
 

@@ -8,8 +8,7 @@ import pytest
 
 from speedlight.engine.prediction import Prediction
 from speedlight.engine.question import make_scenario
-from speedlight.techniques.compose import Refused, ask
-from speedlight.techniques.whatif import parsed
+from speedlight.techniques.compose import Refused, ask, parsed
 from speedlight.validation.ledger.kernels import attention, ops
 
 

@@ -11,11 +11,11 @@ from speedlight.engine.predict import predict
 from speedlight.engine.question import make_scenario
 from speedlight.scenario.scenario import Scenario
 from speedlight.techniques import Edit, Parameter, Refusal, Technique
-from speedlight.techniques.compose import Refused, applied, ask, edited, settled
+from speedlight.techniques.compose import Refused, applied, ask, edited, parsed, settled
 from speedlight.techniques.conformance import QUESTIONS, broken
 from speedlight.techniques.edits import with_model
 from speedlight.techniques.technique import catalogue
-from speedlight.techniques.whatif import attribution, parsed, whatif
+from speedlight.techniques.whatif import attribution, whatif
 
 DECODE = QUESTIONS[0]
 

@@ -9,10 +9,9 @@ import pytest
 from speedlight.engine.predict import predict
 from speedlight.engine.question import make_scenario
 from speedlight.scenario.scenario import Scenario
-from speedlight.techniques.compose import Refused, applied, edited, settled
+from speedlight.techniques.compose import Refused, applied, edited, parsed, settled
 from speedlight.techniques.conformance import broken
 from speedlight.techniques.technique import catalogue
-from speedlight.techniques.whatif import parsed
 
 LLAMA, EXPERTS = "llama-3.1-8b", "mixtral-8x7b"
 TRAIN = {"phase": "train", "batch": 64, "isl": 4096, "micro_batch": 1}

@@ -10,10 +10,9 @@ from speedlight.engine.simulate import Answer, answer
 from speedlight.scenario.file import dumps, loads
 from speedlight.scenario.scenario import Scenario
 from speedlight.scenario.serving import Engines, Load, Serving
-from speedlight.techniques.compose import Refused, applied
+from speedlight.techniques.compose import Refused, applied, parsed
 from speedlight.techniques.served import gain_of, whatif_served
 from speedlight.techniques.technique import catalogue
-from speedlight.techniques.whatif import parsed
 
 LOAD = Load(rate=30.0, isl=1024, osl=64, requests=60)
 

@@ -8,8 +8,7 @@ import pytest
 from speedlight.engine.asked import DENOISER
 from speedlight.engine.question import make_scenario
 from speedlight.scenario.scenario import Scenario
-from speedlight.techniques.compose import Refused, applied, ask
-from speedlight.techniques.whatif import parsed
+from speedlight.techniques.compose import Refused, applied, ask, parsed
 
 
 def with_(scenario: Scenario, *labels: str) -> Scenario:

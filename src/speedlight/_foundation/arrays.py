@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,14 @@ def where(condition: Value, a: Value, b: Value) -> Value:
     if isinstance(condition, np.ndarray):
         return np.where(condition, a, b)
     return a if condition else b
+
+
+def added(values: Iterable[Value]) -> Value:
+    """The sum of numbers or arrays; 0 of none."""
+    found: Value = 0.0
+    for value in values:
+        found = found + value
+    return found
 
 
 def ceil(a: Value) -> Value:

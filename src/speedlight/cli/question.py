@@ -43,7 +43,7 @@ def question(model: str, on: str | None, options: Mapping[str, Any]) -> Scenario
     asked = make_scenario(model, on, **given)
     if not techniques:
         return asked
-    from ..techniques.whatif import parsed
+    from ..techniques.compose import parsed
 
     return asked.replace(techniques=tuple(parsed(t) for t in techniques))
 

@@ -8,13 +8,13 @@ runs.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from .._foundation.arrays import Value, maximum
+from .._foundation.arrays import Value, added, maximum
 from .._foundation.expr import evaluate
 from ..graph import stats
 from ..graph.ir import Graph
@@ -123,18 +123,11 @@ def _on_one(links: Sequence[Link], ledgers: Sequence[Ledger]) -> Ledger:
             outside[form, role] = maximum(outside.get((form, role), 0.0), size)
         for name, size in ledger.by_class.items():
             by_class[name] = maximum(by_class.get(name, 0.0), size)
-    elsewhere = {name: _sum(size for (_, role), size in outside.items() if role == name) for _, name in outside}
+    elsewhere = {name: added(size for (_, role), size in outside.items() if role == name) for _, name in outside}
     room = {role: size for ledger in ledgers for role, size in ledger.room.items()}
-    resident, cached = (_sum(sizes.values()) for sizes in (weights, caches))
+    resident, cached = (added(sizes.values()) for sizes in (weights, caches))
     by_class |= {"weights": resident, "kv": maximum(by_class["kv"], cached)}
     return Ledger(by_class, ledgers[0].capacity, elsewhere, room)
-
-
-def _sum(sizes: Iterable[Value]) -> Value:
-    found: Value = 0.0
-    for size in sizes:
-        found = found + size
-    return found
 
 
 def most_devices(scenario: Scenario) -> Value:

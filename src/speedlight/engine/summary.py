@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .._foundation.arrays import Value, maximum, minimum
+from .._foundation.arrays import Value, added, maximum, minimum
 from .._foundation.formats import dense_of
 from ..costs.cost import Cost, bound_names, largest
 from ..costs.price import peak_for
@@ -203,30 +203,23 @@ def ttft(parts: Parts, workload: Workload) -> Value | None:
     prompts = [
         weighted(step.time, weight, nodes) for step, weight, nodes in parts.results if step.step.name == "prefill"
     ]
-    return _sum(prompts) if prompts else parts.results[0][0].time
+    return added(prompts) if prompts else parts.results[0][0].time
 
 
 def tpot(parts: Parts, workload: Workload) -> Value | None:
     """Mean seconds per output token after the first; undefined (None) for a single token."""
     if workload.phase == "decode":
-        return _sum([weighted(step.time, weight, nodes) for step, weight, nodes in parts.results])
+        return added([weighted(step.time, weight, nodes) for step, weight, nodes in parts.results])
     if workload.phase != "generate":
         return None
     steps = workload.osl - 1
     if not isinstance(steps, np.ndarray) and steps == 0:
         return None
-    spent = _sum(
+    spent = added(
         [weighted(step.time, weight, nodes) for step, weight, nodes in parts.results if step.step.name == "decode"]
     )
     with np.errstate(divide="ignore", invalid="ignore"):
         return spent / steps
-
-
-def _sum(values: Sequence[Value]) -> Value:
-    found: Value = 0.0
-    for value in values:
-        found = found + value
-    return found
 
 
 def coverage(graph: Graph, parts: Parts) -> Coverage:

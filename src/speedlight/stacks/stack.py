@@ -281,7 +281,7 @@ def load_stack(name: str) -> Stack:
 
 
 # Lists that a change adds to; any other key of a stack file is merged or replaced (:func:`merged`).
-_ADDED = ("fuse", "rewrites", "expand", "unfold")
+ADDED = ("fuse", "rewrites", "expand", "unfold")
 _FIRST = ("unfold",)  # of which the first rule that applies counts, so that a change's must come first
 
 
@@ -313,7 +313,7 @@ def _changed_stack(name: str, text: str) -> Stack:
         where = _chosen(name)[0][1]
         base = parse_yaml((files(__package__) / "catalogue" / where).read_text(encoding="utf-8"), where, trusted=True)
     base = _whole(base, where)
-    for key in _ADDED:
+    for key in ADDED:
         if key in changes and isinstance(base, dict):
             own = base.get(key, [])
             changes[key] = [*changes[key], *own] if key in _FIRST else [*own, *changes[key]]

@@ -48,6 +48,13 @@ def _same(a: Any, b: Any) -> bool:
     return bool(type(a) is type(b) and a == b)
 
 
+def parsed(label: str) -> Use:
+    """``name:k=v,k2=v2`` as a use of a technique."""
+    name, _, rest = label.partition(":")
+    pairs = [p.partition("=") for p in rest.split(",") if p]
+    return Use(name, tuple((key, value) for key, _, value in pairs))
+
+
 def settled(uses: Sequence[Use]) -> tuple[Set, ...]:
     """Techniques with all their settings, each once, in alphabetical order.
 

@@ -54,11 +54,11 @@ def with_wire(subject: Subject, carries: str, **changes: Any) -> Scenario:
 
 def with_software(subject: Subject, changes: Mapping[str, Any]) -> Scenario:
     """Changes to the stack, in a stack file's words; lists are added to, mappings merged."""
-    from ..stacks.stack import merged
+    from ..stacks.stack import ADDED, merged
 
     own: dict[str, Any] = dict(subject.program.software)
     together = merged(own, changes)
-    for key in ("fuse", "rewrites", "expand", "unfold"):
+    for key in ADDED:
         if key in own and key in changes:
             together[key] = [*own[key], *changes[key]]
     return subject.scenario.with_program(software=together)

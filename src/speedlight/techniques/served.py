@@ -17,9 +17,8 @@ from ..engine.simulate import Answer, answer
 from ..scenario.scenario import Scenario
 from ..scenario.scenario import Technique as Use
 from ..serving.metrics import Objective
-from .compose import Refused, applied, settled
+from .compose import Refused, applied, parsed, settled
 from .technique import catalogue
-from .whatif import parsed
 
 # What edits how engines serve or what their steps cost; other families' edits of a call are no edits of a load.
 FAMILIES = ("serving", "formats")

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from .._foundation.arrays import shape_of
+from .._foundation.arrays import map_arrays, shape_of
 from .._foundation.errors import BadInput, SpeedlightError
 from ..engine.predict import predict
 from ..engine.prediction import Prediction, plain
 from ..scenario.scenario import Scenario
 from ..scenario.scenario import Technique as Use
-from .compose import Refused, Set, predicted, settled
+from .compose import Refused, Set, parsed, predicted, settled
 from .gains import Gain, Turn, gain, turns
 from .technique import Technique, catalogue
 
@@ -154,13 +154,6 @@ def whatif(
     return Ranking(grid.asked(before), tuple(ranked), tuple(refused), tuple(together))
 
 
-def parsed(label: str) -> Use:
-    """``name:k=v,k2=v2`` as a use of a technique."""
-    name, _, rest = label.partition(":")
-    pairs = [p.partition("=") for p in rest.split(",") if p]
-    return Use(name, tuple((key, value) for key, _, value in pairs))
-
-
 def _frees(outcome: Outcome) -> bool:
     return outcome.gain is not None and float(outcome.gain.memory) > 1.05
 
@@ -257,8 +250,6 @@ def _at_first(answer: Prediction) -> Prediction:
 
 
 def _pick(scenario: Scenario, index: int) -> Scenario:
-    from .._foundation.arrays import map_arrays
-
     return map_arrays(scenario, lambda array: float(np.ravel(array)[index]))  # type: ignore[no-any-return]
 
 

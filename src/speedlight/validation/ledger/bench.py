@@ -17,10 +17,9 @@ from ...engine.prediction import Prediction
 from ...hardware.catalogue import load_machine
 from ...hardware.machine import Machine
 from ...scenario.scenario import Scenario
-from ...techniques.compose import ask
+from ...techniques.compose import ask, parsed
 from ...techniques.gains import gain
 from ...techniques.technique import find
-from ...techniques.whatif import parsed
 from .finding import Given, Span, exactly
 from .loads import Variants, variants
 
@@ -90,6 +89,13 @@ class Bench:
         if not any(g.what == what for g in self.inputs):
             self.given(what, value, "assumed", "chosen for this derivation")
 
+    def _note(self, model: str, machine: str, techniques: Sequence[str], options: Mapping[str, Any]) -> None:
+        """Write down all that a question rests on."""
+        for what, value in {"model": model, "machine": machine, **options}.items():
+            if what != "phase":
+                self._chosen(what, value)
+        self.capped |= any(find(parsed(label).name).kernel_grade for label in techniques)
+
     def unstated(self, what: str, values: Sequence[T], why: str = "") -> Iterator[T]:
         """Every admissible value of what the source leaves open, one after the other."""
         self.given(what, list(values), "unstated", why or "the source leaves it open; admissible values")
@@ -102,8 +108,6 @@ class Bench:
         from ...engine.question import make_scenario
 
         scenario = make_scenario(model, machine, models_dir=self._models_dir, **options)
-        for label in techniques:
-            self.capped |= bool(find(parsed(label).name).kernel_grade)
         if self.perturbed is not NONE:
             figures = self.perturbed.figures(load_machine(scenario.machine, scenario.machines_dir))
             scenario = scenario.replace(overrides={**figures, **scenario.overrides})
@@ -111,21 +115,15 @@ class Bench:
 
     def ask(self, model: str, machine: str, techniques: Sequence[str] = (), **options: Any) -> Prediction:
         """The engine's answer. What of the question is not written down yet (:meth:`stated`, :meth:`unstated`) is ``assumed``."""
-        for what, value in {"model": model, "machine": machine, **options}.items():
-            if what != "phase":
-                self._chosen(what, value)
+        self._note(model, machine, techniques, options)
         key = repr((model, machine, tuple(techniques), sorted(options.items(), key=lambda kv: kv[0])))
         if key not in self._answers:
             self._answers[key] = ask(self.question(model, machine, techniques, **options), details=False, joint=True)
-        elif techniques:
-            self.question(model, machine, techniques, **options)  # writes down what it rests on
         return self._answers[key]
 
     def detailed(self, model: str, machine: str, techniques: Sequence[str] = (), **options: Any) -> Prediction:
         """The engine's answer with its op rows, for who asks about parts of a step."""
-        for what, value in {"model": model, "machine": machine, **options}.items():
-            if what != "phase":
-                self._chosen(what, value)
+        self._note(model, machine, techniques, options)
         return ask(self.question(model, machine, techniques, **options), details=True)
 
     def serve(self, model: str, machine: str, techniques: Sequence[str] = (), **options: Any) -> Variants:
@@ -133,8 +131,7 @@ class Bench:
         from ...engine.simulate import asked
         from ...techniques.compose import applied
 
-        for what, value in {"model": model, "machine": machine, **options}.items():
-            self._chosen(what, value)
+        self._note(model, machine, techniques, options)
         serving, rest = asked(options)
         question = self.question(model, machine, techniques, phase="decode", **rest).replace(serving=serving)
         key = repr(("serve", model, machine, tuple(techniques), sorted(options.items(), key=lambda kv: kv[0])))
