@@ -19,7 +19,7 @@ import numpy as np
 
 from speedlight.api import make_scenario
 from speedlight.cli.main import main as speedlight
-from speedlight.engine.deploy import deployed
+from speedlight.engine.serving.deploy import deployed
 from speedlight.scenario.serving import Engines
 from speedlight.serving.compiled import is_compiled
 from speedlight.serving.requests import Requests

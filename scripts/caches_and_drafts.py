@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from speedlight.engine.predict import predict
-from speedlight.engine.question import make_scenario
+from speedlight.engine.questions.question import make_scenario
 from speedlight.techniques.compose import ask, parsed
 
 MODEL, MACHINE = "llama-3.1-8b", "h100-sxm-80gb"

@@ -27,8 +27,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from cases import Case, cases
 
 from speedlight.api import make_scenario
-from speedlight.engine import resolve
 from speedlight.engine.predict import predict
+from speedlight.engine.questions import resolve
 from speedlight.frontends import source
 
 STACK = "torch-eager"

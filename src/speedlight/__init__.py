@@ -19,7 +19,7 @@ _HOMES = {
     "make_scenario": "api",
     "simulate": "api",
     "Scenario": "scenario.scenario",
-    "Prediction": "engine.prediction",
+    "Prediction": "engine.answers.prediction",
     "SpeedlightError": "_foundation.errors",
     "BadInput": "_foundation.errors",
     "UnknownName": "_foundation.errors",
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
         Unsupported,
     )
     from .api import compare, diagnose, explain, fit, make_scenario, simulate, whatif
-    from .engine.prediction import Prediction
+    from .engine.answers.prediction import Prediction
     from .hardware.catalogue import load_machine as machine
     from .hardware.catalogue import machine_ids as machines
     from .scenario.scenario import Scenario

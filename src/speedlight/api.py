@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._foundation.errors import BadInput
-from .engine.prediction import Prediction
-from .engine.question import make_scenario
+from .engine.answers.prediction import Prediction
+from .engine.questions.question import make_scenario
 from .scenario.scenario import Scenario
 from .schedule.trace import Trace
 
 if TYPE_CHECKING:
-    from .engine.simulate import Answer
+    from .engine.serving.simulate import Answer
     from .techniques.whatif import Ranking
 
 __all__ = ["compare", "diagnose", "explain", "fit", "make_scenario", "ranked", "simulate", "timeline", "whatif"]
@@ -70,14 +70,14 @@ def timeline(model: str | Scenario, machine: str | None = None, **options: Any) 
     Raises:
         BadInput: for a sweep: a timeline draws one question.
     """
-    from .engine.timeline import timeline as draw
+    from .engine.answers.timeline import timeline as draw
 
     return draw(_edited(_question(model, machine, options)))
 
 
 def fit(model: str | Scenario, machine: str | None = None, **options: Any) -> dict[str, Any]:
     """Whether it fits, by how much, and the largest batch, context and number of users (CONTRACT's fit object)."""
-    from .engine.fit import fit as answer
+    from .engine.answers.fit import fit as answer
 
     return answer(_edited(_question(model, machine, options)))
 
@@ -100,7 +100,7 @@ def simulate(
         >>> answer.metrics["finished"]
         200
     """
-    from .engine.simulate import answer, asked, with_curve
+    from .engine.serving.simulate import answer, asked, with_curve
     from .serving.metrics import parse_slo
 
     serving, rest = asked(options)
@@ -166,7 +166,7 @@ def diagnose(
     Raises:
         BadFile: for files that are no such traces. Nothing in them is executed.
     """
-    from .engine.trace import diagnose_files
+    from .engine.measured.trace import diagnose_files
 
     question = None if model is None else _question(model, None if isinstance(model, Scenario) else machine, options)
     paths = [Path(f) for f in ([files] if isinstance(files, (str, Path)) else files)]

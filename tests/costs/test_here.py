@@ -38,7 +38,7 @@ def asked(monkeypatch, own):
     machine = load_machine("i9-10940x")
     if own is not None:
         machine = dataclasses.replace(machine, calibrations=(own,))
-    monkeypatch.setattr("speedlight.engine.resolve.load_machine", lambda *_: machine)
+    monkeypatch.setattr("speedlight.engine.questions.resolve.load_machine", lambda *_: machine)
     return predicting.predict(scenario)
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speedlight.engine.predict import predict
-from speedlight.engine.question import make_scenario
+from speedlight.engine.questions.question import make_scenario
 
 
 def attention(seqs: int, queries: int, keys: int, heads: int = 16, head_dim: int = 128) -> str:

@@ -182,7 +182,7 @@ def test_caches_drop_what_they_could_hold() -> None:
     """x of W bytes read, y of W written through 50 MiB: of T = 2 W, C²/(C² + T²) of what would fit is expected to stay."""
     from speedlight.costs.cost import Conditions
     from speedlight.costs.residency import split
-    from speedlight.engine.resolve import planned, resolve
+    from speedlight.engine.questions.resolve import planned, resolve
 
     resolved = resolve(speedlight.make_scenario("resnet18", H100, batch=8, dtype="fp16", stack="torch-eager"))
     program = planned(resolved)[0].program

@@ -13,10 +13,10 @@ from speedlight.costs.calibration.predict import forecast
 from speedlight.costs.calibration.samples import TABLES, assemble
 from speedlight.costs.calibration.seen import framework_of
 from speedlight.costs.calibration.store import shipped
-from speedlight.engine.evaluate import PricedKernel
-from speedlight.engine.phase import run_phase
 from speedlight.engine.predict import predict
-from speedlight.engine.resolve import planned, resolve
+from speedlight.engine.questions.resolve import planned, resolve
+from speedlight.engine.steps.evaluate import PricedKernel
+from speedlight.engine.steps.phase import run_phase
 from speedlight.stacks.stack import load_stack
 
 GROWTH = 1 + 1e-9

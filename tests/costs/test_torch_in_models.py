@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from speedlight.engine.evaluate import PricedKernel
-from speedlight.engine.phase import run_phase
-from speedlight.engine.resolve import planned, resolve
+from speedlight.engine.questions.resolve import planned, resolve
+from speedlight.engine.steps.evaluate import PricedKernel
+from speedlight.engine.steps.phase import run_phase
 from speedlight.scenario.scenario import ModelRef, Program, Scenario
 from speedlight.workload.workload import Training, Workload
 

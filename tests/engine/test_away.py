@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from speedlight._foundation.errors import BadFile, BadInput
 from speedlight.api import explain
-from speedlight.engine.prediction import Prediction
+from speedlight.engine.answers.prediction import Prediction
 from speedlight.scenario.file import dumps, loads
 from speedlight.stacks.transfers import transfers_of
 from speedlight.workload.places import Place, places_of

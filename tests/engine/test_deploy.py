@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speedlight._foundation.errors import BadInput, UnknownName, Unsupported
-from speedlight.engine.adapters import adapter_elements, adapter_table
-from speedlight.engine.deploy import deployed, scheduler
 from speedlight.engine.predict import predict
-from speedlight.engine.question import make_scenario
-from speedlight.engine.simulate import Answer, answer, requests_of
+from speedlight.engine.questions.question import make_scenario
+from speedlight.engine.serving.adapters import adapter_elements, adapter_table
+from speedlight.engine.serving.deploy import deployed, scheduler
+from speedlight.engine.serving.simulate import Answer, answer, requests_of
 from speedlight.graph.ir import Graph
 from speedlight.hardware.catalogue import load_machine
 from speedlight.scenario.scenario import Scenario
@@ -57,7 +57,7 @@ def test_a_load_is_no_step_and_a_step_no_load() -> None:
 
 
 def _graph() -> tuple[Graph, dict[str, float]]:
-    from speedlight.engine.served_steps import served
+    from speedlight.engine.serving.served_steps import served
 
     priced = served(make_scenario("llama-3.1-8b", "h100-sxm-80gb", phase="decode"))
     return priced.graph, dict(priced.dims)

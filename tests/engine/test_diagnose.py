@@ -5,8 +5,8 @@ import json
 import pytest
 
 import speedlight
-from speedlight.engine.diagnose import diagnose
-from speedlight.engine.recorded import price_recorded
+from speedlight.engine.measured.diagnose import diagnose
+from speedlight.engine.measured.recorded import price_recorded
 from speedlight.frontends.recorded import Recorded, graph_of
 from speedlight.hardware.catalogue import load_machine
 from speedlight.measurement.traces.read import read_trace

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from speedlight._foundation.errors import BadInput
-from speedlight.engine.engine_memory import REPORTED, WORKSPACE, capacity, divided, engine_memory
+from speedlight.engine.serving.engine_memory import REPORTED, WORKSPACE, capacity, divided, engine_memory
 from speedlight.placement.serving import Layout
 from tests.engine.test_step_times import engine
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from speedlight.engine.answers.prediction import Prediction
 from speedlight.engine.predict import predict
-from speedlight.engine.prediction import Prediction
-from speedlight.engine.question import make_scenario
+from speedlight.engine.questions.question import make_scenario
 from speedlight.scenario.scenario import Scenario
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from speedlight._foundation.errors import BadInput
 from speedlight.api import explain
+from speedlight.engine.answers.prediction import Prediction
 from speedlight.engine.predict import predict
-from speedlight.engine.prediction import Prediction
 
 LAYOUT = {"phase": "train", "batch": 16, "isl": 512, "dp": 8, "zero": 3, "micro_batch": 1, "recompute": "full"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import speedlight
-from speedlight.engine.stages import Stage, pace, period
+from speedlight.engine.programs.stages import Stage, pace, period
 from speedlight.scenario.scenario import ModelRef, Program, Scenario
 from speedlight.workload.workload import Workload
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from speedlight._foundation.errors import BadInput
-from speedlight.engine.passes import Passes, passes
 from speedlight.engine.predict import predict
+from speedlight.engine.steps.passes import Passes, passes
 from speedlight.scenario.scenario import ModelRef, Parallel, Program, Scenario
 from speedlight.workload.workload import Training, Workload
 

@@ -161,9 +161,9 @@ def test_generate_is_prefill_and_the_sum_of_its_decode_steps() -> None:
 
 
 def test_an_unknown_op_leaves_the_share_of_flops_unknown() -> None:
-    from speedlight.engine.phase import run_phase
-    from speedlight.engine.resolve import planned, resolve
-    from speedlight.engine.summary import coverage
+    from speedlight.engine.answers.summary import coverage
+    from speedlight.engine.questions.resolve import planned, resolve
+    from speedlight.engine.steps.phase import run_phase
 
     resolved = resolve(speedlight.make_scenario("bert-large", "rtx-4090", phase="forward"))
     made, dims = planned(resolved)

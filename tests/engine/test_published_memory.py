@@ -10,8 +10,8 @@ import pytest
 
 from speedlight._foundation.expr import evaluate
 from speedlight.api import make_scenario
-from speedlight.engine.resolve import planned, resolve
-from speedlight.engine.training import _holdings, step_of
+from speedlight.engine.questions.resolve import planned, resolve
+from speedlight.engine.training.step import _holdings, step_of
 from speedlight.placement.stages import deal
 from speedlight.schedule.families import in_flight
 

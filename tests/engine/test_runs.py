@@ -14,7 +14,7 @@ from speedlight._foundation.errors import BadInput
 from speedlight.api import make_scenario
 from speedlight.cli.main import main
 from speedlight.engine.predict import predict
-from speedlight.engine.runs import DAY, HOUR, Domain, Run, devices, interval, run, run_of, waiting, wall_time
+from speedlight.engine.training.runs import DAY, HOUR, Domain, Run, devices, interval, run, run_of, waiting, wall_time
 from speedlight.scenario.scenario import Scenario
 
 MINUTE = 60.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from speedlight.api import explain
-from speedlight.engine.prediction import OpRow
+from speedlight.engine.answers.prediction import OpRow
 
 LAYOUT = {"phase": "train", "batch": 32, "micro_batch": 2, "isl": 1024, "tp": 4, "pp": 2, "nodes": 1}
 

@@ -6,7 +6,7 @@ import pytest
 
 from speedlight import make_scenario
 from speedlight._foundation.errors import BadInput
-from speedlight.engine.served_steps import capacity_of, served
+from speedlight.engine.serving.served_steps import capacity_of, served
 
 
 def room(model: str, machine: str = "dgx-h200", tp: int = 1, **more: object):  # type: ignore[no-untyped-def]

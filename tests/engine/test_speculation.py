@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from speedlight._foundation.errors import BadInput
 from speedlight.engine.predict import predict
-from speedlight.engine.question import make_scenario
+from speedlight.engine.questions.question import make_scenario
 from speedlight.scenario.file import dumps, loads
 from speedlight.scenario.scenario import ModelRef, Scenario
 

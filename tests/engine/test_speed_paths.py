@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import speedlight
-from speedlight.engine import growing
-from speedlight.engine.evaluate import evaluate_step, least_of_kernels
-from speedlight.engine.folding import LEAST
-from speedlight.engine.phase import free_symbols
-from speedlight.engine.resolve import planned, resolve
+from speedlight.engine.questions.resolve import planned, resolve
+from speedlight.engine.steps import growing
+from speedlight.engine.steps.evaluate import evaluate_step, least_of_kernels
+from speedlight.engine.steps.folding import LEAST
+from speedlight.engine.steps.phase import free_symbols
 from speedlight.workload.workload import single_step
 
 

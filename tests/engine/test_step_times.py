@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from speedlight._foundation.errors import BadInput
-from speedlight.engine.resolve import resolve
-from speedlight.engine.step_times import EngineSteps
+from speedlight.engine.questions.resolve import resolve
+from speedlight.engine.serving.step_times import EngineSteps
 from speedlight.placement.serving import Layout
 from speedlight.scenario.scenario import ModelRef, Program, Scenario
 from speedlight.serving.steps import StepShape, prefill_pairs

@@ -9,9 +9,9 @@ import pytest
 
 import speedlight
 from speedlight._foundation.collecting import YOUNG, seldom
-from speedlight.engine import together
-from speedlight.engine.alike import likeness
-from speedlight.engine.resolve import planned, resolve
+from speedlight.engine.questions.alike import likeness
+from speedlight.engine.questions.resolve import planned, resolve
+from speedlight.engine.steps import together
 from speedlight.scenario.scenario import Scenario
 
 NUMBERS = ("time", "low", "high", "limit", "flops", "bytes", "mfu", "mbu")

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speedlight.api import explain, make_scenario
+from speedlight.engine.answers.prediction import Prediction
 from speedlight.engine.predict import predict
-from speedlight.engine.prediction import Prediction
-from speedlight.engine.residents import of_rank
-from speedlight.engine.resolve import planned, resolve
-from speedlight.engine.training import _holdings, step_of
+from speedlight.engine.questions.resolve import planned, resolve
+from speedlight.engine.training.residents import of_rank
+from speedlight.engine.training.step import _holdings, step_of
 from speedlight.lowering.shares import Holdings
 from speedlight.placement.stages import Deal, deal
 from speedlight.schedule.families import in_flight

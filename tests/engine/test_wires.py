@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speedlight._foundation.errors import BadInput
-from speedlight.engine.overlapped import Piece, halved, late, show
+from speedlight.engine.answers.prediction import Prediction
 from speedlight.engine.predict import predict
-from speedlight.engine.prediction import Prediction
-from speedlight.engine.question import make_scenario
+from speedlight.engine.questions.question import make_scenario
+from speedlight.engine.training.overlapped import Piece, halved, late, show
 from speedlight.scenario.scenario import Scenario, Wire
 from speedlight.schedule.overlap import taking_turns, two_batches
 from speedlight.workload.workload import decode_step, prefill_step

@@ -8,7 +8,7 @@ import pytest
 
 from speedlight._foundation.errors import BadInput
 from speedlight.api import explain
-from speedlight.engine.prediction import Prediction
+from speedlight.engine.answers.prediction import Prediction
 from speedlight.frontends.source import load_graph
 from speedlight.graph.rewrite import rewrite
 from speedlight.graph.stats import parameters

@@ -6,9 +6,9 @@ import itertools
 
 import pytest
 
+from speedlight.engine.answers.prediction import Prediction
 from speedlight.engine.predict import predict
-from speedlight.engine.prediction import Prediction
-from speedlight.engine.question import make_scenario
+from speedlight.engine.questions.question import make_scenario
 from speedlight.scenario.scenario import Rewrite
 from speedlight.techniques.compose import ask, parsed
 from speedlight.validation.ledger.bench import Bench

@@ -6,7 +6,7 @@ import pytest
 
 import speedlight
 from speedlight._foundation.formats import number_format
-from speedlight.engine.question import make_scenario
+from speedlight.engine.questions.question import make_scenario
 from speedlight.techniques import ask
 from speedlight.techniques.compose import parsed
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from speedlight.engine.predict import predict
-from speedlight.engine.question import make_scenario
-from speedlight.engine.resolve import resolve
+from speedlight.engine.questions.question import make_scenario
+from speedlight.engine.questions.resolve import resolve
 from speedlight.graph.stats import kv_bytes_per_token
 from speedlight.scenario.scenario import Scenario
 from speedlight.techniques.compose import ask, parsed

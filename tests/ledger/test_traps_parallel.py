@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from speedlight.engine.predict import predict
-from speedlight.engine.question import make_scenario
+from speedlight.engine.questions.question import make_scenario
 from speedlight.evidence.literature import paper
 from speedlight.hardware.catalogue import load_machine
 from speedlight.validation.ledger.bench import Bench, Perturbation

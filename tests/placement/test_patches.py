@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from speedlight.engine.predict import predict
-from speedlight.engine.question import make_scenario
+from speedlight.engine.questions.question import make_scenario
 from speedlight.frontends.source import load_graph
 from speedlight.placement.patches import in_strips, strips
 

@@ -134,7 +134,7 @@ def test_expert_parallel_divides_experts_and_conserves_work() -> None:
 
 @given(questions())
 def test_chunks_do_not_change_a_sweep(question: Question) -> None:
-    import speedlight.engine.sweep as engine
+    import speedlight.engine.steps.sweep as engine
 
     scenario = speedlight.make_scenario(
         question.model, question.machine, **{**question.options, "batch": np.array([[1.0], [7.0]]),

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from speedlight._foundation.provenance import Assumption
-from speedlight.engine.layers import layers_of
-from speedlight.engine.prediction import Coverage, Crossover, OpRow, PeakFact, Prediction, Sensitivity
-from speedlight.engine.summary import Piece
+from speedlight.engine.answers.layers import layers_of
+from speedlight.engine.answers.prediction import Coverage, Crossover, OpRow, PeakFact, Prediction, Sensitivity
+from speedlight.engine.answers.summary import Piece
 from speedlight.lowering.ledger import Ledger
 from speedlight.scenario.scenario import ModelRef, Parallel, Program, Scenario
 from speedlight.workload.workload import Workload

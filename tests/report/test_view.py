@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speedlight.engine.layers import call_of, steps_of
+from speedlight.engine.answers.layers import call_of, steps_of
 from speedlight.report import facts, theme, view, words
 from speedlight.report.tree import tree, walk
 

@@ -101,7 +101,7 @@ def test_engines_fold_batch_norms_and_take_activations_along() -> None:
 
 
 def test_tf32_is_for_convolutions_alone_unless_asked() -> None:
-    from speedlight.engine.resolve import with_tf32
+    from speedlight.engine.questions.resolve import with_tf32
     from speedlight.stacks.stack import load_stack
 
     stack = load_stack("torch-eager@2.6")

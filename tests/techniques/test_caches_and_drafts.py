@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from speedlight import BadInput
 from speedlight.engine.predict import predict
-from speedlight.engine.question import make_scenario
+from speedlight.engine.questions.question import make_scenario
 from speedlight.scenario.scenario import Scenario
 from speedlight.techniques.compose import Refused, applied, ask, parsed
 from speedlight.techniques.speculation import kept

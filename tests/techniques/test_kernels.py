@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from speedlight.engine.prediction import Prediction
-from speedlight.engine.question import make_scenario
+from speedlight.engine.answers.prediction import Prediction
+from speedlight.engine.questions.question import make_scenario
 from speedlight.techniques.compose import Refused, ask, parsed
 from speedlight.validation.ledger.kernels import attention, ops
 

@@ -8,7 +8,7 @@ import itertools
 import pytest
 
 from speedlight.engine.predict import predict
-from speedlight.engine.question import make_scenario
+from speedlight.engine.questions.question import make_scenario
 from speedlight.scenario.scenario import Scenario
 from speedlight.techniques import Edit, Parameter, Refusal, Technique
 from speedlight.techniques.compose import Refused, applied, ask, edited, parsed, settled

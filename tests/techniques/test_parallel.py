@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from speedlight.engine.predict import predict
-from speedlight.engine.question import make_scenario
+from speedlight.engine.questions.question import make_scenario
 from speedlight.scenario.scenario import Scenario
 from speedlight.techniques.compose import Refused, applied, edited, parsed, settled
 from speedlight.techniques.conformance import broken

@@ -6,7 +6,7 @@ import pytest
 
 import speedlight
 from speedlight._foundation.errors import BadInput
-from speedlight.engine.simulate import Answer, answer
+from speedlight.engine.serving.simulate import Answer, answer
 from speedlight.scenario.file import dumps, loads
 from speedlight.scenario.scenario import Scenario
 from speedlight.scenario.serving import Engines, Load, Serving

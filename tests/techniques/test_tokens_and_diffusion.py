@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from speedlight.engine.asked import DENOISER
-from speedlight.engine.question import make_scenario
+from speedlight.engine.questions.asked import DENOISER
+from speedlight.engine.questions.question import make_scenario
 from speedlight.scenario.scenario import Scenario
 from speedlight.techniques.compose import Refused, applied, ask, parsed
 

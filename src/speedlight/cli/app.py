@@ -56,7 +56,7 @@ def explain(
     asked = question(model, on, given)
     answer = ask(asked)
     levers = [] if answer.fits else ask_fit(asked)["levers"]
-    from ..engine.prediction import plain
+    from ..engine.answers.prediction import plain
 
     whole = _run(answer, tokens, {"device_hours": device_hours, "restart_s": restart, "store": store})
     if save is not None:
@@ -98,7 +98,7 @@ def _run(answer: Any, tokens: float | None, stated: dict[str, Any]) -> Any:
             name = next(iter(given)).removesuffix("_s").replace("_", "-")
             raise BadInput(f"--{name} is about a run", expected="--tokens N beside it")
         return None
-    from ..engine.runs import run, run_of
+    from ..engine.training.runs import run, run_of
 
     return run(run_of(answer, tokens, **given))
 

@@ -47,7 +47,7 @@ def measure_module(
             f"--{stray[0].replace('_', '-').removesuffix('-file')} beside a model",
             expected="measure MODEL with the options of explain",
         )
-    from ..engine.beside import measure_model
+    from ..engine.measured.beside import measure_model
     from .question import question
 
     result = measure_model(question(model, on or "here", given), own["time_s"] or MODEL_S)

@@ -60,7 +60,7 @@ def run(model: str, on: str | None, slo: str, curve: int, find_rate: bool, tp: s
         html: Path | None, given: dict[str, Any]) -> int:  # fmt: skip
     """Answer for one layout, or for each of several tensor-parallel degrees and numbers of replicas."""
     from .._foundation.quantity import parse_quantity
-    from ..engine.simulate import Answer, answer, asked, with_curve
+    from ..engine.serving.simulate import Answer, answer, asked, with_curve
     from ..serving.compiled import to_compile
     from ..serving.metrics import parse_slo
     from ..techniques.compose import applied

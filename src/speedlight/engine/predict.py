@@ -10,19 +10,21 @@ from .._foundation.errors import Unsupported
 from ..costs.cost import largest
 from ..scenario.file import scenario_hash
 from ..scenario.scenario import Scenario
-from . import intervals, summary, training_shares
-from .assume import assumptions_of
-from .chain import Link, as_one, at_home, memory_of_chain, model_facts, most_devices, over_devices, run_chain
-from .layers import layers_of
-from .layout import check_layout
-from .phase import Parts, total, weighted
-from .prediction import Prediction
-from .resolve import Resolved, planned, resolve
-from .sizes import check_repeats, check_sizes
-from .stages import period, said, stages_of
-from .sweep import in_chunks
-from .unstated import open_statistics, spanning
-from .why import crossovers, sensitivities
+from .answers import summary
+from .answers.layers import layers_of
+from .answers.prediction import Prediction
+from .answers.why import crossovers, sensitivities
+from .programs.chain import Link, as_one, at_home, memory_of_chain, model_facts, most_devices, over_devices, run_chain
+from .programs.stages import period, said, stages_of
+from .questions.assume import assumptions_of
+from .questions.resolve import Resolved, planned, resolve
+from .questions.sizes import check_repeats, check_sizes
+from .questions.unstated import open_statistics, spanning
+from .steps import intervals
+from .steps.phase import Parts, total, weighted
+from .steps.sweep import in_chunks
+from .training import shares as training_shares
+from .training.layout import check_layout
 
 
 def predict(scenario: Scenario, *, details: bool = True, joint: bool = False) -> Prediction:
@@ -34,7 +36,7 @@ def predict(scenario: Scenario, *, details: bool = True, joint: bool = False) ->
         joint: with the errors that two answers share, for who compares them (small sweeps only).
 
     Raises:
-        BadInput, UnknownName, Unsupported: as :func:`speedlight.engine.resolve.resolve` does; sizes below 1.
+        BadInput, UnknownName, Unsupported: as :func:`speedlight.engine.questions.resolve.resolve` does; sizes below 1.
     """
     resolved = resolve(scenario)
     for stage in resolved.chain:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from .._foundation.quantity import format_bytes, format_percent, format_time
-from ..engine.prediction import Prediction
+from ..engine.answers.prediction import Prediction
 from .facts import Memory, interval_words
 from .svg import Markup, Picture, element, line, picture, rect, shortened, text, text_width
 from .theme import bound_label, family

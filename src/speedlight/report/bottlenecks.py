@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .._foundation.quantity import format_percent, format_time
-from ..engine.prediction import Layer, Prediction
+from ..engine.answers.prediction import Layer, Prediction
 from .console import bar
 from .svg import Markup, Picture, element, picture, rect
 from .theme import bound_label, family

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .._foundation.quantity import format_bytes, format_percent, format_si, format_time
-from ..engine.prediction import Prediction
+from ..engine.answers.prediction import Prediction
 from .view import UNKNOWN, Row, clean, number, ranged, ratio, span, worst
 from .words import devices_used, peak_words, rate
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .._foundation.quantity import format_bytes, format_percent, format_time
-from ..engine.prediction import Prediction
+from ..engine.answers.prediction import Prediction
 from .bars import bound_stack, gain_bars, kind_bars, memory_stack, ruler
 from .bottlenecks import bottleneck_card
 from .facts import Figure, Memory, bound_share, figures, memory_figure, memory_of, reached, roofs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .._foundation.quantity import format_percent, format_time
-from ..engine.prediction import Prediction
+from ..engine.answers.prediction import Prediction
 from .svg import Markup, Picture, element, joined, picture, rect, shortened, text
 from .theme import bound_label, family
 from .tree import Node, tree

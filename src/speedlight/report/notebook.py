@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .._foundation.quantity import format_percent, format_time
-from ..engine.prediction import Prediction
+from ..engine.answers.prediction import Prediction
 from .bars import bound_stack, ruler
 from .facts import figures, memory_figure, memory_of, reached
 from .style import asset, chart_style

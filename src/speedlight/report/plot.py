@@ -8,7 +8,7 @@ from pathlib import Path
 from .._foundation.errors import BadInput
 from .._foundation.files import write_atomically
 from .._foundation.quantity import format_percent, format_time
-from ..engine.prediction import Prediction
+from ..engine.answers.prediction import Prediction
 from .bars import bound_stack, kind_bars
 from .facts import reached, roofs
 from .roofline import WIDTH, roofline

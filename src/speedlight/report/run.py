@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .._foundation.quantity import format_percent
-from ..engine.runs import HOUR, RunAnswer
+from ..engine.training.runs import HOUR, RunAnswer
 
 
 def run_lines(answer: RunAnswer) -> list[str]:

@@ -9,7 +9,7 @@ from .._foundation.quantity import format_bytes, format_percent, format_time
 from .words import rate
 
 if TYPE_CHECKING:
-    from ..engine.simulate import Answer
+    from ..engine.serving.simulate import Answer
     from ..techniques.served import ServedOutcome
 
 NAMES = {

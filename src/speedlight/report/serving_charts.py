@@ -12,7 +12,7 @@ from .._foundation.quantity import format_time
 from .svg import LogAxis, Markup, Picture, element, line, log_axis, picture, rect, short, text
 
 if TYPE_CHECKING:
-    from ..engine.simulate import Answer
+    from ..engine.serving.simulate import Answer
 
 WIDTH, WIDE, HEIGHT = 560.0, 1160.0, 260.0
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 18.0, 22.0, 36.0

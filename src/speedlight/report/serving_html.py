@@ -12,7 +12,7 @@ from .svg import Markup, element, joined
 from .view import clean
 
 if TYPE_CHECKING:
-    from ..engine.simulate import Answer
+    from ..engine.serving.simulate import Answer
 
 
 def simulate_html(answer: Answer) -> str:

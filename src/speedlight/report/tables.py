@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .._foundation.quantity import GIB, format_bytes, format_percent, format_time
-from ..engine.prediction import Prediction
+from ..engine.answers.prediction import Prediction
 from .console import BAD, Fitted, bar, bullets, grid, heading, listing
 from .facts import Memory, levers_of, memory_from, memory_of, reached
 from .theme import GRADE_SYMBOLS, family

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .._foundation.quantity import format_percent, format_time
-from ..engine.prediction import Prediction
+from ..engine.answers.prediction import Prediction
 from .bottlenecks import bottleneck_table
 from .console import BAD, Fitted, bar, bound_bar, bullets, grid, heading, listing
 from .facts import Memory, bound_share, figures, interval_words, memory_figure, memory_of, reached

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..engine.bounds import bound_label
+from ..engine.answers.bounds import bound_label
 
 __all__ = [
     "FAMILIES", "GRADE_SYMBOLS", "MEMORY_CLASSES", "Family", "bound_label", "css_variables", "family", "ink_on",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ..engine.prediction import Layer, Prediction
+from ..engine.answers.prediction import Layer, Prediction
 from .view import Row, clean, merged, number
 
 

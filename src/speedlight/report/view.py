@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .._foundation.quantity import format_percent
-from ..engine.prediction import OpRow, Prediction
+from ..engine.answers.prediction import OpRow, Prediction
 
 UNKNOWN = "–"
 _UNSAFE = {"Cc", "Cs", "Cn", "Co", "Zl", "Zp"}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .._foundation.quantity import format_bytes, format_time
-from ..engine.prediction import Prediction
+from ..engine.answers.prediction import Prediction
 from ..techniques.technique import FAMILIES
 from ..techniques.whatif import Outcome, Ranking, Share
 from .console import BAD, Fitted, bar, bullets, grid, heading, listing

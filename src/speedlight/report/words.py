@@ -8,7 +8,7 @@ from typing import Any
 
 from .._foundation.provenance import Assumption
 from .._foundation.quantity import format_bytes, format_percent, format_si, format_time
-from ..engine.prediction import Crossover, Prediction, Sensitivity
+from ..engine.answers.prediction import Crossover, Prediction, Sensitivity
 from .theme import bound_label
 from .view import UNKNOWN, clean, number, ranged, whole_number, worst
 

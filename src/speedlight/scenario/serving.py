@@ -1,6 +1,6 @@
 """A serving question: what comes, and how the engines serve it. Techniques of the serving stage edit this record.
 
-Plain data, like everything a scenario holds: :mod:`speedlight.engine.simulate` builds requests and engines of it.
+Plain data, like everything a scenario holds: :mod:`speedlight.engine.serving.simulate` builds requests and engines of it.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from typing import Any
 
 from .._foundation.errors import Unsupported
 from .._foundation.provenance import Assumption
+from ..engine.answers.prediction import Prediction
 from ..engine.predict import predict
-from ..engine.prediction import Prediction
 from ..graph.grammar import GrammarError
 from ..scenario.scenario import Scenario
 from ..scenario.scenario import Technique as Use

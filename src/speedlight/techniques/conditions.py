@@ -73,8 +73,8 @@ def runs(change: Callable[[Subject, Settings], Scenario]) -> Condition:
     """The engine lays the changed question out: degrees divide what they must, and the machine has so many devices."""
 
     def refuse(subject: Subject, settings: Settings) -> Refusal | None:
-        from ..engine.layout import check_layout
-        from ..engine.resolve import resolve
+        from ..engine.questions.resolve import resolve
+        from ..engine.training.layout import check_layout
         from ..placement.place import dims_of
 
         try:

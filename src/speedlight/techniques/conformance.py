@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from .._foundation.errors import SpeedlightError
+from ..engine.answers.prediction import Prediction
 from ..engine.predict import predict
-from ..engine.prediction import Prediction
-from ..engine.question import make_scenario
+from ..engine.questions.question import make_scenario
 from ..scenario.scenario import Scenario
 from ..workload.workload import Workload
 from .compose import Refused, Set, edited

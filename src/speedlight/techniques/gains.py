@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .._foundation.arrays import Value, maximum
-from ..engine.intervals import DRAWS, UNIT
-from ..engine.prediction import Prediction
+from ..engine.answers.prediction import Prediction
+from ..engine.steps.intervals import DRAWS, UNIT
 
 WIDEST = 20.0  # e-folds of a gain's interval
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._foundation.errors import BadInput, SpeedlightError
-from ..engine.prediction import plain
-from ..engine.simulate import Answer, answer
+from ..engine.answers.prediction import plain
+from ..engine.serving.simulate import Answer, answer
 from ..scenario.scenario import Scenario
 from ..scenario.scenario import Technique as Use
 from ..serving.metrics import Objective

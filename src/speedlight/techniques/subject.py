@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from .._foundation.arrays import Value
-from ..engine.resolve import Resolved, model_graph, resolve
+from ..engine.questions.resolve import Resolved, model_graph, resolve
 from ..graph.ir import Graph, Op
 from ..hardware.machine import Machine
 from ..scenario.scenario import ModelRef, Parallel, Program, Scenario

@@ -17,8 +17,8 @@ import numpy as np
 
 from .._foundation.arrays import map_arrays, shape_of
 from .._foundation.errors import BadInput, SpeedlightError
+from ..engine.answers.prediction import Prediction, plain
 from ..engine.predict import predict
-from ..engine.prediction import Prediction, plain
 from ..scenario.scenario import Scenario
 from ..scenario.scenario import Technique as Use
 from .compose import Refused, Set, parsed, predicted, settled

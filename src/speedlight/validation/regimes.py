@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..engine.answers.prediction import OpRow
 from ..engine.predict import predict
-from ..engine.prediction import OpRow
-from ..engine.question import make_scenario
+from ..engine.questions.question import make_scenario
 
 # Classes of work, and what papers say of each.
 CLASSES: Mapping[str, str] = {
@@ -58,7 +58,7 @@ def regimes(
 
     Args:
         phase: ``decode`` (lengths are cached tokens) or ``prefill``, ``train`` (lengths are sequences).
-        options: as of :func:`speedlight.engine.question.make_scenario`.
+        options: as of :func:`speedlight.engine.questions.question.make_scenario`.
     """
     found = []
     for batch in batches:

@@ -16,7 +16,7 @@ from .answers import said_of
 from .fitting import ends, errors, folds_of, out_of_fold, solve
 from .rows import deployments
 
-OUT = Path(__file__).parents[2] / "engine" / "fits" / "serving.json"
+OUT = Path(__file__).parents[2] / "engine" / "serving" / "fits" / "serving.json"
 
 
 def main(arguments: list[str]) -> int:

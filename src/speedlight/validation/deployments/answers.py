@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...engine.serving_fit import Bends, labels_of
+from ...engine.serving.serving_fit import Bends, labels_of
 from .features import Features, features, resolved_for
 from .model import Design, design, latencies
 from .rows import Deployment

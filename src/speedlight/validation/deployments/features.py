@@ -12,10 +12,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from ...engine.engine_memory import LEAST, REPORTED, TUNED, divided
-from ...engine.part_grid import BY_TOKENS, CONTEXTS, LENGTHS, PartGrid, grid, line
-from ...engine.resolve import Resolved, resolve
-from ...engine.step_parts import SORTS
+from ...engine.questions.resolve import Resolved, resolve
+from ...engine.serving.engine_memory import LEAST, REPORTED, TUNED, divided
+from ...engine.serving.part_grid import BY_TOKENS, CONTEXTS, LENGTHS, PartGrid, grid, line
+from ...engine.serving.step_parts import SORTS
 from ...placement.serving import Layout, fits
 from ...scenario.scenario import ModelRef, Parallel, Program, Scenario
 from ...serving.composition import ROUNDS, Composition, Loop, compose

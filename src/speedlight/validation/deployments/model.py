@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...engine.serving_fit import BASE, LEVELS, keys
+from ...engine.serving.serving_fit import BASE, LEVELS, keys
 from .features import COLUMNS
 
 # Share of time requests keep together before fitting: sweeps with equal lengths, benchmarks whose lengths vary.

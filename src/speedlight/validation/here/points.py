@@ -21,9 +21,9 @@ from ...costs.families.module_views import TERMS
 from ...costs.price import price
 from ...costs.refit.solve import Data
 from ...costs.refit.whole import Kernels, Sort, Wholes
-from ...engine.evaluate import kernels_by_sort, sizes_of
-from ...engine.phase import free_symbols
-from ...engine.resolve import Resolved, planned, without_device_runtime
+from ...engine.questions.resolve import Resolved, planned, without_device_runtime
+from ...engine.steps.evaluate import kernels_by_sort, sizes_of
+from ...engine.steps.phase import free_symbols
 from ...frontends.torch_export import capture
 from ...graph.backward import training_mode
 from ...graph.ir import Block, Graph, Persistent, Tensor

@@ -24,8 +24,8 @@ from ...costs.families.module_kernels import key_of
 from ...costs.families.module_views import SERIAL, TERMS, coords_of, terms_of
 from ...costs.refit.solve import Data
 from ...costs.refit.whole import Kernels, Sort, Wholes
-from ...engine.resolve import model_graph
-from ...engine.uncalibrated import analytic_kernels
+from ...engine.measured.uncalibrated import analytic_kernels
+from ...engine.questions.resolve import model_graph
 from ..suite import Progress
 from .networks import amounts
 from .questions import Question

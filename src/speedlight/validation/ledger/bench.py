@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..._foundation.formats import number_format
-from ...engine.prediction import Prediction
+from ...engine.answers.prediction import Prediction
 from ...hardware.catalogue import load_machine
 from ...hardware.machine import Machine
 from ...scenario.scenario import Scenario
@@ -105,7 +105,7 @@ class Bench:
 
     def question(self, model: str, machine: str, techniques: Sequence[str] = (), **options: Any) -> Scenario:
         """A scenario in the words of :func:`speedlight.api.make_scenario`, with techniques by label (``name:k=v``)."""
-        from ...engine.question import make_scenario
+        from ...engine.questions.question import make_scenario
 
         scenario = make_scenario(model, machine, models_dir=self._models_dir, **options)
         if self.perturbed is not NONE:
@@ -128,7 +128,7 @@ class Bench:
 
     def serve(self, model: str, machine: str, techniques: Sequence[str] = (), **options: Any) -> Variants:
         """A deployment under a load (:mod:`.loads`), in the words of :func:`speedlight.api.simulate`; noted as in :meth:`ask`."""
-        from ...engine.simulate import asked
+        from ...engine.serving.simulate import asked
         from ...techniques.compose import applied
 
         self._note(model, machine, techniques, options)
@@ -171,8 +171,8 @@ class Bench:
 
     def facts(self, model: str, **formats: Any) -> Mapping[str, Any]:
         """CONTRACT's ``model`` object: params, active_params, weight_bytes, kv_bytes_per_token."""
-        from ...engine.chain import model_facts
-        from ...engine.resolve import resolve
+        from ...engine.programs.chain import model_facts
+        from ...engine.questions.resolve import resolve
 
         self._chosen("model", model)
         facts = model_facts(resolve(self.question(model, "h100-sxm-80gb", **formats)))

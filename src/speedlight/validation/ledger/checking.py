@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..._foundation.errors import BadInput, SpeedlightError, Unsupported
-from ...engine.prediction import plain
+from ...engine.answers.prediction import plain
 from ...evidence.literature import Claim
 from ...frontends.zoo import zoo_ids
 from ...hardware.catalogue import machine_ids

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from ...engine.prediction import Prediction
+from ...engine.answers.prediction import Prediction
 from .bench import Bench
 from .finding import Span
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..._foundation.errors import SpeedlightError, UnknownName
-from ...engine.prediction import plain
+from ...engine.answers.prediction import plain
 from ...evidence.literature import CHECKED, Claim, Paper, paper, papers
 from .bench import Bench
 from .finding import Finding, with_inputs

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ...engine.deploy import deployed
-from ...engine.simulate import requests_of, saturation
+from ...engine.serving.deploy import deployed
+from ...engine.serving.simulate import requests_of, saturation
 from ...scenario.scenario import Scenario
 from ...scenario.serving import Load
 from ...serving.deployment import Deployment

@@ -17,8 +17,8 @@ import numpy as np
 from ..._foundation.errors import SpeedlightError
 from ..._foundation.formats import bytes_per_element
 from ...costs.price import peak_for
-from ...engine.resolve import Resolved, resolve
-from ...engine.step_parts import decode_parts, prefill_parts
+from ...engine.questions.resolve import Resolved, resolve
+from ...engine.serving.step_parts import decode_parts, prefill_parts
 from ...hardware.machine import OperatingPoint
 from ...placement.serving import Layout
 from ...scenario.scenario import ModelRef, Program, Scenario

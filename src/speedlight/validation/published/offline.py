@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from ..._foundation.errors import SpeedlightError
-from ...engine.engine_memory import DEFAULT, divided, engine_memory
 from ...engine.predict import predict
-from ...engine.resolve import Resolved, resolve
-from ...engine.step_parts import SORTS, decode_parts, prefill_parts
+from ...engine.questions.resolve import Resolved, resolve
+from ...engine.serving.engine_memory import DEFAULT, divided, engine_memory
+from ...engine.serving.step_parts import SORTS, decode_parts, prefill_parts
 from ...hardware.catalogue import load_machine
 from ...placement.serving import Layout, fits
 from ...scenario.scenario import ModelRef, Program, Scenario

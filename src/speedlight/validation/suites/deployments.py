@@ -1,7 +1,7 @@
 """deployments: mean time to first token and per output token of measured serving points of vLLM, SGLang and TensorRT-LLM.
 
 A closed loop of clients against one engine (aggregated), or against prefill and decode workers. What is fitted is how engines
-differ from the sum of their kernels (:mod:`speedlight.engine.serving_fit`); what rows leave open is inferred and said in
+differ from the sum of their kernels (:mod:`speedlight.engine.serving.serving_fit`); what rows leave open is inferred and said in
 ``status``. Rows of prefill and decode workers whose counts are not recorded get an interval over hypotheses.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...costs.calibration.samples import as_floats
-from ...engine.serving_fit import Bends, shipped_bends
+from ...engine.serving.serving_fit import Bends, shipped_bends
 from ...evidence.tables import Table
 from ..deployments.answers import Said, ends_of, kind_of, points, said_of
 from ..deployments.features import METRICS

@@ -17,7 +17,7 @@ import numpy as np
 from ..._foundation.errors import BadFile, BadInput, SpeedlightError, UnknownName, Unsupported
 from ...costs.calibration.samples import as_floats
 from ...costs.calibration.store import shipped
-from ...engine.passes import Passes, Spell, passes
+from ...engine.steps.passes import Passes, Spell, passes
 from ...evidence.tables import Table
 from ...frontends.source import load_graph
 from ...hardware.catalogue import load_machine
@@ -41,7 +41,7 @@ def predict(inputs: Columns, rows: int) -> Predicted:
 
 
 def predicted(inputs: Columns, chosen: np.ndarray, without: str = "") -> Predicted:
-    """The chosen rows; others are out of scope. ``without``: see :func:`speedlight.engine.passes.passes`."""
+    """The chosen rows; others are out of scope. ``without``: see :func:`speedlight.engine.steps.passes.passes`."""
     rows = chosen.size
     numbers = {f"{c}|{what}": np.full(rows, np.nan) for c in COLUMNS for what in ("time", "limit", "low", "high")}
     status = np.full(rows, NOT_LEFT_OUT, dtype=object)

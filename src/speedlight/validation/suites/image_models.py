@@ -17,8 +17,8 @@ from ...costs.calibration.samples import as_floats
 from ...costs.calibration.store import shipped
 from ...costs.families.module_kernels import NAME
 from ...costs.refit.parallel import side_by_side
-from ...engine.alike import likeness
 from ...engine.predict import predict
+from ...engine.questions.alike import likeness
 from ...evidence.tables import Table
 from ..image_models.questions import Question, questions, whole
 from ..suite import SUITES, Columns, Leave, Outcome, Predicted, Progress, Suite

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 from ...costs.training import CLASSES, Entry, TrainingFit, instead
-from ...engine.chain import Link, as_one, run_chain
-from ...engine.phase import total
-from ...engine.resolve import planned, resolve
+from ...engine.programs.chain import Link, as_one, run_chain
+from ...engine.questions.resolve import planned, resolve
+from ...engine.steps.phase import total
 from ...frontends.source import load_graph
 from ...scenario.scenario import Scenario
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from ....engine.asked import DENOISER
+from ....engine.questions.asked import DENOISER
 from ....scenario.scenario import Program, Rewrite, Scenario
 from ...subject import Subject
 from ...technique import Refusal

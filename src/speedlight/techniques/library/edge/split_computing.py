@@ -6,7 +6,7 @@ import dataclasses
 
 from ...._foundation.arrays import Value
 from ...._foundation.expr import evaluate
-from ....engine.phase import free_symbols
+from ....engine.steps.phase import free_symbols
 from ....graph.rewrite import rewrite
 from ....graph.stats import unsharded
 from ....hardware.catalogue import machine_ids

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from ....engine.fit import largest_batches
+from ....engine.answers.fit import largest_batches
 from ....scenario.scenario import Scenario
 from ...conditions import every, generates, phases
 from ...subject import Subject

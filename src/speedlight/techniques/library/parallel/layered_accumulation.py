@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from ....engine.layout import micro_batch
+from ....engine.training.layout import micro_batch
 from ....scenario.scenario import Scenario
 from ...conditions import every, replicated, runs
 from ...edits import with_training, with_wire

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from ....engine.asked import DENOISER
+from ....engine.questions.asked import DENOISER
 from ....scenario.scenario import Scenario
 from ...subject import Subject
 from ...technique import Edit, Parameter, Refusal, Settings, Technique, register

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ....engine.deploy import scheduler
+from ....engine.serving.deploy import scheduler
 from ....scenario.scenario import Scenario
 from ...conditions import every, generates, with_load
 from ...edits import with_rules

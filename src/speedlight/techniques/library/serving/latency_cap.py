@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ....engine.served_steps import served
+from ....engine.serving.served_steps import served
 from ....scenario.scenario import Scenario
 from ....serving.steps import StepShape
 from ...conditions import every, generates, with_load

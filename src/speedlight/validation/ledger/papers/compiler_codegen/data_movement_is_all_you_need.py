@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .....engine.prediction import Prediction
+from .....engine.answers.prediction import Prediction
 from ...bench import Bench
 from ...finding import Finding, Span, exactly, over
 from ...registry import derives

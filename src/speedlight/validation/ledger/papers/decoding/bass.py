@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ....._foundation.errors import BadInput
-from .....engine.prediction import Prediction
+from .....engine.answers.prediction import Prediction
 from ...bench import Bench
 from ...finding import Finding, Span, over
 from ...registry import derives

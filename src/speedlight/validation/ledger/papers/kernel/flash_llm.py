@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ....._foundation.errors import Unsupported
-from .....engine.prediction import Prediction
+from .....engine.answers.prediction import Prediction
 from ...bench import Bench
 from ...finding import Finding, Span, exactly, over
 from ...kernels import kernel, ops

@@ -7,7 +7,7 @@ prefix sums found in passing two. Hence 3/2, and a rate below bandwidth over byt
 from __future__ import annotations
 
 from ....._foundation.formats import number_format
-from .....engine.prediction import Prediction
+from .....engine.answers.prediction import Prediction
 from ...bench import Bench
 from ...finding import Finding, Span, exactly, over
 from ...kernels import faster, kernel, ops

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .....engine.messages import message_of
-from .....engine.resolve import with_fabric
+from .....engine.questions.resolve import with_fabric
+from .....engine.training.messages import message_of
 from .....hardware.machine import OperatingPoint
 from .....stacks.stack import load_stack
 from ...bench import Bench

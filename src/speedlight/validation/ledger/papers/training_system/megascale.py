@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .....engine.prediction import Prediction
+from .....engine.answers.prediction import Prediction
 from ...bench import Bench
 from ...finding import Finding, Span, over
 from ...registry import derives

@@ -6,7 +6,7 @@ PyTorch's eager calls is a stack's doing.
 
 from __future__ import annotations
 
-from .....engine.prediction import Prediction
+from .....engine.answers.prediction import Prediction
 from ...bench import Bench
 from ...finding import Finding, over
 from ...registry import derives

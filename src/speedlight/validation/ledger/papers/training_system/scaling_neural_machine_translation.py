@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .....engine.prediction import Prediction
+from .....engine.answers.prediction import Prediction
 from ...bench import Bench
 from ...finding import Finding, over
 from ...registry import derives

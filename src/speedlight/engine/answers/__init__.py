@@ -1,0 +1,1 @@
+"""The answer and what it says: totals, bounds in words, layers, sensitivities, whether it fits."""

@@ -1,0 +1,152 @@
+"""What a serving step is made of: seconds by sort of kernel, as functions of tokens and of sequences.
+
+A serving step mixes decoding sequences with pieces of prompts. Its kernels are of three sorts: those that see tokens only
+(projections, experts, norms, messages), those that see decoding sequences with their context, and those that see prompts.
+Each sort is priced where it runs alone — a pure decode step and a pure prefill step of the same plan — and a mixed step is
+the sum (:mod:`.step_times` tabulates it).
+
+Where attention is replicated (``adp`` > 1) the experts see the tokens of all replicas and every expert layer begins and ends
+with an exchange of them; both are priced at the pool's size.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..._foundation.arrays import Value, maximum
+from ..._foundation.expr import const
+from ...costs.calibrated import calibrate
+from ...costs.cost import Conditions
+from ...costs.price import price
+from ...graph.ir import Message
+from ...hardware.machine import Machine, OperatingPoint
+from ...lowering.kernels import Kernel, KernelValues
+from ...placement.serving import Layout, dims_of
+from ...stacks.stack import Stack
+from ...workload.workload import Step, decode_step, prefill_step
+from ..questions.resolve import Plan, Resolved, plan, with_fabric
+from ..steps.evaluate import PricedKernel, StepResult, evaluate_step
+from ..steps.phase import free_symbols
+from ..steps.power import clock_under_limit
+
+SORTS = ("gemm", "moe", "comm", "stream", "head", "decode", "prefill")
+"""gemm, moe, comm, stream: by tokens; head: by sequences; decode, prefill: attention and what only it needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Seconds of one rank's step by sort of kernel (:data:`SORTS`), every value an array over the points asked.
+
+    Attributes:
+        seconds: by sort.
+        launches: kernels started, all sorts together.
+        limit: the step's least seconds.
+    """
+
+    seconds: Mapping[str, np.ndarray]
+    launches: np.ndarray
+    limit: np.ndarray
+
+    @property
+    def time(self) -> np.ndarray:
+        return np.asarray(np.sum([self.seconds[s] for s in SORTS], axis=0))
+
+
+def decode_parts(resolved: Resolved, layout: Layout, batch: np.ndarray, context: np.ndarray) -> Parts:
+    """A step of ``batch`` sequences a replica, one new token each on top of ``context``."""
+    return _parts(resolved, layout, decode_step(batch, context), batch)
+
+
+def prefill_parts(resolved: Resolved, layout: Layout, count: np.ndarray, length: np.ndarray) -> Parts:
+    """A step of ``count`` prompts a replica, ``length`` tokens each, nothing cached."""
+    return _parts(resolved, layout, prefill_step(count, length), count * length)
+
+
+def _parts(resolved: Resolved, layout: Layout, step: Step, tokens: np.ndarray) -> Parts:
+    needed = int(np.max(np.asarray(layout.ranks)))
+    if needed > 1 and not resolved.machine.domains:  # a lone device sits in a box of its kind
+        resolved = dataclasses.replace(resolved, machine=with_fabric(resolved.machine, needed)[0])
+    made = plan(resolved.graph, resolved.stack, None)
+    dims = dims_of(resolved.graph, layout)
+    result = _evaluated(resolved, made, dims, step)
+    sizes = [np.shape(v) for g in step.groups for v in (g.count, g.new, g.cached)]
+    shape = np.broadcast_shapes(*sizes, *(np.shape(v) for v in dims.values()))
+    seconds = {sort: np.zeros(shape) for sort in SORTS}
+    launches = np.zeros(shape)
+    pooled = np.asarray(layout.adp) > 1
+    for priced, sort in sorted_kernels(result, step.name):
+        seconds[sort] = seconds[sort] + priced.cost.time * priced.count
+        launches = launches + priced.count
+    if np.any(pooled):
+        wide = Step(step.name, tuple(type(g)(g.count * layout.adp, g.new, g.cached) for g in step.groups), 1, 0, False)
+        there = _evaluated(resolved, made, dims, wide)
+        experts = sum(
+            (p.cost.time * p.count for p, sort in sorted_kernels(there, step.name) if sort == "moe"), np.zeros(shape)
+        )
+        layers = sum((p.count for p, sort in sorted_kernels(result, step.name) if sort == "moe"), np.zeros(shape))
+        width = float(resolved.graph.attrs.get("hidden", 0) or _width(resolved))
+        exchanged = exchange(resolved.machine, resolved.stack, layout.ranks, tokens * layout.adp * width * 2.0)
+        seconds["moe"] = np.where(pooled, experts, seconds["moe"])
+        seconds["comm"] = seconds["comm"] + np.where(pooled, layers * exchanged, 0.0)
+    return Parts(seconds, launches, np.broadcast_to(np.asarray(result.limit, dtype=float), shape))
+
+
+def _evaluated(resolved: Resolved, made: Plan, dims: Mapping[str, Value], step: Step) -> StepResult:
+    point = resolved.scenario.point
+    symbols = free_symbols(resolved.graph, resolved.scenario.program.workload)
+    throttle = clock_under_limit(resolved.machine, point)
+    return evaluate_step(made, step, resolved.machine, point, resolved.stack, dims, symbols, throttle)
+
+
+def sorted_kernels(result: StepResult, step: str) -> list[tuple[PricedKernel, str]]:
+    """Every kernel of a step that runs, with its sort."""
+    found = []
+    for block, _, kernels in result.blocks:
+        for priced in kernels:
+            found.append((priced, _sort(priced.kernel, block, step)))
+    return found
+
+
+# Products that only one way of latent attention needs: decoding folds weights into queries and outputs, prompts expand keys.
+_OF_ATTENTION = ("absorb", "kv_b")
+
+
+def _sort(kernel: Kernel, block: str, step: str) -> str:
+    if kernel.family == "attention" or any(f".{word}" in kernel.name for word in _OF_ATTENTION):
+        return "decode" if step == "decode" else "prefill"
+    if block == "head":
+        return "head"
+    if kernel.family == "collective":
+        return "comm"
+    if kernel.fn == "grouped_linear":
+        return "moe"
+    return "gemm" if kernel.family == "matmul" else "stream"
+
+
+def _width(resolved: Resolved) -> float:
+    """The model's width: features an output projection leaves."""
+    for _, op in resolved.graph.ops():
+        if op.name.endswith("o_proj") and "n" in op.dims and op.dims["n"].constant is not None:
+            return float(op.dims["n"].constant)
+    return 0.0
+
+
+def exchange(machine: Machine, stack: Stack, ranks: Value, moved: Value) -> Value:
+    """Seconds of gathering all replicas' tokens before the experts and summing their results after (``moved`` bytes in all)."""
+    total: Value = 0.0
+    for name in ("all_gather", "reduce_scatter"):
+        kernel = Kernel(
+            name=name, path="", kind="collective", fn=name, family="collective", members=(), work=(), accesses=(), dims={},
+            count=const(1), workspace=const(0), message=Message(name, ("tp",), const(1), const(1)), library=stack.library,
+        )  # fmt: skip
+        values = KernelValues(
+            1.0, 1.0, 1.0, (), (), (), (), (), {}, (moved, maximum(ranks, 1) * 1.0, ((maximum(ranks, 1) * 1.0, 1.0),))
+        )
+        conditions = Conditions("in-model", step="decode")
+        cost = price(kernel, values, machine, conditions=conditions)
+        total = total + calibrate(kernel, values, machine, OperatingPoint(), conditions, cost).time
+    return total

@@ -1,0 +1,1 @@
+"""One call: its kernels priced, summed over its phase, with intervals and memory."""

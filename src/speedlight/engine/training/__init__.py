@@ -1,0 +1,1 @@
+"""Steps over many devices: layouts, messages, pipeline stages, the ledger of each rank, and whole runs."""
