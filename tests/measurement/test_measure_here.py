@@ -15,7 +15,7 @@ def test_dispatch_of_this_machine(tmp_path, capsys):
     assert main([*words, *files]) == 0
     first = json.loads(capsys.readouterr().out)
     assert first["new"] == first["points"] > 5
-    assert all(0 < s < 0.01 for s in first["launches"].values())
+    assert all(0 < s < 0.1 for s in first["launches"].values())
     assert main([*words, *files]) == 0
     assert json.loads(capsys.readouterr().out)["new"] == 0
     assert main(["explain", "resnet18", "--on", str(tmp_path / "here.yaml"), "--json", "-"]) == 0

@@ -14,7 +14,7 @@ import click
 
 from .._foundation.errors import BadInput
 from .._foundation.version import VERSION
-from . import claims, options, techniques
+from . import claims, options, techniques, verify
 from . import simulate as serving
 from .output import answered, emit_json, show
 
@@ -363,5 +363,5 @@ def _progress(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-for command in (techniques.whatif, techniques.list_techniques, claims.claims, claims.check_claim):
+for command in (techniques.whatif, techniques.list_techniques, verify.verify, claims.claims, claims.check_claim):
     app.add_command(command)

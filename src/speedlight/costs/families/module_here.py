@@ -96,6 +96,16 @@ SORTS: Mapping[str, tuple[Block, ...]] = {
         *_curves("cache", MOVED, per=OP), *_curves("cache", WIDTH), *_curves("cache", WIDTH, per=OP), *_among("memory", "cache", "launch"),
     ),
 }  # fmt: skip
+FORMATS = ("bf16", "fp16", "int8")
+# Products in narrow formats are other kernels, on hosts without units for them many times slower: curves of their own, of few points.
+NARROW: Mapping[str, tuple[Block, ...]] = {
+    "conv": (*_levels("matmul", "memory", "cache", "launch"), *_curves("matmul", M, K, TAPS)),
+    "depthwise": _levels("vector", "memory", "cache", "launch"),
+    "grouped": _levels("matmul", "memory", "cache", "launch"),
+    "product": (*_levels("matmul", "memory", "cache", "launch"), *_curves("matmul", M, N, K)),
+    "attention": _levels("matmul", "vector", "memory", "cache", "launch"),
+}
+SORTS = {**SORTS, **{f"{sort}:{form}": blocks for sort, blocks in NARROW.items() for form in FORMATS}}
 FAMILIES: Mapping[tuple[str, ...], Family] = {
     (sort,): Family(NAME, TERMS, SERIAL, blocks, (), (), ("sort",), POWER, None) for sort, blocks in SORTS.items()
 }
@@ -193,6 +203,9 @@ def class_of(kernel: Kernel, machine: Machine) -> dict[str, str]:
     key = {**key_of(kernel, machine, kernel.library.get(NAME, "")), "residency": IN_MODEL}
     if kernel.kind == "scan" and key["sort"]:
         key["sort"] = "recurrent"
+    if key["sort"] in NARROW:
+        form = next((w.format for w in kernel.work if w.format in FORMATS), None)
+        key["sort"] += f":{form}" if form is not None else ""
     if kernel.attrs.get("training") and kernel.fn == "batch_norm":
         key["op"] = "batch_norm+statistics"
     if kernel.fn in COPIES and _crosses(kernel):

@@ -13,7 +13,7 @@ from .registry import REWRITES
 
 
 @REWRITES.register("written_out_attention")
-def written_out_attention(graph: Graph, copies: bool = True) -> Graph:
+def written_out_attention(graph: Graph, copies: bool = True, safe: bool = False) -> Graph:
     """``sdpa`` → scale, q·kᵀ, mask, softmax, scores·v; every query·key pair is computed, masked or not.
 
     Attention over a cache (of keys kept from earlier steps) stays as it is.
@@ -21,17 +21,19 @@ def written_out_attention(graph: Graph, copies: bool = True) -> Graph:
     Args:
         copies: heads lie scattered in the projections' results, so each operand of the batched products is gathered into
             a tensor of its own before it, and their result goes back to rows of tokens (``reshape`` of ``transpose``).
+        safe: as PyTorch's own fallback runs it (``SDPBackend.MATH``, from 2.5 on): queries and keys are scaled by the root each,
+            and rows of scores that are masked from end to end are looked for (``_safe_softmax``).
     """
 
     def visit(edit: Edit, op: Op) -> Iterable[Op]:
         if op.fn != "sdpa" or op.phase != "forward" or any(edit.tensor(r.tensor).persistent for r in op.reads):
             return (op,)
-        return _parts(edit, op, copies)
+        return _parts(edit, op, copies, safe)
 
     return edited(graph, visit, lambda block: block.phase == "forward")
 
 
-def _parts(edit: Edit, op: Op, copies: bool) -> list[Op]:
+def _parts(edit: Edit, op: Op, copies: bool, safe: bool) -> list[Op]:
     d = op.dims
     heads, kv_heads, width, v_width = d["heads"], d["kv_heads"], d["qk_dim"], d["v_dim"]
     rows, keys = d["rows"], d["keys"]
@@ -49,7 +51,7 @@ def _parts(edit: Edit, op: Op, copies: bool) -> list[Op]:
     ops: list[Op] = []
 
     def add(name: str, kind: str, fn: str, reads: tuple[Operand, ...], size: Expr, work: tuple[Work, ...] = (),
-            **fields: object) -> Operand:  # fmt: skip
+            dtype: str = dtype, **fields: object) -> Operand:  # fmt: skip
         made = edit.activation(f"{op.name}.{name}.out", size, dtype)
         ops.append(
             edit.op(f"{op.name}.{name}", kind, fn, op, reads=reads, writes=(Operand(made),), work=work, **fields)
@@ -60,6 +62,8 @@ def _parts(edit: Edit, op: Op, copies: bool) -> list[Op]:
         "scale", "elementwise", "mul", (parts[0],), sizes[0], BlockBuilder.element_work("mul", sizes[0])
     )  # fmt: skip
     key, value = parts[1], parts[2]
+    if safe:
+        key = add("scale_k", "elementwise", "mul", (key,), sizes[1], BlockBuilder.element_work("mul", sizes[1]))
     if copies:
         query = add("q", "copy", "copy", (query,), sizes[0])
         key = add("k", "copy", "copy", (key,), sizes[1])
@@ -76,6 +80,22 @@ def _parts(edit: Edit, op: Op, copies: bool) -> list[Op]:
         "softmax", "softmax", "softmax", (scores,), pairs, BlockBuilder.element_work("softmax", pairs),
         dims={"rows": rows * heads, "width": long},
     )  # fmt: skip
+    if safe:
+        lost = add(
+            "isneginf",
+            "elementwise",
+            "isneginf",
+            (scores,),
+            pairs,
+            BlockBuilder.element_work("eq", pairs),
+            dtype="bool",
+        )
+        lost = add(
+            "all", "reduction", "all", (lost,), rows * heads, BlockBuilder.element_work("eq", pairs), dtype="bool"
+        )
+        weights = add(
+            "where", "elementwise", "where", (lost, weights), pairs, BlockBuilder.element_work("where", pairs)
+        )
     work = Work("matmul", pairs * 2 * v_width, product.format, product.accumulate)
     dims = {"m": tall, "n": v_width, "k": long, "batch": batch}
     last = edit.op(

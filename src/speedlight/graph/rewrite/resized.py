@@ -85,14 +85,20 @@ def token_layers(graph: Graph) -> list[Block]:
     return found
 
 
-def in_turns(graph: Graph, shares: Sequence[float], change: Callable[[Block, float], Block]) -> Graph:
+def in_turns(
+    graph: Graph,
+    shares: Sequence[float],
+    change: Callable[[Block, float], Block],
+    chosen: Sequence[Block] | None = None,
+) -> Graph:
     """Layers changed by how deep they lie: the first part of them by the first share, and so on; neighbours alike stay folded.
 
     Args:
         shares: one a part of the stack of layers, parts as equal as whole layers allow.
         change: (a block of layers of one part, its share) → the changed block.
+        chosen: the layers; those of :func:`token_layers` where none are named.
     """
-    chosen = token_layers(graph)
+    chosen = token_layers(graph) if chosen is None else chosen
     of_all = sorted({layer for block in chosen for layer in block.layers})
     share_of = {layer: shares[min(i * len(shares) // len(of_all), len(shares) - 1)] for i, layer in enumerate(of_all)}
     blocks: list[Block] = []

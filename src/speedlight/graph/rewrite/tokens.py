@@ -16,6 +16,7 @@ from ..._foundation.errors import BadInput
 from ..._foundation.expr import Expr, ExprLike, as_expr, const, ge, group_sum, where
 from ..builder import CACHED, COUNT, NEW, SEQS, TOKENS
 from ..ir import Block, Graph, Op, Operand, Tensor, Work, named_apart
+from .captured_tokens import attending_layers, thinned_layers
 from .registry import REWRITES, remodel
 from .resized import block_with, in_turns, op_with, token_layers, without_unread
 
@@ -37,6 +38,8 @@ def thinned_tokens(graph: Graph, shares: Sequence[float] = (0.5,), match: bool =
     _shares(shares)
     if all(s == 1 for s in shares):
         return graph
+    if attending_layers(graph):
+        return thinned_layers(graph, shares, match)
     first = {s: i for i, s in reversed(list(enumerate(shares)))}
 
     def change(block: Block, share: float) -> Block:

@@ -49,9 +49,9 @@ def measure_here(
     machine = load_machine("here")
     facts = {"id": machine.id, "name": machine.name, "kind": machine.kind, "units": float(machine.engine.units)}
     evidence = resumed(out, facts, circumstances(device))
-    formats = _formats(device)
+    formats, slow = _formats(device)
     cache = max((float(t.capacity_bytes) for t in machine.tiers if t.role == "cache"), default=2.0**25)
-    plan = [p for p in points(cache, formats, device) if (not quick or p.quick) and (not only or p.sort in only)]
+    plan = [p for p in points(cache, formats, device, slow) if (not quick or p.quick) and (not only or p.sort in only)]
     left = [p for p in plan if p.name not in evidence.done()]
     count = 0
 
@@ -104,16 +104,15 @@ def _device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def _formats(device: str) -> tuple[str, ...]:
-    """fp32, and the 16-bit formats that the device multiplies in about the same time or less: others are emulated."""
+def _formats(device: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(fp32 and the 16-bit formats that the device multiplies in about the same time or less, those that are emulated)."""
     sizes = {"m": PROBE, "n": PROBE, "k": PROBE}
     base = timed(operator("mm", {**sizes, "format": "fp32"}, device), seconds=0.05).median
-    found = ["fp32"]
+    found, slow = ["fp32"], list[str]()
     for form in ("bf16", "fp16"):
         try:
             seconds = timed(operator("mm", {**sizes, "format": form}, device), seconds=0.05).median
         except RuntimeError:
             continue
-        if seconds < SLOW_FORMAT * base:
-            found.append(form)
-    return tuple(found)
+        (found if seconds < SLOW_FORMAT * base else slow).append(form)
+    return tuple(found), tuple(f for f in slow if f == "bf16")  # fp16 has no autocast's kernels on hosts to speak of

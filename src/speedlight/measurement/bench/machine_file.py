@@ -15,28 +15,35 @@ from typing import Any
 from ..._foundation.files import write_atomically
 from ...hardware.machine import Machine, Tier
 from .evidence import Evidence, Measurement
+from .operators import INTEGERS
 
 LARGE_FLOPS = 1e9  # products below are start-up more than arithmetic
 FITS = 0.6  # of a tier: beside the working set lie code, stack and other processes
 LOOPS = ("read", "triad")  # compilers make library calls of plain copies and writes, some past the caches
 BEYOND = 8.0  # times the last cache: what main memory's bandwidth is measured with
 DIGITS = 4
+NARROW = (
+    ("bf16", "fp32"),
+    ("fp16", "fp32"),
+    ("int8", "int32"),
+)  # formats that a host may multiply in, and what they add up in
 
 
 def measured_rates(evidence: Evidence, machine: Machine) -> dict[str, tuple[float, str]]:
     """By dotted path of a machine's figure: what was measured, and by which point."""
     found: dict[str, tuple[float, str]] = {}
     engine = machine.engine.name
-    for form in ("fp32", "bf16", "fp16"):
+    for form, accumulate in (("fp32", "fp32"), *NARROW):
         rates = [(_product_flops(p) / p.median, p.name) for p in evidence.of("operator") if _is_large(p, form)]
         if rates:
-            found[f"engines.{engine}.peaks.matmul.{form}.fp32"] = max(rates)
+            found[f"engines.{engine}.peaks.matmul.{form}.{accumulate}"] = max(rates)
     found |= _tiers(evidence, machine)
     return found
 
 
 def _is_large(point: Measurement, form: str) -> bool:
-    return str(point.sizes.get("format", "fp32")) == form and _product_flops(point) >= LARGE_FLOPS
+    own = "int8" if point.op == INTEGERS else str(point.sizes.get("format", "fp32"))
+    return own == form and _product_flops(point) >= LARGE_FLOPS
 
 
 def _product_flops(point: Measurement) -> float:
@@ -44,7 +51,7 @@ def _product_flops(point: Measurement) -> float:
     sizes = {name: float(v) for name, v in point.sizes.items() if isinstance(v, (int, float))}
     if sizes.get("backward"):
         return 0.0
-    if point.op in ("mm", "linear", "bmm"):
+    if point.op in ("mm", "linear", "bmm", INTEGERS):
         return 2.0 * sizes.get("b", 1.0) * sizes["m"] * sizes["n"] * sizes["k"]
     if point.op != "conv2d" or sizes.get("groups", 1.0) != 1.0:
         return 0.0
@@ -99,10 +106,10 @@ def machine_data(evidence: Evidence, machine: Machine, name: str) -> dict[str, A
         for p in engine.peaks
     ]  # fmt: skip
     given = {(p.unit, p.format) for p in engine.peaks}
-    for form in ("bf16", "fp16"):
-        path = f"{own}.peaks.matmul.{form}.fp32"
+    for form, accumulate in NARROW:
+        path = f"{own}.peaks.matmul.{form}.{accumulate}"
         if path in rates and ("matmul", form) not in given:
-            peaks.append({"unit": "matmul", "format": form, "accumulate": "fp32", "flops": figure(path, 0.0)})
+            peaks.append({"unit": "matmul", "format": form, "accumulate": accumulate, "flops": figure(path, 0.0)})
     return {
         "schema": 1, "sort": "device", "id": name, "name": machine.name, "vendor": machine.vendor, "kind": machine.kind,
         "architecture": machine.architecture, "device_strings": list(machine.device_strings),

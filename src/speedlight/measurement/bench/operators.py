@@ -15,6 +15,8 @@ from typing import Any
 FORMATS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 MIXED = ("linear", "add", "layer_norm", "relu", "softmax", "mm", "conv2d", "batch_norm", "cat", "sum")
 NETWORKS = ("convolutions", "separable", "attending")  # several operators among one another, as in a model
+INTEGERS = "linear_int8"
+UNPACKED, WRITTEN_OUT = "linear_unpacked", "sdpa_math"
 ABOUT = ("format", "backward", "training")  # sizes that say how an operator runs, not what it is
 Run = Callable[[], object]
 
@@ -99,6 +101,41 @@ def _linear(torch: Any, tensor: Any, m: int, n: int, k: int, cold: int = 0, bias
     weights = (tensor(n, k), *((tensor(n),) if bias else ()))
     turn = tuple(tensor(n, k) for _ in range(max(2, -(-cold // (4 * n * k))))) if cold else ()
     return Made(torch.nn.functional.linear, (tensor(m, k),), weights, turn=turn)
+
+
+def _linear_int8(torch: Any, tensor: Any, m: int, n: int, k: int) -> Made:
+    """A linear layer whose weights are held in 8 bits and whose inputs are quantised call by call, as PyTorch does it on hosts."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the call is deprecated in favour of a library without such kernels for hosts
+        whole = torch.nn.Sequential(torch.nn.Linear(k, n))
+        module = torch.ao.quantization.quantize_dynamic(whole, {torch.nn.Linear}, dtype=torch.qint8)[0]
+    return Made(module, (tensor(m, k),), module=module)
+
+
+def _linear_unpacked(torch: Any, tensor: Any, m: int, n: int, k: int) -> Made:
+    """A linear layer whose weights are held in 8 bits and widened by a call of their own (torchao's weight-only layers)."""
+    weights = torch.randint(-127, 128, (n, k), dtype=torch.int8)
+    scale = tensor(n)
+    return Made(lambda x, w, s: torch.mm(x, w.to(x.dtype).t()) * s, (tensor(m, k),), (weights, scale))
+
+
+def _attention_written_out(torch: Any, tensor: Any, b: int, heads: int, length: int, width: int) -> Made:
+    """Attention as PyTorch's fallback computes it, of heads that lie scattered in one projection."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    q, k, v = tensor(b, length, 3, heads, width).permute(2, 0, 3, 1, 4).unbind(0)
+
+    def run(q: Any, k: Any, v: Any) -> Any:
+        with sdpa_kernel([SDPBackend.MATH]):
+            return (
+                torch.nn.functional.scaled_dot_product_attention(q, k, v)
+                .transpose(1, 2)
+                .reshape(b, length, heads * width)
+            )
+
+    return Made(run, (q, k, v))
 
 
 def _mm(torch: Any, tensor: Any, m: int, n: int, k: int, lies: str = "nn") -> Made:
@@ -392,7 +429,7 @@ def _recurrent(kind: str) -> Callable[..., Made]:
 
 
 OPERATORS: Mapping[str, Callable[..., Made]] = {
-    "linear": _linear, "mm": _mm, "bmm": _bmm, "conv2d": _conv, "sdpa": _attention, "copy": _copy,
+    "linear": _linear, INTEGERS: _linear_int8, UNPACKED: _linear_unpacked, WRITTEN_OUT: _attention_written_out, "mm": _mm, "bmm": _bmm, "conv2d": _conv, "sdpa": _attention, "copy": _copy,
     **{name: _binary(name) for name in ("add", "mul", "div", "sub")},
     **{
         name: _unary(name)

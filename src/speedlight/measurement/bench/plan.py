@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .operators import MIXED
+from .operators import INTEGERS, MIXED, UNPACKED, WRITTEN_OUT
 
 KIB, MIB = 2**10, 2**20
 
@@ -39,15 +39,21 @@ class Point:
         return f"{self.sort}:{self.op}(" + ",".join(f"{k}={v}" for k, v in self.sizes.items()) + ")"
 
 
-def points(cache_bytes: float, formats: tuple[str, ...] = ("fp32", "bf16"), device: str = "cpu") -> tuple[Point, ...]:
+def points(
+    cache_bytes: float, formats: tuple[str, ...] = ("fp32", "bf16"), device: str = "cpu", slow: tuple[str, ...] = ()
+) -> tuple[Point, ...]:
     """Everything to measure.
 
     Args:
+        formats: that are multiplied at about fp32's rate or faster.
+        slow: that PyTorch multiplies too, many times slower: a few points of each.
         cache_bytes: of the last cache: main memory is measured well beyond it.
     """
     found = [*_dispatch(), *_large(formats), *(_streams(cache_bytes) if device == "cpu" else ())]
     found += [
         *_products(formats),
+        *_integers(device),
+        *_emulated(slow),
         *_convolutions(formats),
         *_rows(),
         *_elements(cache_bytes),
@@ -147,6 +153,58 @@ def _products(formats: tuple[str, ...]) -> Iterator[Point]:
     ):
         for lies in ("nn", "tn"):
             yield Point("operator", "mm", {"m": m, "n": n, "k": k, "lies": lies})
+
+
+def _integers(device: str) -> Iterator[Point]:
+    """Linear layers with weights in 8 bits: multiplied as such, which PyTorch has for hosts, or widened before."""
+    if device != "cpu":
+        return
+    shapes = [
+        (2048, 2048, 2048),
+        *itertools.product((1, 8, 64, 196, 512), (192, 512, 768), (192, 768)),
+        (196, 3072, 768),
+        (196, 768, 3072),
+    ]
+    for m, n, k in (*shapes, (1, 3072, 768), (16, 1000, 2048), (512, 2048, 512), (512, 512, 2048), (1024, 192, 768)):
+        yield Point("operator", INTEGERS, {"m": m, "n": n, "k": k})
+    for m, n, k in (
+        (8, 192, 768),
+        (1, 768, 768),
+        (8, 768, 288),
+        (196, 768, 192),
+        (196, 768, 768),
+        (512, 2048, 512),
+        (8, 32000, 288),
+    ):
+        yield Point("operator", UNPACKED, {"m": m, "n": n, "k": k})
+
+
+def _emulated(formats: tuple[str, ...]) -> Iterator[Point]:
+    """Products and convolutions in formats that the processor widens first: enough to know by how much they are slower."""
+    for form in formats:
+        yield Point("operator", "mm", {"m": 1024, "n": 1024, "k": 1024, "format": form})
+        for m, n, k in (
+            (1, 1000, 512),
+            (8, 768, 768),
+            (64, 768, 192),
+            (196, 768, 768),
+            (512, 512, 512),
+            (512, 2048, 512),
+            (1576, 192, 768),
+        ):
+            yield Point("operator", "linear", {"m": m, "n": n, "k": k, "format": form})
+        for b, channels, filters, side, kernel, stride in (
+            (1, 64, 64, 56, 3, 1), (4, 64, 64, 28, 3, 1), (1, 128, 128, 28, 3, 1), (1, 64, 128, 56, 3, 2), (1, 256, 256, 14, 3, 1),
+            (2, 128, 256, 14, 1, 1), (2, 32, 192, 28, 1, 1), (4, 3, 64, 112, 7, 2), (4, 3, 192, 224, 16, 16),
+        ):  # fmt: skip
+            sizes = {"b": b, "channels": channels, "filters": filters, "side": side, "kernel": kernel, "stride": stride}
+            yield Point("operator", "conv2d", {**sizes, "format": form})
+        for channels, side, b in ((96, 28, 1), (192, 14, 4)):
+            sizes = {"b": b, "channels": channels, "filters": channels, "side": side, "kernel": 3, "groups": channels}
+            yield Point("operator", "conv2d", {**sizes, "format": form})
+        for b, heads, length, width in ((4, 3, 197, 64), (4, 8, 128, 64)):
+            sizes = {"b": b, "heads": heads, "queries": length, "keys": length, "width": width}
+            yield Point("operator", "sdpa", {**sizes, "format": form})
 
 
 def _convolutions(formats: tuple[str, ...]) -> Iterator[Point]:
@@ -265,6 +323,8 @@ def _elements(cache_bytes: float) -> Iterator[Point]:
 
 
 def _attention() -> Iterator[Point]:
+    for b, heads, length, width in ((4, 3, 197, 64), (1, 6, 197, 64), (4, 8, 128, 64), (2, 12, 64, 64), (8, 4, 49, 32)):
+        yield Point("operator", WRITTEN_OUT, {"b": b, "heads": heads, "length": length, "width": width})
     for b, heads, queries, keys, width in (
         (1, 12, 197, 197, 64),
         (8, 12, 197, 197, 64),

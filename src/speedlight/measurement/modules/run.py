@@ -76,8 +76,27 @@ def run(it: Subject, seconds: float = 2.0) -> Measured:
         it.step()
     time = timed(it.step, seconds=seconds, once=True)
     trace, allocated = _traced(it)
-    kept = sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in it.kept()}.values())
+    kept = _kept(it)
     return Measured(time, float(trace.end.max()), _spent(trace), kept, kept + allocated)
+
+
+def peak(it: Subject) -> int:
+    """Bytes of what outlives a step and the most that one step allocates beside it."""
+    return _kept(it) + _traced(it)[1]
+
+
+def _kept(it: Subject) -> int:
+    plain = [part for t in it.kept() for part in _plain(t)]
+    return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in plain}.values())
+
+
+def _plain(tensor: Any) -> Iterator[Any]:
+    """The tensors with storage of their own that a tensor is made of: quantised ones hold codes and scales."""
+    names = tensor.__tensor_flatten__()[0] if hasattr(tensor, "__tensor_flatten__") else ()
+    if not names:
+        yield tensor
+    for name in names:
+        yield from _plain(getattr(tensor, name))
 
 
 def _traced(it: Subject) -> tuple[Trace, int]:

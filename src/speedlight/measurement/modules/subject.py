@@ -5,8 +5,8 @@ Running a model runs its code: the factory the user named and the module's ``for
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ class Subject:
         module: with weights, on the host, in evaluation or training mode.
         args, kwargs: what it is called with.
         step: runs it once: a forward pass, or a whole training step.
+        passes: of a training step what comes before the optimizer: gradients lie in the parameters; else the same.
         kept: tensors that outlive a step: parameters, buffers, the optimizer's states, the arguments.
     """
 
@@ -32,14 +33,49 @@ class Subject:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     step: Callable[[], object]
+    passes: Callable[[], object]
     kept: Callable[[], list[Any]]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a module is run, before a step is made of it; what a technique applied for real changes.
+
+    Attributes:
+        name: of the model.
+        module: with weights, on the host.
+        args, kwargs: what it is called with.
+        train: a training step, else a forward pass.
+        autocast: ``bf16`` or ``fp16`` around the forward pass.
+        optimizer: used when training.
+        pieces: of the batch that a training step runs one after the other, adding gradients up.
+        around: makes a context that each forward pass runs in.
+    """
+
+    name: str
+    module: Any
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    train: bool = False
+    autocast: str | None = None
+    optimizer: str = "adamw"
+    pieces: int = 1
+    around: Callable[[], AbstractContextManager[Any]] = nullcontext
 
 
 def subject(
     source: str, inputs: Sequence[str] = (), *, train: bool = False, dtype: str | None = None, last: bool = False,
     autocast: str | None = None, optimizer: str = "adamw",
 ) -> Subject:  # fmt: skip
-    """Build the module with random weights and make one step of it.
+    """Build the module with random weights and make one step of it; arguments and errors are those of :func:`recipe`."""
+    return made(recipe(source, inputs, train=train, dtype=dtype, last=last, autocast=autocast, optimizer=optimizer))
+
+
+def recipe(
+    source: str, inputs: Sequence[str] = (), *, train: bool = False, dtype: str | None = None, last: bool = False,
+    autocast: str | None = None, optimizer: str = "adamw",
+) -> Recipe:  # fmt: skip
+    """Build the module with random weights and its arguments with random values.
 
     Args:
         source: ``file.py:factory``, ``package.module:factory`` or one of timm's names.
@@ -76,27 +112,70 @@ def subject(
             args.append(value)
         else:
             kwargs[shape.name] = value
-    cast = nullcontext() if autocast is None else torch.autocast("cpu", dtype=getattr(torch, TORCH_DTYPES[autocast]))
-    made: Any = _optimizer(torch, optimizer, module) if train else None
+    return Recipe(source, module, tuple(args), kwargs, train, autocast, optimizer)
 
-    def forward() -> object:
-        with torch.inference_mode(), cast:
+
+def made(of: Recipe) -> Subject:
+    """One step of a recipe, with an optimizer of its own where it trains.
+
+    Raises:
+        BadInput: for an optimizer that is not known.
+    """
+    import torch
+
+    from ...frontends.torch_export.inputs import TORCH_DTYPES
+
+    module, args, kwargs = of.module, of.args, dict(of.kwargs)
+    optimizer: Any = _optimizer(torch, of.optimizer, module) if of.train else None
+    cast = None if of.autocast is None else getattr(torch, TORCH_DTYPES[of.autocast])
+    pieces = [(args, kwargs)] if of.pieces == 1 else _pieces(torch, args, kwargs, of.pieces)
+
+    def call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
+        with nullcontext() if cast is None else torch.autocast("cpu", dtype=cast), of.around():
             return module(*args, **kwargs)
 
+    def forward() -> object:
+        with torch.inference_mode():
+            return call(args, kwargs)
+
+    def passes() -> object:
+        for some, named in pieces:
+            loss = sum(t.float().mean() for t in floats(call(some, named))) / len(pieces)
+            loss.backward()
+        return None
+
     def training() -> object:
-        with cast:
-            out = module(*args, **kwargs)
-        loss = sum(t.float().mean() for t in _floats(torch, out))
-        loss.backward()
-        made.step()
-        made.zero_grad(set_to_none=True)
+        passes()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
         return None
 
     def kept() -> list[Any]:
-        states = [] if made is None else [t for s in made.state.values() for t in s.values() if torch.is_tensor(t)]
-        return [*module.parameters(), *module.buffers(), *states, *args, *kwargs.values()]
+        states = (
+            [] if optimizer is None else [t for s in optimizer.state.values() for t in s.values() if torch.is_tensor(t)]
+        )
+        return [*module.parameters(), *module.buffers(), *_packed(module), *states, *args, *kwargs.values()]
 
-    return Subject(source, module, tuple(args), kwargs, training if train else forward, kept)
+    step, before = (training, passes) if of.train else (forward, forward)
+    return Subject(of.name, module, args, kwargs, step, before, kept)
+
+
+def _packed(module: Any) -> list[Any]:
+    """Weights that quantised layers hold outside of their parameters."""
+    return [
+        part.weight()
+        for part in module.modules()
+        if hasattr(part, "_packed_params") and callable(getattr(part, "weight", None))
+    ]
+
+
+def _pieces(torch: Any, args: tuple[Any, ...], kwargs: dict[str, Any], count: int) -> list[tuple[Any, Any]]:
+    """The batch in equal pieces, one set of arguments each."""
+
+    def part(value: Any, index: int) -> Any:
+        return value.chunk(count)[index] if torch.is_tensor(value) and value.dim() else value
+
+    return [(tuple(part(a, i) for a in args), {k: part(v, i) for k, v in kwargs.items()}) for i in range(count)]
 
 
 def _module(source: str, inputs: Sequence[str]) -> tuple[Any, Sequence[str]]:
@@ -135,15 +214,21 @@ def _values(torch: Any, shape: Sequence[int], dtype: Any) -> Any:
     return torch.randint(0, 2, tuple(shape)).to(dtype)
 
 
-def _floats(torch: Any, out: Any) -> list[Any]:
-    """Tensors of an output that a gradient flows from."""
+def floats(out: Any, *, grad: bool = True) -> list[Any]:
+    """Tensors of numbers in an output, in its order.
+
+    Args:
+        grad: only those that a gradient flows from.
+    """
+    import torch
+
     if torch.is_tensor(out):
-        return [out] if out.requires_grad else []
+        return [out] if out.is_floating_point() and (out.requires_grad or not grad) else []
     if isinstance(out, dict):
         out = list(out.values())
     elif not isinstance(out, (list, tuple)):
         out = list(vars(out).values()) if hasattr(out, "__dict__") else []
-    return [t for part in out for t in _floats(torch, part)]
+    return [t for part in out for t in floats(part, grad=grad)]
 
 
 def _optimizer(torch: Any, name: str, module: Any) -> Any:

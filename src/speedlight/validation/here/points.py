@@ -7,10 +7,11 @@ weights taken in turn, which come from main memory as a large model's do.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from ..._foundation.errors import SpeedlightError
@@ -27,10 +28,13 @@ from ...engine.steps.phase import free_symbols
 from ...frontends.torch_export import capture
 from ...graph.backward import training_mode
 from ...graph.ir import Block, Graph, Persistent, Tensor
+from ...graph.rewrite.attention import written_out_attention
+from ...graph.rewrite.numbers import numbers
+from ...graph.rewrite.thinned import packed_weights
 from ...hardware.machine import Machine, OperatingPoint
 from ...lowering.kernels import Kernel, KernelValues
 from ...measurement.bench.evidence import Measurement
-from ...measurement.bench.operators import NETWORKS, operands, trained
+from ...measurement.bench.operators import INTEGERS, NETWORKS, UNPACKED, WRITTEN_OUT, operands, trained
 from ...scenario.scenario import ModelRef, Program, Scenario
 from ...stacks.stack import Stack, load_stack
 from ...workload.workload import Workload, single_step
@@ -167,6 +171,11 @@ def kernels_of(point: Measurement, machine: Machine, stack: Stack) -> Iterator[t
 def graph_of(point: Measurement) -> tuple[Graph, str]:
     """The graph of a point's operator, and the phase of it that was measured."""
     sizes = {k: v for k, v in point.sizes.items() if k != "cold"}
+    if point.op in REWRITTEN:
+        # What such a point runs cannot be captured, or not as one sees it in a model: a rewrite stands for it there too.
+        plain, rewritten = REWRITTEN[point.op]
+        graph, phase = graph_of(msgspec.structs.replace(point, op=plain, sizes=_plain_sizes(point)))
+        return rewritten(graph), phase
     phase = "optimizer" if point.op == "adamw" else "backward" if sizes.get("backward") else "forward"
     made = operands(
         "linear" if phase == "optimizer" else point.op, _small(sizes) if phase == "optimizer" else sizes, "meta"
@@ -187,6 +196,19 @@ def graph_of(point: Measurement) -> tuple[Graph, str]:
             shared=_followed(graph.shared, *graph.blocks),
         )
     return training_mode(graph), phase
+
+
+REWRITTEN: Mapping[str, tuple[str, Callable[[Graph], Graph]]] = {
+    INTEGERS: ("linear", lambda graph: numbers(graph, weights="int8", activations="int8", of="*")),
+    UNPACKED: ("linear", lambda graph: packed_weights(graph, bits=8.0, unpack=1.0, of="*")),
+    WRITTEN_OUT: ("sdpa", lambda graph: written_out_attention(graph, safe=True)),
+}
+
+
+def _plain_sizes(point: Measurement) -> dict[str, Any]:
+    sizes = dict(point.sizes)
+    length = sizes.pop("length", None)
+    return sizes if length is None else {**sizes, "queries": length, "keys": length}
 
 
 def _small(sizes: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from ...conditions import every, has, inference, multiplies, weights_wider_than
 from ...edits import with_rewrite
 from ...subject import Subject
 from ...technique import Edit, Parameter, Quote, Refusal, Settings, Technique, register
-from .weight_only import with_weights
+from .weight_only import linear_layers, with_weights
 
 _LINEAR = has("matmul", "moe", what="linear layers")
 
@@ -15,6 +15,12 @@ def _images(subject: Subject, settings: Settings) -> Refusal | None:
     if subject.image or subject.has("conv"):
         return None
     return Refusal("language models keep outliers between layers that 8 bits lose", "w8a8")
+
+
+def _module(subject: Subject, settings: Settings) -> Refusal | None:
+    if subject.graph.attrs.get("kind") == "module":
+        return None
+    return Refusal("it is a call for modules of PyTorch", "w8a8")
 
 
 W8A8 = register(Technique(
@@ -27,6 +33,16 @@ W8A8 = register(Technique(
     edits=(Edit("graph", "weights", lambda subject, settings: with_weights(subject, "int8", "int8")),),
     refuse=every(inference, _LINEAR, weights_wider_than("8"), multiplies("int8")),
     quality=(Quote("zeroed activations below which INT8 costs LLaMA no accuracy", "1 %", "CrossQuant, abstract"),),
+))  # fmt: skip
+
+DYNAMIC = register(Technique(
+    name="dynamic-int8",
+    title="Dynamic quantisation of linear layers (torch.ao.quantization.quantize_dynamic)",
+    family="formats",
+    mechanism="linear layers of a module, its head too, hold 8-bit weights and quantise their inputs call by call inside the same kernel; the rest stays as it is",
+    citation="PyTorch, Dynamic Quantization tutorial",
+    edits=(Edit("graph", "weights", lambda subject, settings: with_rewrite(subject, "numbers", weights="int8", activations="int8", of=linear_layers(subject.graph))),),
+    refuse=every(inference, _module, _LINEAR, weights_wider_than("8"), multiplies("int8")),
 ))  # fmt: skip
 
 INTEGER_ONLY = register(Technique(

@@ -7,7 +7,7 @@ from ...attention_kernels import SLOT, attends, written_out
 from ...conditions import every
 from ...edits import with_rewrite, with_software
 from ...subject import Subject
-from ...technique import Edit, Refusal, Settings, Technique, register
+from ...technique import Edit, Parameter, Refusal, Settings, Technique, register
 
 STEPS = [
     {"fn": "bmm", "out": "scores", "of": ["q", "k"]},
@@ -23,7 +23,7 @@ STEPS = [
 def _write_out(subject: Subject, settings: Settings) -> Scenario:
     if subject.transformer:
         return with_software(subject, {"unfold": [{"fn": "sdpa", "steps": STEPS}]})
-    return with_rewrite(subject, "written_out_attention")
+    return with_rewrite(subject, "written_out_attention", safe=settings["by"] == "sdpa-math")
 
 
 def _possible(subject: Subject, settings: Settings) -> Refusal | None:
@@ -43,6 +43,12 @@ WRITTEN_OUT = register(Technique(
     family="kernels",
     mechanism="scores are written, scaled, masked, normalised and read again, each through memory: the baseline of fused attention",
     papers=(),
+    parameters=(
+        Parameter(
+            "by", "code", "who writes it out: a model's own code, or PyTorch's fallback, which looks for rows masked from end to end",
+            choices=("code", "sdpa-math"), source="torch/aten _scaled_dot_product_attention_math, _safe_softmax",
+        ),
+    ),
     citation="Vaswani et al., arXiv 1706.03762, §3.2.1, as eager code computes it",
     edits=(Edit("stack", SLOT, _write_out),),
     refuse=every(attends, _possible),

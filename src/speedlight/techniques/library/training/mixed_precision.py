@@ -1,4 +1,4 @@
-"""Products in a narrower format while training."""
+"""Products in a narrower format than the weights: in training, and in calls of modules."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ def _module(subject: Subject, settings: Settings) -> Refusal | None:
     return None if wide else Refusal("its products are in 16 bits already", "fp8-training")
 
 
+def _trains(subject: Subject, settings: Settings) -> Refusal | None:
+    """A training step, or any call of a captured module: configurations say in which format they are served."""
+    return None if subject.graph.attrs.get("kind") == "module" else training(subject, settings)
+
+
 MIXED = register(Technique(
     name="mixed-precision",
     title="Automatic mixed precision",
@@ -29,7 +34,7 @@ MIXED = register(Technique(
     citation="Micikevicius et al., Mixed Precision Training, arXiv 1710.03740",
     parameters=(Parameter("format", "fp16", "the narrow format", choices=("fp16", "bf16"), trials=("bf16",)),),
     edits=(Edit("graph", "autocast", _autocast),),
-    refuse=every(training, multiplies("{format}"), _module),
+    refuse=every(_trains, multiplies("{format}"), _module),
 ))  # fmt: skip
 
 

@@ -1,0 +1,30 @@
+"""Fewer layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..modules.subject import Recipe
+from .blocks import replaced, stacks, without
+from .method import Method, Settings, changed, register
+
+
+def _dropped(recipe: Recipe, settings: Settings) -> Recipe:
+    def drop(module: Any) -> None:
+        for stack in stacks(module):
+            count = len(list(stack.children()))
+            gone = round(count * float(settings["share"]))
+            # The middle ones go: the first and the last change most (ShortGPT, arXiv 2403.03853 §3).
+            first = (count - gone) // 2
+            replaced(module, stack, without(stack, lambda i, a=first, b=first + gone: not a <= i < b))  # type: ignore[misc]
+
+    return changed(recipe, drop)
+
+
+def _stacked(recipe: Recipe, settings: Settings) -> str:
+    return "" if stacks(recipe.module) else "the module has no repeated layers"
+
+
+register(Method(
+    technique="layer-dropping", how="blocks in the middle of each stack taken out", apply=_dropped, refuse=_stacked,
+))  # fmt: skip
