@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import resource
 import sys
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 from cases import Case, cases
 
+from speedlight.measurement.bench.allocator import kept as keep
 from speedlight.measurement.bench.context import circumstances, moment
 from speedlight.measurement.modules.run import run
 from speedlight.measurement.modules.subject import subject
@@ -23,13 +23,9 @@ from speedlight.measurement.modules.subject import subject
 
 def measured(case: Case, seconds: float) -> dict[str, object]:
     made = subject(case.source, case.inputs, train=case.train)
-    made.step()
-    before = resource.getrusage(resource.RUSAGE_SELF)
-    made.step()
-    after = resource.getrusage(resource.RUSAGE_SELF)
     found = run(made, seconds)
     return {
-        "faults": after.ru_minflt - before.ru_minflt, "system_s": after.ru_stime - before.ru_stime,
+        "pages": found.pages, "system_s": found.system,
         "median": found.time.median, "low": found.time.low, "high": found.time.high, "samples": list(found.time.samples),
         "traced": found.traced, "kept": found.kept, "peak": found.peak, "moment": moment(),
         "spent": [[s.path, s.phase, s.name, s.count, float(f"{s.busy:.4g}")] for s in found.spent],
@@ -42,6 +38,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="only every N-th case")
     parser.add_argument("--seconds", type=float, default=1.5, help="for each case, at most, beside its warm-up")
     given = parser.parse_args()
+    keep()
     kept = json.loads(given.out.read_text()) if given.out.exists() else {"context": circumstances(), "cases": {}}
     for case in cases()[:: given.every]:
         if case.name in kept["cases"]:

@@ -13,6 +13,7 @@ from .theme import bound_label, family
 from .view import clean
 
 SHOWN = 24
+WORTH = 0.05  # of a step in the system from which it is told
 
 
 def render_beside(result: Mapping[str, Any], width: int | None = None) -> Any:
@@ -39,6 +40,14 @@ def render_beside(result: Mapping[str, Any], width: int | None = None) -> Any:
             Text(format_time(host["measured"]), style="bold"),
             Text(f"traced, no operator computes; predicted {format_time(host['predicted'])}", style="dim"),
         )
+        pages = result["pages"]
+        if pages["system"] > WORTH * measured["time"]:
+            words = (
+                f"{pages['count']} pages mapped anew in a step, not predicted: an allocator that keeps memory saves it"
+            )
+            table.add_row(
+                "in the system", Text(format_time(pages["system"]), style="bold"), Text(words, style="yellow")
+            )
         words = f"predicted {format_bytes(memory['predicted'])}; {format_bytes(memory['kept'])} of it outlive the step"
         table.add_row(
             "memory at its peak", Text(format_bytes(memory["measured"]), style="bold"), Text(words, style="dim")

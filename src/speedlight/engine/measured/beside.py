@@ -23,7 +23,7 @@ def measure_model(scenario: Scenario, seconds: float = 2.0) -> dict[str, Any]:
         seconds: to time it for, at most.
 
     Returns:
-        ``measured``, ``predicted`` and ``limit`` of the step, its ``memory``, and ``layers``: by module path and pass, seconds of
+        ``measured``, ``predicted`` and ``limit`` of the step, its ``memory``, ``pages`` that a step gets anew from the system with the seconds that takes, and ``layers``: by module path and pass, seconds of
         its operators beside those predicted. Their gap to the step is the ``host``'s.
 
     Raises:
@@ -44,7 +44,7 @@ def measure_model(scenario: Scenario, seconds: float = 2.0) -> dict[str, Any]:
         "context": circumstances(), "measured": _time(measured), "predicted": _predicted(answer),
         "ratio": float(answer.time) / measured.time.median, "memory": _memory(measured, answer),
         "host": {"measured": measured.host, "predicted": sum(float(r.time) for r in answer.ops if r.kind == "gap")},
-        "layers": layers(measured, answer), "warnings": [warning] if warning else [],
+        "pages": {"count": measured.pages, "system": measured.system}, "layers": layers(measured, answer), "warnings": [warning] if warning else [],
         "assumptions": [{"what": a.what, "value": a.value, "grade": a.grade, "source": a.source} for a in answer.assumptions],
     }  # fmt: skip
 

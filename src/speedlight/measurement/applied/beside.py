@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..bench.allocator import kept
 from ..bench.timing import LEAST
 from ..modules.run import peak
 from ..modules.subject import Recipe, floats, made
@@ -67,6 +68,7 @@ def beside(before: Recipe, after: Recipe, seconds: float = 4.0, *, compare: bool
     Args:
         compare: outputs too; the two recipes then take the same arguments.
     """
+    kept()
     difference = differ(before, after) if compare else None
     one, other = made(before), made(after)
     peaks = []

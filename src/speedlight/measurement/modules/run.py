@@ -52,6 +52,8 @@ class Measured:
         spent: seconds of operators by module, most first; what is left of ``traced`` is the host's.
         kept: bytes of parameters, buffers, the optimizer's states and the arguments.
         peak: those and the most that was allocated beside them.
+        pages: of memory that a step gets anew from the system, and the ``system`` seconds that it spends there: an allocator that
+            gives freed blocks back pays for them in each step.
     """
 
     time: Timed
@@ -59,6 +61,8 @@ class Measured:
     spent: tuple[Spent, ...]
     kept: int
     peak: int
+    pages: int = 0
+    system: float = 0.0
 
     @property
     def host(self) -> float:
@@ -75,9 +79,22 @@ def run(it: Subject, seconds: float = 2.0) -> Measured:
     for _ in range(2):
         it.step()
     time = timed(it.step, seconds=seconds, once=True)
+    pages, system = _from_system(it)
     trace, allocated = _traced(it)
     kept = _kept(it)
-    return Measured(time, float(trace.end.max()), _spent(trace), kept, kept + allocated)
+    return Measured(time, float(trace.end.max()), _spent(trace), kept, kept + allocated, pages, system)
+
+
+def _from_system(it: Subject) -> tuple[int, float]:
+    """(pages that one step has mapped, seconds of the process in the system); zeros where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return 0, 0.0
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    it.step()
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    return after.ru_minflt - before.ru_minflt, after.ru_stime - before.ru_stime
 
 
 def peak(it: Subject) -> int:
