@@ -111,6 +111,17 @@ run = _group(
     click.option("--store", metavar="RATE", help="At which the job writes its checkpoints (200 GB/s)."),
 )  # fmt: skip
 
+cut = _group(
+    click.option(
+        "--before", multiple=True, metavar="MACHINE", help="What has the beginning of the network, MACHINE its end; repeatable."
+    ),
+    click.option(
+        "--link", "links", multiple=True, metavar="RATE", help="From each --before to the next: '100 Mbit/s + 5 ms'; repeatable."
+    ),
+    click.option("--back", metavar="RATE", help="The way of the results to whoever asked; where they stay if not given."),
+    click.option("--cut", "aim", metavar="AIM", help="Cut for the least latency (default) or the highest rate."),
+)  # fmt: skip
+
 # Everything that says what runs, except the machine.
 question = _group(scale, sizes, formats, layout, software, training)
 

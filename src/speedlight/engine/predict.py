@@ -93,7 +93,7 @@ def _predict(resolved: Resolved, *, details: bool, joint: bool = False) -> Predi
             "used": devices, "usd_per_hour": machine.price.usd_per_hour,
         },
         stack=stack.id,
-        phase="generate" if resolved.stages and workload.phase == "forward" else workload.phase,
+        phase=workload.phase if not resolved.stages or graph.attrs.get("stretch") else _whole_call(workload.phase),
         layer=summary.layer(parts, stack),
         time=time, low=low, high=high, limit=limit,
         bound=summary.bound(parts, machine, rows if details else None),
@@ -120,9 +120,15 @@ def _predict(resolved: Resolved, *, details: bool, joint: bool = False) -> Predi
         } if details else {},
         notes=(*machine.notes, said(stages)) if stages and details else machine.notes,
         stages=stages if details else (),
+        period=apart,
         joint=intervals.joint(parts) if joint else None,
     )  # fmt: skip
     return _explained(prediction, resolved, links, parts) if details else prediction
+
+
+def _whole_call(phase: str) -> str:
+    """What a call of several models is called: the whole of what one of them does a part of."""
+    return "generate" if phase == "forward" else phase
 
 
 def _explained(prediction: Prediction, resolved: Resolved, links: Sequence[Link], parts: Parts) -> Prediction:
