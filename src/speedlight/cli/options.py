@@ -74,7 +74,11 @@ layout = _group(
     click.option("--sp", type=int, default=0, help="1: sequence parallelism beside tensor parallelism."),
     click.option("--zero", type=int, default=0, help="ZeRO stage: 1 optimizer, 2 gradients too, 3 weights too (FSDP)."),
     click.option("--shard", type=int, help="Ranks a ZeRO shard spreads over (hybrid sharding); by default dp · cp."),
-    click.option("--moe-load", default="balanced", help="balanced | power:a"),
+    click.option(
+        "--moe-load",
+        default="balanced",
+        help="balanced | uniform | power:a, each with ,capacity:c to drop what is over",
+    ),
 )
 
 scale = click.option("--nodes", type=int, default=1, help="So many boxes of MACHINE, joined by their network ports.")

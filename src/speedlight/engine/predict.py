@@ -17,6 +17,7 @@ from .answers.why import crossovers, sensitivities
 from .programs.chain import Link, as_one, at_home, memory_of_chain, model_facts, most_devices, over_devices, run_chain
 from .programs.stages import period, said, stages_of
 from .questions.assume import assumptions_of
+from .questions.loaded import loaded
 from .questions.resolve import Resolved, planned, resolve
 from .questions.sizes import check_repeats, check_sizes
 from .questions.unstated import open_statistics, spanning
@@ -44,6 +45,8 @@ def predict(scenario: Scenario, *, details: bool = True, joint: bool = False) ->
         check_layout(stage.scenario.program, stage.graph)
     check_repeats(scenario)
     answer = _answer(resolved, details, joint)
+    if scenario.program.workload.moe_load != "balanced":
+        answer = loaded(resolved, answer, lambda other: _answer(other, False))
     left = open_statistics(resolved)
     return answer if not left else spanning(resolved, left, answer, lambda other: _answer(other, False))
 

@@ -165,12 +165,14 @@ class Selection:
         picks: items each token picks.
         distribution: ``balanced``, ``uniform`` or ``power:a``; skew changes distinct items and the busiest rank.
         layers: optional per-layer override along the block's layer axis.
+        busiest: rows of the busiest rank over the mean rank's, where ranks divide the items unevenly.
     """
 
     items: Expr
     picks: Expr
     distribution: str = "balanced"
     layers: tuple[float, ...] = ()
+    busiest: Expr = ONE
 
     def distinct(self, tokens: Expr) -> Expr:
         """E[distinct items that ``tokens`` tokens touch], each item equally likely and tokens independent.

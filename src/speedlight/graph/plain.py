@@ -225,7 +225,7 @@ _CODECS: dict[type, dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]]
     Work: {"unit": _TEXT, "flops": _EXPR, "format": _TEXT, "accumulate": _optional(_TEXT), "dense": _optional(_EXPR)},
     Selection: {
         "items": _EXPR, "picks": _EXPR, "distribution": _TEXT,
-        "layers": (list, _tuple(lambda v: float(_number(v)))),
+        "layers": (list, _tuple(lambda v: float(_number(v)))), "busiest": _EXPR,
     },
     Exchange: {"kind": _TEXT, "dims": _TEXTS, "tensor": _TEXT},
     Message: {

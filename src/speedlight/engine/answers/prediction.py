@@ -232,6 +232,7 @@ class Prediction:
             "assumptions": [a.to_dict() for a in self.assumptions],
             "notes": list(self.notes),
             **({"shares": self.attrs["shares"]} if self.attrs.get("shares") else {}),
+            **({"experts": self.attrs["experts"]} if self.attrs.get("experts") else {}),
             "scenario": self.attrs.get("hash"),
         }  # fmt: skip
         if self.stages:

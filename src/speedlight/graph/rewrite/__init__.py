@@ -45,6 +45,7 @@
     tiled_loss.py    logits for some rows at a time
     tokens.py        fewer tokens in some layers
     uncast.py        functions that mixed precision leaves in the format they come in
+    uneven_experts.pyexperts at the rows of the rank that has most
     without.py       layers, or halves of layers, left out
     words.py         another vocabulary
 
@@ -102,6 +103,7 @@ from . import (  # noqa: F401  they register themselves
     tiled_loss,
     tokens,
     uncast,
+    uneven_experts,
     without,
     words,
 )  # fmt: skip
