@@ -1,6 +1,6 @@
 """Speedlight: how fast a deep-learning model runs on a machine, why, and what would make it faster.
 
-``explain``, ``fit``, ``compare``, ``whatif`` and ``simulate`` answer; ``make_scenario`` builds the frozen question, ``Scenario`` and ``Prediction`` are
+``explain``, ``fit``, ``compare``, ``whatif``, ``cuts`` and ``simulate`` answer; ``make_scenario`` builds the frozen question, ``Scenario`` and ``Prediction`` are
 the records; ``machine`` and ``machines`` look up the catalogue. Everything is imported when first used.
 """
 
@@ -15,6 +15,7 @@ _HOMES = {
     "explain": "api",
     "fit": "api",
     "compare": "api",
+    "cuts": "api",
     "diagnose": "api",
     "make_scenario": "api",
     "simulate": "api",
@@ -33,7 +34,7 @@ _RENAMED = {"machine": ("hardware.catalogue", "load_machine"), "machines": ("har
 
 __all__ = [
     "BadFile", "BadInput", "MissingDependency", "Prediction", "Scenario", "SpeedlightError", "UnknownName",
-    "Unsupported", "__version__", "compare", "diagnose", "explain", "fit", "machine", "machines", "make_scenario", "simulate",
+    "Unsupported", "__version__", "compare", "cuts", "diagnose", "explain", "fit", "machine", "machines", "make_scenario", "simulate",
     "validate", "whatif",
 ]  # fmt: skip
 
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
         UnknownName,
         Unsupported,
     )
-    from .api import compare, diagnose, explain, fit, make_scenario, simulate, whatif
+    from .api import compare, cuts, diagnose, explain, fit, make_scenario, simulate, whatif
     from .engine.answers.prediction import Prediction
     from .hardware.catalogue import load_machine as machine
     from .hardware.catalogue import machine_ids as machines

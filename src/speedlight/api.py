@@ -13,10 +13,11 @@ from .scenario.scenario import Scenario
 from .schedule.trace import Trace
 
 if TYPE_CHECKING:
+    from .engine.cut import Cuts
     from .engine.serving.simulate import Answer
     from .techniques.whatif import Ranking
 
-__all__ = ["compare", "diagnose", "explain", "fit", "make_scenario", "ranked", "simulate", "timeline", "whatif"]
+__all__ = ["compare", "cuts", "diagnose", "explain", "fit", "make_scenario", "ranked", "simulate", "timeline", "whatif"]
 
 
 def explain(model: str | Scenario, machine: str | None = None, **options: Any) -> Prediction:
@@ -73,6 +74,34 @@ def timeline(model: str | Scenario, machine: str | None = None, **options: Any) 
     from .engine.answers.timeline import timeline as draw
 
     return draw(_edited(_question(model, machine, options)))
+
+
+def cuts(
+    model: str | Scenario, machine: str | None = None, *, before: str | Sequence[str], links: str | Sequence[str], back: str = "",
+    **options: Any,
+) -> Cuts:  # fmt: skip
+    """A network cut between machines of their own: every place, priced in one call.
+
+    Args:
+        model, options: as in :func:`explain`, of one forward pass, prefill or decode step.
+        machine: what has the end of the network.
+        before: what has its beginning, or several machines in the order of the work; ``iphone-13#2`` is another one of the same.
+        links: the way from each machine to the next: ``100 Mbit/s``, ``100 Mbit/s + 5 ms``, or a link of the machine before it.
+        back: the way of the results to whoever asked; where they stay if empty.
+
+    Example:
+        >>> import speedlight
+        >>> found = speedlight.cuts("resnet50", "rtx-4090", before="jetson-orin-nano-8gb", links="100 Mbit/s")
+        >>> found.names[found.best("latency")]
+        'the end'
+    """
+    from .engine.cut import cuts as search
+    from .engine.programs.cuts import hop_of
+
+    ways = [links] if isinstance(links, str) else links
+    ahead = [before] if isinstance(before, str) else before
+    asked = _edited(_question(model, machine, options))
+    return search(asked, ahead, [hop_of(way) for way in ways], hop_of(back) if back else None)
 
 
 def fit(model: str | Scenario, machine: str | None = None, **options: Any) -> dict[str, Any]:

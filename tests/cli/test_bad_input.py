@@ -126,7 +126,7 @@ WORDS: list[tuple[list[str], str]] = [
     (["explain", "llama-3.1-8b", *ON, "--offload", "kv:host:2"], "share"),
     (["explain", "llama-3.1-8b", *ON, "--offload", "kv:host", "--pp", "2"], "pipeline"),
     (["explain", "llama-3.1-8b", *ON, "--offload", "experts:host"], "no experts"),
-    (["explain", "qwen3-30b-a3b", *ON, "--moe-load", "power:1.2"], "power:1.2"),
+    (["explain", "qwen3-30b-a3b", *ON, "--moe-load", "power:much"], "much"),
     (["explain", "llama-3.1-8b", *ON, "--by", "colour"], "colour"),
     (["explain", "llama-3.1-8b", *ON, "--input", "1x3"], "--input"),
     (["explain", "llama-3.1-8b", *ON, "--phase", "train", "--optimizer", "magic"], "magic"),

@@ -32,6 +32,7 @@ def app() -> None:
 @options.machine
 @options.question
 @options.run
+@options.cut
 @options.later
 @click.option("--by", default="op", help="Rows of the table: layer | op | kind", show_default=True)
 @click.option("--save", type=click.Path(path_type=Path), help="Write the scenario to a file that explain replays.")
@@ -41,7 +42,8 @@ def app() -> None:
 @options.folders
 def explain(
     model: str, on: str | None, by: str, save: Path | None, json_to: str | None, html: Path | None, timeline: Path | None,
-    tokens: float | None, device_hours: float | None, restart: float | None, store: str | None, **given: Any
+    tokens: float | None, device_hours: float | None, restart: float | None, store: str | None, before: tuple[str, ...],
+    links: tuple[str, ...], back: str | None, aim: str | None, **given: Any
 ) -> int:  # fmt: skip
     """How long it takes, why, and how far that is from the speed of light.
 
@@ -54,6 +56,10 @@ def explain(
     from .question import question
 
     asked = question(model, on, given)
+    found = _cuts(asked, before, links, back, aim)
+    aim = aim or "latency"
+    if found is not None:
+        asked = found.scenario(found.best(aim))
     answer = ask(asked)
     levers = [] if answer.fits else ask_fit(asked)["levers"]
     from ..engine.answers.prediction import plain
@@ -77,9 +83,12 @@ def explain(
         write_atomically(timeline, chrome_json(draw(asked)))
         print(f"wrote {timeline}: drop it on https://ui.perfetto.dev", file=sys.stderr)
     if answered(
-        {**answer.to_dict(), "levers": levers, **({"run": plain(whole.to_dict())} if whole is not None else {})},
+        {
+            **answer.to_dict(), "levers": levers, **({"run": plain(whole.to_dict())} if whole is not None else {}),
+            **({"cuts": plain(found.to_dict(aim))} if found is not None else {}),
+        },
         json_to,
-    ):
+    ):  # fmt: skip
         from ..report.text import render_explain
 
         show(render_explain(answer, by=by, levers=levers))
@@ -87,7 +96,30 @@ def explain(
             from ..report.run import run_lines
 
             show("\n".join(run_lines(whole)))
+        if found is not None:
+            from ..report.cuts import render_cuts
+
+            show(render_cuts(found, aim))
     return 0 if answer.fits else 1
+
+
+def _cuts(asked: Any, before: tuple[str, ...], links: tuple[str, ...], back: str | None, aim: str | None) -> Any:
+    """Every cut of the question's network, where machines before its own are named."""
+    if not before:
+        for name, value in (("link", links), ("back", back), ("cut", aim)):
+            if value:
+                raise BadInput(
+                    f"--{name} is about a network cut between machines", expected="--before MACHINE beside it"
+                )
+        return None
+    if not links:
+        raise BadInput("no link is given between the machines", expected="--link RATE, like --link '100 Mbit/s + 5 ms'")
+    from ..api import cuts
+    from ..engine.cut import AIMS
+
+    if aim is not None and aim not in AIMS:
+        raise BadInput(f"--cut {aim}", expected=" or ".join(AIMS))
+    return cuts(asked, before=before, links=links, back=back or "")
 
 
 def _run(answer: Any, tokens: float | None, stated: dict[str, Any]) -> Any:

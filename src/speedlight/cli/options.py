@@ -74,7 +74,11 @@ layout = _group(
     click.option("--sp", type=int, default=0, help="1: sequence parallelism beside tensor parallelism."),
     click.option("--zero", type=int, default=0, help="ZeRO stage: 1 optimizer, 2 gradients too, 3 weights too (FSDP)."),
     click.option("--shard", type=int, help="Ranks a ZeRO shard spreads over (hybrid sharding); by default dp · cp."),
-    click.option("--moe-load", default="balanced", help="balanced | power:a"),
+    click.option(
+        "--moe-load",
+        default="balanced",
+        help="balanced | uniform | power:a, each with ,capacity:c to drop what is over",
+    ),
 )
 
 scale = click.option("--nodes", type=int, default=1, help="So many boxes of MACHINE, joined by their network ports.")
@@ -109,6 +113,17 @@ run = _group(
     click.option("--device-hours", type=float, metavar="H", help="Hours between failures of one device; 0 for never."),
     click.option("--restart", type=float, metavar="S", help="Seconds from a failure noticed to computing again."),
     click.option("--store", metavar="RATE", help="At which the job writes its checkpoints (200 GB/s)."),
+)  # fmt: skip
+
+cut = _group(
+    click.option(
+        "--before", multiple=True, metavar="MACHINE", help="What has the beginning of the network, MACHINE its end; repeatable."
+    ),
+    click.option(
+        "--link", "links", multiple=True, metavar="RATE", help="From each --before to the next: '100 Mbit/s + 5 ms'; repeatable."
+    ),
+    click.option("--back", metavar="RATE", help="The way of the results to whoever asked; where they stay if not given."),
+    click.option("--cut", "aim", metavar="AIM", help="Cut for the least latency (default) or the highest rate."),
 )  # fmt: skip
 
 # Everything that says what runs, except the machine.

@@ -17,6 +17,7 @@ from .answers.why import crossovers, sensitivities
 from .programs.chain import Link, as_one, at_home, memory_of_chain, model_facts, most_devices, over_devices, run_chain
 from .programs.stages import period, said, stages_of
 from .questions.assume import assumptions_of
+from .questions.loaded import loaded
 from .questions.resolve import Resolved, planned, resolve
 from .questions.sizes import check_repeats, check_sizes
 from .questions.unstated import open_statistics, spanning
@@ -44,6 +45,8 @@ def predict(scenario: Scenario, *, details: bool = True, joint: bool = False) ->
         check_layout(stage.scenario.program, stage.graph)
     check_repeats(scenario)
     answer = _answer(resolved, details, joint)
+    if scenario.program.workload.moe_load != "balanced":
+        answer = loaded(resolved, answer, lambda other: _answer(other, False))
     left = open_statistics(resolved)
     return answer if not left else spanning(resolved, left, answer, lambda other: _answer(other, False))
 
@@ -93,7 +96,7 @@ def _predict(resolved: Resolved, *, details: bool, joint: bool = False) -> Predi
             "used": devices, "usd_per_hour": machine.price.usd_per_hour,
         },
         stack=stack.id,
-        phase="generate" if resolved.stages and workload.phase == "forward" else workload.phase,
+        phase=workload.phase if not resolved.stages or graph.attrs.get("stretch") else _whole_call(workload.phase),
         layer=summary.layer(parts, stack),
         time=time, low=low, high=high, limit=limit,
         bound=summary.bound(parts, machine, rows if details else None),
@@ -120,9 +123,15 @@ def _predict(resolved: Resolved, *, details: bool, joint: bool = False) -> Predi
         } if details else {},
         notes=(*machine.notes, said(stages)) if stages and details else machine.notes,
         stages=stages if details else (),
+        period=apart,
         joint=intervals.joint(parts) if joint else None,
     )  # fmt: skip
     return _explained(prediction, resolved, links, parts) if details else prediction
+
+
+def _whole_call(phase: str) -> str:
+    """What a call of several models is called: the whole of what one of them does a part of."""
+    return "generate" if phase == "forward" else phase
 
 
 def _explained(prediction: Prediction, resolved: Resolved, links: Sequence[Link], parts: Parts) -> Prediction:

@@ -114,7 +114,7 @@ def symbols_are_bound(graph: Graph) -> Iterator[str]:
             yield f"{block.name}.{op.name}: unbound symbols {loose}"
     for block in graph.blocks:
         for tensor in block.tensors.values():
-            kept = () if tensor.persistent is None else (tensor.persistent.kept,)
+            kept = () if tensor.persistent is None else (tensor.kept_elements,)
             loose = _loose((tensor.elements, *kept), allowed)
             if loose:
                 yield f"{block.name}.{tensor.name}: unbound symbols {loose}"

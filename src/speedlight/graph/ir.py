@@ -70,12 +70,14 @@ class Persistent:
         lifetime: ``model``, ``sequence`` or ``run``.
         homes: share of it by tier role; shares sum to 1.
         rebuild: FLOPs to compute it again if dropped, or None where it cannot be.
+        present: share of its block's instances that keep it at all, 0 to 1: a graph cut at a place that a symbol names.
     """
 
     kept: Expr
     lifetime: str = "model"
     homes: tuple[tuple[str, float], ...] = (("main", 1.0),)
     rebuild: Expr | None = None
+    present: Expr = ONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +105,13 @@ class Tensor:
         return self.elements * bytes_per_element(self.dtype)
 
     @property
+    def kept_elements(self) -> Expr:
+        """Elements that stay allocated, of an instance of its block on average."""
+        return self.persistent.kept * self.persistent.present if self.persistent else ZERO
+
+    @property
     def kept_bytes(self) -> Expr:
-        return self.persistent.kept * bytes_per_element(self.dtype) if self.persistent else ZERO
+        return self.kept_elements * bytes_per_element(self.dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,12 +165,14 @@ class Selection:
         picks: items each token picks.
         distribution: ``balanced``, ``uniform`` or ``power:a``; skew changes distinct items and the busiest rank.
         layers: optional per-layer override along the block's layer axis.
+        busiest: rows of the busiest rank over the mean rank's, where ranks divide the items unevenly.
     """
 
     items: Expr
     picks: Expr
     distribution: str = "balanced"
     layers: tuple[float, ...] = ()
+    busiest: Expr = ONE
 
     def distinct(self, tokens: Expr) -> Expr:
         """E[distinct items that ``tokens`` tokens touch], each item equally likely and tokens independent.

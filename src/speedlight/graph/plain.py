@@ -211,7 +211,7 @@ def _optional(codec: tuple[Callable[[Any], Any], Callable[[Any], Any]]) -> tuple
 _CODECS: dict[type, dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]]] = {
     Dim: {"size": _INT, "role": _TEXT},
     Persistent: {
-        "kept": _EXPR, "lifetime": _TEXT, "rebuild": _optional(_EXPR),
+        "kept": _EXPR, "lifetime": _TEXT, "rebuild": _optional(_EXPR), "present": _EXPR,
         "homes": (_write_shares, _tuple(lambda p: (_text(p[0]), float(_number(p[1]))))),
     },
     Tensor: {
@@ -225,7 +225,7 @@ _CODECS: dict[type, dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]]
     Work: {"unit": _TEXT, "flops": _EXPR, "format": _TEXT, "accumulate": _optional(_TEXT), "dense": _optional(_EXPR)},
     Selection: {
         "items": _EXPR, "picks": _EXPR, "distribution": _TEXT,
-        "layers": (list, _tuple(lambda v: float(_number(v)))),
+        "layers": (list, _tuple(lambda v: float(_number(v)))), "busiest": _EXPR,
     },
     Exchange: {"kind": _TEXT, "dims": _TEXTS, "tensor": _TEXT},
     Message: {

@@ -30,7 +30,7 @@ def kept(graph: Graph, cls: str, *, of_bytes: bool = True) -> Expr:
     terms = []
     for block, tensor in persistent_tensors(graph):
         if tensor.cls == cls and tensor.persistent is not None:
-            size = tensor.kept_bytes if of_bytes else tensor.persistent.kept
+            size = tensor.kept_bytes if of_bytes else tensor.kept_elements
             terms.append(size * (block.count if block else 1))
     return total(terms)
 

@@ -9,6 +9,7 @@ spellings of measurement tables, which know what they mean by ``H100`` while a p
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from contextvars import ContextVar
@@ -24,6 +25,7 @@ from .machine import Machine
 
 _ROOT = files(__package__) / "catalogue"
 _SUFFIXES = (".yaml", ".yml", ".json")
+_ANOTHER = re.compile(r"^(?P<name>.+)#(?P<number>[1-9][0-9]{0,3})$")
 _OPEN: ContextVar[tuple[str, ...]] = ContextVar("machine files being read", default=())
 
 
@@ -59,7 +61,8 @@ def fold(name: str) -> str:
 def load_machine(name: str, machines_dir: str | Path | None = None, *, table: bool = False) -> Machine:
     """A machine by id, alias, driver string, unambiguous short name or file path; ``here`` describes this one.
 
-    A name of another machine with a number, ``dgx-h100x16``, is that many of it (:mod:`.cluster`).
+    A name of another machine with a number, ``dgx-h100x16``, is that many of it (:mod:`.cluster`); ``iphone-13#2`` is another one of
+    the same, for questions about two of them that share nothing.
 
     Args:
         name: what the user typed (``h100-sxm-80gb``, ``NVIDIA H200``, ``my.yaml``, ``here``).
@@ -72,6 +75,10 @@ def load_machine(name: str, machines_dir: str | Path | None = None, *, table: bo
         BadInput: if a short name fits several variants.
         BadFile: if a file cannot be used.
     """
+    same = _ANOTHER.match(name)
+    if same is not None:
+        one = load_machine(same["name"], machines_dir, table=table)
+        return dataclasses.replace(one, id=f"{one.id}#{same['number']}")
     if name == "here":
         from .here import describe
 

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .._foundation.arrays import Value, maximum
+from .._foundation.arrays import Value, maximum, where
 from .._foundation.expr import Expr, Tape, compile_tape, total
-from ..graph.ir import Block, Graph, Persistent, Tensor
+from ..graph.ir import ONE, Block, Graph, Persistent, Tensor
 from ..graph.stats import persistent_tensors
 from ..stacks.stack import Stack
 from .held import Held, held
@@ -70,6 +70,7 @@ class _BlockPlan:
         mirrored: number of the forward block whose saved tensors it fills or empties; None in the optimizer.
         start, came, went: of saved tensors (:class:`.saved.Waiting`).
         live: per op, everything else that is alive.
+        runs: per op, how often it runs where that is no plain number (0 for what another machine has); else None.
     """
 
     mirrored: int | None
@@ -77,6 +78,7 @@ class _BlockPlan:
     came: list[list[int]]
     went: list[list[int]]
     live: list[list[int]]
+    runs: list[int | None]
 
 
 class LedgerPlan:
@@ -118,7 +120,9 @@ class LedgerPlan:
             parts = waiting(graph, block)
             came, went = ([row(sizes) for sizes in each] for each in (parts.came, parts.went))
             live = [row(sizes) for sizes in live_sets(graph, block, holding.get(block.name))]
-            self._blocks.append(_BlockPlan(numbers.get(parts.mirrored), row(parts.start), came, went, live))
+            often = [block.count * op.count for op in block.ops] if not graph.attrs.get("saved") else [ONE] * len(live)
+            runs = [place(count) if count.constant is None else None for count in often]
+            self._blocks.append(_BlockPlan(numbers.get(parts.mirrored), row(parts.start), came, went, live, runs))
         self._tape: Tape = compile_tape(exprs)
 
     def evaluate(
@@ -144,9 +148,10 @@ class LedgerPlan:
                 size, count = self._saved[block.mirrored]
                 there = before[block.mirrored] + (cells[count] - 1) * cells[size]
             there = _sum(cells, block.start, there)
-            for came, went, live in zip(block.came, block.went, block.live, strict=True):
+            for came, went, live, runs in zip(block.came, block.went, block.live, block.runs, strict=True):
                 there = _sum(cells, came, there)
-                peak = maximum(peak, _sum(cells, live, there))
+                alive = _sum(cells, live, there)
+                peak = maximum(peak, alive if runs is None else where(cells[runs] > 0, alive, 0.0))
                 for place in went:
                     there = there - cells[place]
         kept = by_class["activations"]  # those of a whole call, which no step frees

@@ -285,7 +285,8 @@ def _touch(
             return
         moved = accesses[key].bytes + moved
     # KV caches and states are read per step through their operands; weights by their own size.
-    size = tensor.kept_bytes if tensor.persistent and tensor.persistent.kept is not tensor.elements else whole
+    kept = tensor.persistent.kept if tensor.persistent else tensor.elements
+    size = kept * per_element if kept is not tensor.elements else whole
     home = tensor.persistent.homes if tensor.persistent else (("main", 1.0),)
     accesses[key] = Access(
         operand.tensor, tensor.cls, moved, size, write, granule, home, operand.path, format=tensor.dtype

@@ -110,7 +110,7 @@ class HoldingsPlan:
             rows[name] = []
             for expert in (False, True):
                 chosen = [t for t in tensors if t.cls == cls and bool(symbols(t.elements) & experts) is expert]
-                sizes = [t.kept_bytes if of_bytes else t.persistent.kept for t in chosen if t.persistent is not None]
+                sizes = [t.kept_bytes if of_bytes else t.kept_elements for t in chosen if t.persistent is not None]
                 rows[name].append(slot(total(sizes)))  # type: ignore[operator]
         return rows
 
@@ -170,5 +170,5 @@ def _states(graph: Graph, experts: set[str]) -> tuple[Expr, Expr, Expr, Expr]:
             sums[at] = sums[at] + tensor.kept_bytes * (block.count if block is not None else 1)
         if tensor.cls == "gradient" and tensor.persistent is not None:
             at = 3 if symbols(tensor.elements) & experts else 1
-            sums[at] = sums[at] + tensor.persistent.kept * (block.count if block is not None else 1)
+            sums[at] = sums[at] + tensor.kept_elements * (block.count if block is not None else 1)
     return sums[0], sums[1], sums[2], sums[3]

@@ -15,7 +15,7 @@ from functools import lru_cache
 from .._foundation.expr import Expr, group_sum, sym, total
 from ..graph.builder import BlockBuilder
 from ..graph.grammar import check
-from ..graph.ir import Block, Exchange, Graph, Op, Operand, Persistent, Tensor, Work
+from ..graph.ir import ONE, Block, Exchange, Graph, Op, Operand, Persistent, Tensor, Work
 from ..stacks.record import Stack, Unfold, UnfoldStep
 
 _COUNT, _NEW, _CACHED = sym("count"), sym("new"), sym("cached")
@@ -69,7 +69,9 @@ def _joined(ops: Sequence[Op], tensors: dict[str, Tensor], made: Sequence[Op]) -
     for place, what in enumerate(("weight", "bias")[: len(first.reads) - 1], start=1):
         parts = [tensors[o.reads[place].tensor] for o in made]
         size = total(t.elements for t in parts)
-        tensors[f"{name}.{what}"] = Tensor(f"{name}.{what}", size, parts[0].dtype, "weight", Persistent(size))
+        there = parts[0].persistent.present if parts[0].persistent else ONE
+        held = Persistent(size, present=there)
+        tensors[f"{name}.{what}"] = Tensor(f"{name}.{what}", size, parts[0].dtype, "weight", held)
         reads.append(Operand(f"{name}.{what}"))
         for part in parts:
             del tensors[part.name]

@@ -255,7 +255,9 @@ class _Placing:
     def _route(self, op: Op, name: str, tensor: Tensor, *, outwards: bool, suffix: str = "") -> None:
         """Tokens to the ranks of their experts, or back: each rank's own, once for every expert picked."""
         chosen = next(o.selection for o in self.source.ops if o.selection is not None)
-        sent = tensor.elements * chosen.picks / TP
+        sent = (
+            tensor.elements * chosen.picks * chosen.busiest / TP
+        )  # the exchange ends when the busiest rank has its rows
         label = f"{name}.{'dispatch' if outwards else 'combine'}{suffix}"
         gathered = sent * ETP
         kept = self._temporary(f"{name}.routed", tensor, gathered * ROUTED) if outwards else None

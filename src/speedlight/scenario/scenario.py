@@ -168,10 +168,11 @@ class Edge:
     """What one program hands to another.
 
     Attributes:
-        source, target: names of programs, in the order they run.
+        source, target: names of programs, in the order they run; an empty target is whoever asked, who gets the result.
         bytes: of one transfer.
         link: name of a link or domain of the source's machine, or a rate (``100 Mbit/s``, ``12 MB/s``).
         repeats, probability: how often it happens in a call.
+        latency_s: seconds on the way beside the link's own; nothing is sent of no bytes, which takes none.
     """
 
     source: str
@@ -180,6 +181,7 @@ class Edge:
     link: str = ""
     repeats: Value = 1
     probability: Value = 1.0
+    latency_s: Value = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,9 +70,10 @@ def serial(
             before = before + h
             longest = maximum(longest, before + after)
             after = after - d
-        present = where(count > 0, 1.0, 0.0)
+        # A block none of whose kernels run (the part of a cut network that another machine has) waits for nobody.
+        present = where(count * (device + issue) > 0, 1.0, 0.0)
         if inline:
-            gap = maximum(host - end, 0.0) + count * issue
+            gap = present * maximum(host - end, 0.0) + count * issue
             passages.append(Passage(count, device, gap))
             end = end + count * device + gap
             continue

@@ -86,7 +86,8 @@ class Workload:
         reused: tokens of each prompt whose keys and values are there already (a prefix hit).
         symbols: values of a captured module's own free dimensions.
         training: see :class:`Training`; used in ``train`` only.
-        moe_load: distribution of tokens over experts: ``balanced``, ``uniform`` or ``power:a``.
+        moe_load: distribution of tokens over experts: ``balanced``, ``uniform`` or ``power:a``, a capacity behind it
+            (:mod:`speedlight.graph.expert_spread`).
         places: what inference keeps outside the device (:mod:`.places`); a training step's is in ``training``.
     """
 

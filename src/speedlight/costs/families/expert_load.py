@@ -19,8 +19,8 @@ import numpy as np
 
 from ..._foundation.arrays import Value, ceil, maximum, minimum
 from ..._foundation.errors import BadInput
+from ...graph.expert_spread import DRAWS, power_draws
 
-DRAWS = 32
 TILES = (8, 16, 32, 64, 128)
 _FIELDS = 2 + len(TILES)
 
@@ -88,35 +88,9 @@ def _pack(values: np.ndarray | tuple[float, ...], tokens: Value, picks: Value, e
 @lru_cache(maxsize=65536)
 def _one(tokens: float, picks: float, experts: float, ep: float, exponent: float) -> tuple[float, ...]:
     held = max(round(experts / ep), 1)
-    counts = _draws(tokens, picks, int(experts), exponent)
+    counts = power_draws(tokens, picks, int(experts), exponent)
     groups = counts[:, : held * (int(experts) // held)].reshape(DRAWS, -1, held)
     busiest = groups.sum(2).argmax(1)
     own = groups[np.arange(DRAWS), busiest]
     tiles = (float(np.ceil(own / t).sum(1).mean()) for t in TILES)
     return (float((own > 0).sum(1).mean()), float(own.sum(1).mean()), *tiles)
-
-
-@lru_cache(maxsize=512)
-def _draws(tokens: float, picks: float, experts: int, exponent: float) -> np.ndarray:
-    """Rows of every expert in every draw."""
-    total = tokens * picks
-    low, high = (1.0, max(0.8 * tokens, 1.0 + 1e-6)) if total > experts else (0.01, 2.0)
-    u = _uniform(experts)
-    if abs(exponent - 1.0) < 1e-9:
-        x = low * (high / low) ** u
-    else:
-        power = 1.0 - exponent
-        x = (low**power + u * (high**power - low**power)) ** (1.0 / power)
-    share = np.minimum(x * (total / x.sum(1, keepdims=True)), tokens)
-    counts = np.floor(share)
-    left = np.maximum(np.round(total - counts.sum(1)), 0.0)
-    rank = np.argsort(np.argsort(counts - share, axis=1, kind="stable"), axis=1, kind="stable")
-    # What is left is at most one row an expert, except where loads were cut at T: then it is spread evenly.
-    whole = np.floor(left / experts)
-    result: np.ndarray = counts + whole[:, None] + (rank < (left - whole * experts)[:, None])
-    return result
-
-
-@lru_cache(maxsize=64)
-def _uniform(experts: int) -> np.ndarray:
-    return np.random.default_rng(experts).random((DRAWS, experts))

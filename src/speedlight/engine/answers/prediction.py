@@ -144,7 +144,7 @@ class Prediction:
         energy, power, cost: joules, watts, dollars of the call; None while nothing predicts them.
         ttft, tpot: of ``generate``.
         least: seconds each resource needs at its peak, over the call: ``limit`` is the largest.
-        stages: the programs of a call, where there are several.
+        stages: the programs of a call, where there are several; ``period``: seconds from one call of a steady stream to the next.
         layers: the module tree over ``ops``, every node before its children.
         joint: shared and own errors of the call's time (:func:`..steps.intervals.joint`), where they were asked for.
     """
@@ -183,6 +183,7 @@ class Prediction:
     power: Value | None = None
     cost: Value | None = None
     notes: tuple[str, ...] = ()
+    period: Value = 0.0
     stages: tuple[Stage, ...] = ()
     joint: tuple[Any, Value] | None = None
     attrs: Mapping[str, Any] = field(default_factory=dict)
@@ -231,10 +232,12 @@ class Prediction:
             "assumptions": [a.to_dict() for a in self.assumptions],
             "notes": list(self.notes),
             **({"shares": self.attrs["shares"]} if self.attrs.get("shares") else {}),
+            **({"experts": self.attrs["experts"]} if self.attrs.get("experts") else {}),
             "scenario": self.attrs.get("hash"),
         }  # fmt: skip
         if self.stages:
             slowest = pace(self.stages)
+            result["period"] = self.period
             result["stages"] = [
                 {"name": s.name, "time": s.time, "copying": s.copying, "sets_throughput": f"stage:{s.name}" == slowest}
                 for s in self.stages

@@ -152,17 +152,19 @@ def model_facts(resolved: Resolved) -> Mapping[str, Any]:
     """CONTRACT's ``model`` object; of several models the main one's name, the sum of all, and ``parts`` by program."""
     if not resolved.stages:
         return _facts_of(resolved)
-    main = dict(_facts_of(resolved))
-    models = {stage.scenario.program.model: _facts_of(stage) for stage in resolved.stages}
+    found = [_facts_of(stage) for stage in resolved.stages]
+    programs = [stage.scenario.program for stage in resolved.stages]
+    main = dict(found[next(i for i, p in enumerate(programs) if p.name == resolved.scenario.program.name)])
+    models = {program.model: facts for program, facts in zip(programs, found, strict=True)}
     for name in ("params", "active_params", "weight_bytes"):
-        main[name] = sum(facts[name] or 0 for facts in models.values())
-    main["parts"] = {s.scenario.program.name: dict(_facts_of(s)) for s in resolved.stages}
+        main[name] = sum(facts[name] for facts in models.values() if facts[name] is not None)
+    main["parts"] = {program.name: dict(facts) for program, facts in zip(programs, found, strict=True)}
     return main
 
 
 def _facts_of(resolved: Resolved) -> Mapping[str, Any]:
-    if resolved.graph.attrs.get("kind") == "op list":
-        return _op_list_facts(resolved.graph, resolved.scenario.program.workload)
+    if resolved.graph.attrs.get("kind") == "op list" or resolved.graph.attrs.get("stretch"):
+        return _facts_at(resolved.graph, resolved.scenario.program.workload)
     return _facts(resolved.graph)
 
 
@@ -178,9 +180,10 @@ def _facts(graph: Graph) -> Mapping[str, Any]:
     }
 
 
-def _op_list_facts(graph: Graph, workload: Workload) -> Mapping[str, Any]:
-    """The same of an op list, whose weights may depend on its symbols: sizes are those of this question."""
-    env = {k: float(v) if isinstance(v, int) else v for k, v in free_symbols(graph, workload).items()}
+def _facts_at(graph: Graph, workload: Workload) -> Mapping[str, Any]:
+    """The same of an op list or of a stretch of a network, whose weights depend on symbols: those of this question."""
+    env: dict[str, Value] = {**stats.unsharded(graph)}
+    env |= {k: float(v) if isinstance(v, int) else v for k, v in free_symbols(graph, workload).items()}
     params, weight_bytes = (evaluate(stats.kept(graph, "weight", of_bytes=b), env) for b in (False, True))
     none = np.ndim(params) == 0 and params == 0
     return {

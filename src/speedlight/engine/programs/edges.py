@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..._foundation.arrays import Value
+from ..._foundation.arrays import Value, where
 from ..._foundation.expr import const
 from ...costs.cost import Cost, bound_names, bound_of
 from ...hardware.machine import Machine
@@ -19,7 +19,7 @@ from ...schedule.serial import Passage, Timeline
 from ...workload.workload import Step
 from ..steps.evaluate import PricedKernel, StepResult
 from ..training.rows import plain
-from .ports import link_of
+from .ports import edge_name, link_of
 
 
 def handed_on(source: str, edges: Sequence[Edge], machine: Machine) -> list[tuple[str, StepResult, Value]]:
@@ -29,7 +29,7 @@ def handed_on(source: str, edges: Sequence[Edge], machine: Machine) -> list[tupl
         machine: the source's, ports included.
     """
     return [
-        (f"{edge.source} → {edge.target}", _transfer(edge, machine), edge.repeats * edge.probability)
+        (edge_name(edge), _transfer(edge, machine), edge.repeats * edge.probability)
         for edge in edges
         if edge.source == source
     ]
@@ -37,16 +37,17 @@ def handed_on(source: str, edges: Sequence[Edge], machine: Machine) -> list[tupl
 
 def _transfer(edge: Edge, machine: Machine) -> StepResult:
     link = link_of(edge, machine)
-    name = f"{edge.source} → {edge.target}"
+    name = edge_name(edge)
+    latency = (link.latency_s + edge.latency_s) * where(edge.bytes > 0, 1.0, 0.0)
     busy: dict[str, Value] = {f"link:{link.name}": edge.bytes / link.bandwidth}
-    time = plain(edge.bytes / link.bandwidth + link.latency_s)
+    time = plain(edge.bytes / link.bandwidth + latency)
     kernel = Kernel(
         name="transfer", path="", kind="copy", fn="send_recv", family="stream", members=("transfer",), work=(), accesses=(), dims={},
         count=const(1), workspace=const(0),
     )  # fmt: skip
     cost = Cost(
-        busy=busy, least=busy, latency=link.latency_s, time=time, limit=plain(edge.bytes / link.bandwidth),
-        bound=bound_of(machine, busy, busy, link.latency_s), flops=0.0, dense=0.0, bytes=0.0, high=0.0,
+        busy=busy, least=busy, latency=plain(latency), time=time, limit=plain(edge.bytes / link.bandwidth),
+        bound=bound_of(machine, busy, busy, plain(latency)), flops=0.0, dense=0.0, bytes=0.0, high=0.0,
         error_key=("edge", machine.device_id, ""),
     )  # fmt: skip
     return StepResult(

@@ -21,19 +21,25 @@ def check_edges(scenario: Scenario) -> None:
     """
     order = [program.name for program in scenario.programs]
     for edge in scenario.edges:
-        label = f"the edge {edge.source} → {edge.target}"
-        if edge.source not in order or edge.target not in order:
+        label = f"the edge {edge_name(edge)}"
+        if edge.source not in order or edge.target not in (*order, ""):
             raise BadInput(f"{label} joins no two programs", expected="two of " + ", ".join(order))
-        if order.index(edge.source) >= order.index(edge.target):
+        if edge.target and order.index(edge.source) >= order.index(edge.target):
             raise BadInput(f"{label} goes backwards", expected="programs in the order they run")
         for name, value, most in (
             ("bytes", edge.bytes, np.inf),
             ("repeats", edge.repeats, np.inf),
+            ("latency", edge.latency_s, np.inf),
             ("probability", edge.probability, 1),
         ):
             array = np.asarray(value, dtype=float)
             if not np.all((array >= 0) & (array <= most)):
                 raise BadInput(f"{label}: {name} is {value!r}", expected=f"0 to {most:g}" if most == 1 else "0 or more")
+
+
+def edge_name(edge: Edge) -> str:
+    """``source → target``; a target that is none is the caller."""
+    return f"{edge.source} → {edge.target or 'caller'}"
 
 
 def with_ports(machine: Machine, edges: Sequence[Edge]) -> Machine:
@@ -62,7 +68,7 @@ def _usable(machine: Machine) -> tuple[Link | Domain, ...]:
 
 
 def _port_of(edge: Edge) -> str:
-    return f"{edge.source}-{edge.target}"
+    return f"{edge.source}-{edge.target or 'caller'}".replace(" ", "-")
 
 
 def _rate(text: str, machine: Machine) -> float:

@@ -4,9 +4,10 @@ Stages that compute share their device, so their times add there too; stages on 
 host's link and between programs run on copy engines beside them: while one call is computed, the next one's inputs come. So a stream
 of calls takes, each,
 
-    period = max(over machines of Σ over their stages of time on them, Σ over stages of time on the link),
+    period = max(over machines of Σ over their stages of time on them, over links Σ over stages of time on them),
 
-and the stage that takes most of the slower place is what binds it, ``stage:<name>``.
+and the stage that takes most of the slowest place is what binds it, ``stage:<name>``. The latency of a transfer holds nobody: while one
+result is on its way, the next one may leave.
 """
 
 from __future__ import annotations
@@ -29,14 +30,18 @@ class Stage:
 
     Attributes:
         time: seconds of all its repeats; the stages' sum to the call's.
-        copying: those of them in which only the host's link works.
+        copying: those of them in which only a link works: the host's, or the one between two programs.
         place: id of the machine it computes on.
+        link: the one between two programs; empty for the host's.
+        underway: seconds of ``copying`` that hold no link.
     """
 
     name: str
     time: Value
     copying: Value
     place: str = ""
+    link: str = ""
+    underway: Value = 0.0
 
     @property
     def computing(self) -> Value:
@@ -50,6 +55,8 @@ def stages_of(parts: Parts, machine: Machine) -> tuple[Stage, ...]:
     places: dict[str, str] = dict.fromkeys(order, "")
     time: dict[str, Value] = dict.fromkeys(order, 0.0)
     copying: dict[str, Value] = dict.fromkeys(order, 0.0)
+    underway: dict[str, Value] = dict.fromkeys(order, 0.0)
+    between: dict[str, str] = {}
     for name, (step, weight, nodes) in zip(parts.stages, parts.results, strict=False):
         names = step.names or bound_names(machine)
         links = [i for i, bound in enumerate(names) if bound.startswith("link:") or bound == "host_dram"]
@@ -59,11 +66,18 @@ def stages_of(parts: Parts, machine: Machine) -> tuple[Stage, ...]:
             for priced in kernels:
                 if priced.kernel.kind != "copy":
                     continue
+                if priced.kernel.fn == "send_recv":
+                    between[name] = f"{places[name]} {next(iter(priced.cost.busy))}"
+                    copying[name] = copying[name] + weighted(priced.cost.time * priced.count, weight, nodes)
+                    underway[name] = underway[name] + weighted(priced.cost.latency * priced.count, weight, nodes)
+                    continue
                 waits = np.isin(priced.cost.bound, links)
                 if np.any(waits):
                     seconds = priced.cost.time * priced.count * waits
                     copying[name] = copying[name] + weighted(seconds, weight, nodes)
-    return tuple(Stage(name, time[name], copying[name], places[name]) for name in order)
+    return tuple(
+        Stage(name, time[name], copying[name], places[name], between.get(name, ""), underway[name]) for name in order
+    )
 
 
 def period(stages: Sequence[Stage]) -> Value:
@@ -74,21 +88,27 @@ def period(stages: Sequence[Stage]) -> Value:
     return longest
 
 
-def _busy(stages: Sequence[Stage]) -> dict[str, Value]:
-    """Seconds a call keeps each machine, and the links (under "")."""
-    found: dict[str, Value] = {"": 0.0}
+def _busy(stages: Sequence[Stage]) -> dict[tuple[str, str], Value]:
+    """Seconds a call keeps each machine and each link."""
+    found: dict[tuple[str, str], Value] = {}
     for stage in stages:
-        found[""] = found[""] + stage.copying
-        found[stage.place or "device"] = found.get(stage.place or "device", 0.0) + stage.computing
+        for place, seconds in _holds(stage).items():
+            found[place] = found.get(place, 0.0) + seconds
     return found
+
+
+def _holds(stage: Stage) -> dict[tuple[str, str], Value]:
+    return {
+        ("machine", stage.place or "device"): stage.computing,
+        ("link", stage.link): stage.copying - stage.underway,
+    }
 
 
 def pace(stages: Sequence[Stage]) -> str:
     """``stage:<name>``: who takes most of the place that sets the pace."""
     busy = _busy(stages)
     slowest = max(busy, key=lambda place: float(busy[place]))
-    there = [s for s in stages if (s.place or "device") == slowest] if slowest else list(stages)
-    return f"stage:{max(there, key=lambda s: float(s.computing if slowest else s.copying)).name}"
+    return f"stage:{max(stages, key=lambda s: float(_holds(s).get(slowest, 0.0))).name}"
 
 
 def said(stages: Sequence[Stage]) -> str:

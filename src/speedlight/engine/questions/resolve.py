@@ -171,7 +171,9 @@ def model_graph(program: Program) -> Graph:
         from ...graph.backward import training_mode
 
         graph = training_mode(graph)
-    return _rewritten(graph, ref.rewrites) if ref.rewrites else graph
+    if ref.rewrites:
+        graph = _rewritten(graph, ref.rewrites)
+    return graph if program.workload.moe_load == "balanced" else _rewritten(graph, (Rewrite("uneven_experts"),))
 
 
 @lru_cache(maxsize=64)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ..._foundation.arrays import Value
-from ..._foundation.errors import BadInput, Unsupported
+from ..._foundation.errors import BadInput
 from ...graph.amounts import check_amounts
+from ...graph.expert_spread import spread_of
 from ...graph.ir import Graph
 from ...graph.statistics import Statistic, statistics_of, unstated
 from ...scenario.scenario import Scenario
@@ -46,10 +47,9 @@ def check_sizes(workload: Workload, graph: Graph) -> None:
     if workload.phase != "train" and training.schedule != "1f1b":
         raise BadInput(f"a schedule {training.schedule!r} in {workload.phase}", expected="--phase train")
     if workload.moe_load != "balanced":
-        raise Unsupported(
-            f"expert load {workload.moe_load!r} is part of the file format but not executed by this version",
-            expected="balanced",
-        )
+        spread_of(workload.moe_load)
+        if not any(op.fn == "grouped_linear" for _, op in graph.ops()):
+            raise BadInput(f"{graph.name} has no experts to load by {workload.moe_load!r}", expected="balanced")
     if workload.phase in ("prefill", "decode", "generate") and not graph.attrs.get("causal", False):
         raise BadInput(
             f"{graph.name} does not generate tokens, so it has no {workload.phase} phase", expected="--phase forward"

@@ -16,6 +16,7 @@ from ...costs.families.module_here import dispatch
 from ...costs.price import least_of, price
 from ...costs.training import issued, trained
 from ...graph.rewrite.expand import LIBRARY
+from ...graph.rewrite.uneven_experts import UNEVEN
 from ...hardware.machine import Machine, OperatingPoint
 from ...lowering.kernels import Kernel, KernelValues, Numbers, Program, Slots
 from ...lowering.ledger import Ledger
@@ -28,6 +29,7 @@ from ...workload.workload import Step
 from ..questions.resolve import Plan
 from ..training.overlapped import NO_WIRES, Piece, halved, late, show
 from ..training.rows import costs_of
+from .expert_ranks import bound, of_all
 from .folding import Folding
 from .together import priced
 
@@ -103,7 +105,7 @@ class StepResult:
 def bindings(step: Step, dims: Mapping[str, Value], symbols: Mapping[str, Value]) -> dict[str, Value]:
     """Everything a graph's expressions may name, as floats or arrays."""
     env = {**symbols, **dims, **step.env()}
-    return {name: float(value) if isinstance(value, int) else value for name, value in env.items()}
+    return bound({name: float(value) if isinstance(value, int) else value for name, value in env.items()})
 
 
 def evaluate_step(
@@ -176,6 +178,8 @@ def evaluate_step(
         times = present[sort][2]
         for resource, seconds in cost.least.items() if not kernel.attrs.get(LIBRARY) else ():
             least[resource] = least.get(resource, 0.0) + seconds * times
+        if UNEVEN in kernel.attrs:  # priced at the busiest rank's rows; all ranks together do what the mean one does
+            times = times * of_all(env, kernel.attrs[UNEVEN])
         moved = moved + cost.bytes * times
         if kernel.attrs.get("recompute"):
             again = again + cost.flops * times

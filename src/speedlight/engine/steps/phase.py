@@ -21,6 +21,7 @@ from ..training.overlapped import overlapping
 from ..training.step import piped_step, training_step
 from . import growing
 from .evaluate import StepResult, evaluate_step
+from .expert_ranks import DRAW, SPREAD, load_of
 from .power import clock_under_limit
 
 
@@ -57,7 +58,10 @@ def free_symbols(graph: Graph, workload: Workload) -> dict[str, Value]:
     if "batch" in graph.symbols:
         micro = workload.training.micro_batch if workload.phase == "train" else None
         symbols["batch"] = workload.batch if micro is None else micro  # of one forward and backward pass
-    return complete(graph, {**{k: v for k, v in graph.symbols.items() if v is not None}, **symbols})
+    found = complete(graph, {**{k: v for k, v in graph.symbols.items() if v is not None}, **symbols})
+    if workload.moe_load != "balanced":
+        found[SPREAD] = load_of(graph, workload.moe_load, found.pop(DRAW, 0.0))
+    return found
 
 
 def run_phase(

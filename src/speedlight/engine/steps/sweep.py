@@ -19,7 +19,7 @@ CHUNK = 1 << 16  # points of a sweep priced at once: what a kernel costs is most
 
 NUMBERS = (
     "time", "low", "high", "limit", "bound", "flops", "flops_dense", "bytes", "mfu", "mbu", "throughput", "memory",
-    "least", "ttft", "tpot", "hfu",
+    "least", "ttft", "tpot", "hfu", "period",
 )  # fmt: skip
 
 

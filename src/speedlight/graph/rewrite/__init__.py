@@ -37,6 +37,7 @@
     shared_prefix.py a prefix read once for all sequences
     sparse_attention.pyattention to a part of the keys
     still_layers.py  some layers keep their weights while the others train
+    stretch.py       ops between two places that symbols name, for all cuts of a network at once
     structured.py    layers of another kind in the place of a transformer's
     tenants.py       several fine-tunes of one model together
     thinned.py       weights in fewer bits than their values have
@@ -44,6 +45,7 @@
     tiled_loss.py    logits for some rows at a time
     tokens.py        fewer tokens in some layers
     uncast.py        functions that mixed precision leaves in the format they come in
+    uneven_experts.pyexperts at the rows of the rank that has most
     without.py       layers, or halves of layers, left out
     words.py         another vocabulary
 
@@ -93,6 +95,7 @@ from . import (  # noqa: F401  they register themselves
     shared_prefix,
     sparse_attention,
     still_layers,
+    stretch,
     structured,
     tenants,
     thinned,
@@ -100,6 +103,7 @@ from . import (  # noqa: F401  they register themselves
     tiled_loss,
     tokens,
     uncast,
+    uneven_experts,
     without,
     words,
 )  # fmt: skip

@@ -1,0 +1,124 @@
+"""Experts that are not chosen equally often: the busiest rank sets the pace, tokens are conserved or dropped and said so."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import speedlight
+from speedlight._foundation.errors import BadInput
+from speedlight.cli.main import main
+from speedlight.engine.predict import _answer
+from speedlight.engine.questions.resolve import resolve
+from speedlight.engine.steps.expert_ranks import classes_of
+from speedlight.graph.expert_spread import Spread, ranks, spread_of
+
+ASKED = {"phase": "prefill", "isl": 1024, "batch": 8, "tp": 8, "ep": 8}
+
+spreads = st.one_of(
+    st.just(Spread()), st.just(Spread("uniform")), st.floats(0.0, 3.0).map(lambda a: Spread("power", round(a, 3)))
+)
+
+
+def asked(load: str, **changes: object) -> speedlight.Prediction:
+    return speedlight.explain("qwen3-30b-a3b", "dgx-h100", moe_load=load, **(ASKED | changes))
+
+
+@settings(max_examples=60, deadline=None)
+@given(spreads, st.integers(1, 20_000), st.sampled_from([(8, 2), (128, 8), (256, 8)]), st.sampled_from([1, 2, 4, 8]))
+def test_tokens_are_conserved_and_balanced_is_the_least(
+    spread: Spread, tokens: int, sizes: tuple[int, int], group: int
+) -> None:
+    experts, picks = sizes
+    there = ranks(spread, float(tokens), float(picks), experts, group)
+    assert len(there.rows) == group
+    assert there.rows.sum() == pytest.approx(group, rel=1e-6)
+    assert np.all(np.diff(there.rows) <= 1e-12)
+    assert there.rows[0] >= 1 - 1e-6
+    assert there.dropped == 0
+    assert 0 < there.distinct <= experts // group
+    classes = classes_of(there)
+    assert sum(c.ranks for c in classes) == group
+    assert sum(c.ranks * c.rows for c in classes) == pytest.approx(group, rel=1e-6)
+
+
+@settings(max_examples=40, deadline=None)
+@given(spreads, st.integers(64, 20_000), st.floats(0.5, 4.0))
+def test_a_capacity_drops_what_is_over_and_no_more(spread: Spread, tokens: int, capacity: float) -> None:
+    free = ranks(spread, float(tokens), 8.0, 128, 8)
+    held = ranks(Spread(spread.kind, spread.exponent, capacity), float(tokens), 8.0, 128, 8)
+    assert held.rows.sum() + 8 * held.dropped == pytest.approx(8, rel=1e-3)
+    assert held.rows[0] <= min(capacity, free.rows[0]) + 1e-9
+    assert np.all(held.busiest <= capacity + 1e-9)
+
+
+def test_more_skew_takes_longer_and_no_more_work() -> None:
+    times = [asked(load) for load in ("balanced", "uniform", "power:0.3", "power:0.6", "power:1.2")]
+    assert np.all(np.diff([a.time for a in times]) > 0)
+    assert np.all(np.diff([a.limit for a in times]) >= 0)
+    assert [a.flops for a in times] == pytest.approx([times[0].flops] * 5, rel=1e-9)
+    for a in times:
+        assert a.limit <= a.low <= a.time <= a.high
+        assert sum(row.time for row in a.ops) == pytest.approx(a.time, rel=1e-9)
+
+
+def test_one_rank_has_the_mean_and_fewer_experts_are_touched_by_skewed_picks() -> None:
+    alone = {"tp": 1, "ep": 1, "batch": 1, "isl": 1024}
+    assert asked("power:1.2", **alone).flops == pytest.approx(asked("balanced", **alone).flops, rel=1e-9)
+    one = {"phase": "decode", "context": 1024, "batch": 8, "tp": 1, "ep": 1}
+    assert asked("power:2", **one).bytes < asked("balanced", **one).bytes
+
+
+def test_the_interval_holds_the_spread_of_the_load() -> None:
+    answer = asked("power:1.2")
+    kernels_alone = _answer(resolve(answer.scenario), False)
+    assert answer.time == pytest.approx(kernels_alone.time, rel=1e-12)
+    assert answer.high > kernels_alone.high
+    assert answer.low <= kernels_alone.low
+
+
+def test_dropped_tokens_are_neither_computed_nor_waited_for() -> None:
+    free, dropping = asked("power:0.6"), asked("power:0.6,capacity:1")
+    assert dropping.time < free.time
+    assert dropping.flops < free.flops
+    assert dropping.attrs["experts"]["dropped"] > 0.1
+    note = next(a for a in dropping.assumptions if a.what == "expert load")
+    assert "dropped" in note.source
+    assert asked("balanced,capacity:1").time == pytest.approx(asked("balanced").time, rel=1e-9)
+
+
+def test_a_sweep_equals_its_points() -> None:
+    sizes = np.array([1, 4, 16])
+    swept = asked("power:0.8", phase="decode", context=512, batch=sizes, dp=8, tp=1)
+    for i, batch in enumerate(sizes):
+        one = asked("power:0.8", phase="decode", context=512, batch=int(batch), dp=8, tp=1)
+        assert (swept.time[i], swept.low[i], swept.high[i]) == pytest.approx((one.time, one.low, one.high), rel=1e-9)
+
+
+def test_a_training_step_waits_for_its_busiest_experts() -> None:
+    options = {"phase": "train", "isl": 2048, "batch": 32, "dp": 8, "tp": 1, "ep": 8, "zero": 1, "recompute": "full"}
+    flat, skewed = asked("balanced", **options), asked("power:0.6", **options)
+    assert skewed.time > flat.time
+    assert skewed.flops == pytest.approx(flat.flops, rel=1e-9)
+    assert skewed.mfu < flat.mfu
+
+
+def test_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert spread_of("power:1.2,capacity:1.25") == Spread("power", 1.2, 1.25)
+    assert spread_of("uniform") == Spread("uniform", 0.0, math.inf)
+    for words in ("skewed", "power", "power:x", "balanced:1", "power:1,slots:2", "power:99", "uniform,capacity:0"):
+        with pytest.raises(BadInput):
+            spread_of(words)
+    words = ["explain", "qwen3-30b-a3b", "--on", "dgx-h100", "--tp", "8", "--ep", "8", "--phase", "decode"]
+    assert main([*words, "--moe-load", "power:1.2", "--json", "-"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert sum(c["ranks"] for c in answer["experts"]["classes"]) == 8
+    assert main([*words, "--moe-load", "skewed"]) == 2
+    assert "power:a" in capsys.readouterr().err
+    assert main(["explain", "llama-3.1-8b", "--on", "h100-sxm-80gb", "--moe-load", "power:1"]) == 2
+    assert "no experts" in capsys.readouterr().err
