@@ -9,12 +9,19 @@ import numpy as np
 import pytest
 
 from speedlight._foundation.errors import UnknownName
-from speedlight.evidence.check import Differences, read_evidence
+from speedlight.evidence.check import Differences, differences
 from speedlight.evidence.schema import KINDS, schema_of, schemas, text_columns
-from speedlight.evidence.tables import Texts, codes_of, fingerprint, group_codes, read_table, rows_of
+from speedlight.evidence.tables import Table, Texts, codes_of, fingerprint, group_codes, read_table, rows_of
 
 pa = pytest.importorskip("pyarrow", reason="needs the extra 'data'")
 import pyarrow.parquet as pq  # noqa: E402
+
+
+def compared(path: Path) -> tuple[Table, Differences]:
+    """A file, and how it differs from the schema its name says."""
+    table = read_table(path)
+    return table, differences(table, schema_of(path.stem))
+
 
 GEMM = {"device": ["NVIDIA H200"], "gemm_dtype": ["fp8"], "m": [1], "n": [2], "k": [3], "latency": [1e-6]}
 
@@ -45,7 +52,7 @@ def test_an_unknown_table_is_named() -> None:
 def test_differences_are_reported_not_repaired(tmp_path: Path) -> None:
     path = tmp_path / "gemm.parquet"
     pq.write_table(pa.table({**GEMM, "m": ["wide"], "mine": [1], "version": pa.array([None], pa.float64())}), path)
-    table, found = read_evidence(path)
+    table, found = compared(path)
     assert found.extra == ("mine",)
     assert set(found.missing) == {"system", "framework", "kernel_source"}
     assert found.mistyped == {"m": "text"}  # a column without any value holds nothing wrong
@@ -57,7 +64,7 @@ def test_differences_are_reported_not_repaired(tmp_path: Path) -> None:
 def test_blanks_make_floats_of_integers(tmp_path: Path) -> None:
     path = tmp_path / "gemm.parquet"
     pq.write_table(pa.table({**GEMM, "m": [1.0]}), path)
-    assert not read_evidence(path)[1].mistyped
+    assert not compared(path)[1].mistyped
 
 
 @pytest.mark.data
@@ -65,7 +72,7 @@ def test_every_table_of_the_data_folder_is_as_its_schema_says(data_dir: Path) ->
     files = [p for p in sorted(data_dir.rglob("*")) if p.suffix in (".parquet", ".csv")]
     assert {p.stem for p in files} == set(schemas())
     for path in files:
-        table, found = read_evidence(path)
+        table, found = compared(path)
         assert not found, (path.name, found)
         schema = schema_of(path.stem)
         assert path.parent.name == schema.kind

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speedlight._foundation.errors import BadInput
-from speedlight.schedule.stragglers import DISTRIBUTIONS, expected_longest, expected_of, spread_of_sum
+from speedlight.schedule.stragglers import DISTRIBUTIONS, expected_longest, expected_of
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,6 @@ def test_arrays() -> None:
         assert together.ravel().tolist() == pytest.approx(
             [expected_longest(int(x), 2.0, 0.05, distribution) for x in n.ravel()]
         )
-    assert spread_of_sum(0.1, 100) == pytest.approx(0.01)
 
 
 @pytest.mark.parametrize("arguments", [(0, 1, 0.1), (4, 1, -0.1), (4, 1, 0.1, "cauchy")])

@@ -127,7 +127,7 @@ FILLS = {"attention": 3.0, "elementwise": 0.0, "copy": 0.0, "quantize": 0.0}
 def _start(kernel: Kernel, values: KernelValues, machine: Machine, conditions: Conditions) -> Value:
     """Seconds before a kernel's first result: the launch floor, or on a spatial machine what fills its pipeline.
 
-    There nothing is launched (a region is, :mod:`...schedule.regions`), and what combines no numbers needs none from afar.
+    There nothing is launched (a region is, :mod:`..schedule.regions`), and what combines no numbers needs none from afar.
     """
     if machine.execution == "spatial":
         return machine.engine.fill_s * FILLS.get(kernel.kind, 1.0)

@@ -6,10 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from .schema import TableSchema, schema_of
-from .tables import Table, base_name, read_table
+from .schema import TableSchema
+from .tables import Table
 
 # What a column of a type may hold; numbers with blanks arrive as floats, columns without a value as null.
 HOLDS = {
@@ -44,10 +43,3 @@ def differences(table: Table, schema: TableSchema) -> Differences:
         tuple(n for n in schema.columns if n not in table), tuple(n for n in table.columns if n not in schema.columns),
         mistyped,
     )  # fmt: skip
-
-
-def read_evidence(path: str | Path, name: str | None = None) -> tuple[Table, Differences]:
-    """A measured file and how it differs from its schema (by base name where ``name`` is None)."""
-    schema = schema_of(name or base_name(path))
-    table = read_table(path)
-    return table, differences(table, schema)

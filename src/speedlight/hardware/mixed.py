@@ -3,7 +3,7 @@
 Where every device gets an equal share, each step ends when the slowest has done its part, and the share has to fit the smallest memory.
 So a mixture is priced as its weakest common machine: the slower part's units and launch, of every rate and capacity the least,
 of every latency the most. What unequal shares could gain is a question of placement, which finds the parts in
-:attr:`Machine.parts`.
+:attr:`.machine.Machine.parts`.
 """
 
 from __future__ import annotations

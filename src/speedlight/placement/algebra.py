@@ -38,16 +38,3 @@ def message(before: str, after: str, *, other_way: bool = False) -> str | None:
     if before == after:
         return "all_to_all" if other_way and before == SPLIT else None
     return _MESSAGES.get((before, after))  # whole → split: each rank takes its part
-
-
-def gradient_messages(zero: int) -> tuple[str, ...]:
-    """What the copies of a weight exchange in a step, by ZeRO stage (arXiv 1910.02054 §5, §7).
-
-    Gradients are partial over the copies. Without sharding each copy needs their whole sum; with it each rank needs its part
-    of the sum and hands its part of the new weights to the others: a reduction and a gathering move what one all-reduce does.
-    Where weights are sharded too they are gathered before the forward and once more before the backward pass instead.
-    """
-    if zero == 0:
-        return tuple(filter(None, (message(PARTIAL, WHOLE),)))
-    gathered = 2 if zero == 3 else 1
-    return tuple(filter(None, (message(PARTIAL, SPLIT), *[message(SPLIT, WHOLE)] * gathered)))

@@ -1,4 +1,4 @@
-"""A trace as a picture of its tracks: bars over time, drawn to scale. As SVG for pages and as text for terminals."""
+"""A trace as a picture of its tracks: bars over time, drawn to scale, as SVG for pages."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ SHADES = {
 OTHER = ("#5d6675", "#ffffff")
 
 ROW, NAMES, TOP = 20.0, 70.0, 4.0
-
-LETTERS = {"forward": "F", "backward": "B", "weight": "W", "shared": "S", "send": "s", "wait": " "}
 
 
 def gantt(trace: Trace, *, width: float = 900.0, tracks: tuple[str, ...] = ("compute",), label: str = "") -> Picture:
@@ -44,21 +42,3 @@ def gantt(trace: Trace, *, width: float = 900.0, tracks: tuple[str, ...] = ("com
             shown = text(x + wide / 2, y + 13, span.name, "middle")
             body.append(Markup(shown.replace("<text ", f'<text font-size="11" fill="{ink}" ', 1)))
     return Picture(width, TOP * 2 + ROW * len(rows), label or "what runs when", joined(body), "gantt")
-
-
-def gantt_text(trace: Trace, *, unit: float, tracks: tuple[str, ...] = ("compute",)) -> str:
-    """One line a track, one character for each ``unit`` seconds: F, B, W, S for the pass that runs, a dot for none."""
-    lines = []
-    end = max((s.end for s in trace.spans), default=0.0)
-    names = [t.group for t in trace.tracks]
-    wide = max(map(len, names), default=0)
-    for number, track in enumerate(trace.tracks):
-        if track.name not in tracks:
-            continue
-        cells = ["·"] * round(end / unit)
-        for span in trace.spans:
-            if span.track == number:
-                for at in range(round(span.start / unit), round(span.end / unit)):
-                    cells[at] = LETTERS.get(span.kind, "#")
-        lines.append(f"{track.group:<{wide}}  {''.join(cells)}".rstrip())
-    return "\n".join(lines)

@@ -5,7 +5,7 @@ A barrier of n ranks lasts as long as the slowest of them. For times of one dist
     E[k-th of n] = ∫ t · n · C(n − 1, k − 1) · F(t)^(k−1) · (1 − F(t))^(n−k) dF(t)
 
 in closed form where there is one. The distribution is stated with its spread (standard deviation over mean), never assumed; what
-repeats within a step averages out before the barrier (:func:`spread_of_sum`), a slow device does not.
+repeats n times within a step averages out before the barrier (its spread falls by √n), a slow device does not.
 """
 
 from __future__ import annotations
@@ -55,11 +55,6 @@ def expected_of(k: Value, n: Value, mean: Value, spread: Value, distribution: st
         raise BadInput(f"a spread of {spread}", expected="standard deviation over mean, at least 0")
     scores = {"normal": _normal, "gumbel": _gumbel, "exponential": _exponential}[distribution](k, n)
     return mean * (1.0 + spread * scores)
-
-
-def spread_of_sum(spread: Value, parts: Value) -> Value:
-    """Spread of a sum of so many independent equal parts between two barriers: smaller by √parts."""
-    return spread / np.sqrt(parts)
 
 
 def _normal(k: Value, n: Value) -> Value:

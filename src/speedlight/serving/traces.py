@@ -33,7 +33,7 @@ def read_trace(path: str | Path) -> Requests:
 
     Returns:
         requests in order of arrival from 0 on; where the file has no times they all are 0 (``rate`` is infinite: give
-        them times with :meth:`Requests.at_rate`'s relatives or run a closed loop). ``notes`` says what was repaired.
+        them times with :meth:`.requests.Requests.at_rate`'s relatives or run a closed loop). ``notes`` says what was repaired.
 
     Raises:
         BadFile: files that are missing, too large, of another format, without lengths, or broken in most rows.

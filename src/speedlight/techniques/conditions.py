@@ -40,12 +40,6 @@ with_load: Condition = _when(
 training: Condition = _when(lambda s: s.phase == "train", "it is for training", "ask with --phase train")
 transformer: Condition = _when(lambda s: s.transformer, "the model is no transformer")
 on_gpu: Condition = _when(lambda s: s.gpu, "its kernels exist for GPUs only")
-several_devices: Condition = _when(
-    lambda s: any(s.sharded(axis) for axis in ("tp", "dp", "pp", "cp", "ep")),
-    "one device has nothing to exchange", "ask with --tp, --dp, --pp, --cp or --ep above 1",
-)  # fmt: skip
-
-
 replicated: Condition = _when(
     lambda s: s.phase == "train" and (s.sharded("dp") or s.sharded("cp")),
     "no gradients are exchanged", "ask with --phase train and --dp above 1",

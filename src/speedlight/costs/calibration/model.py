@@ -65,7 +65,7 @@ class Spread:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """The fit of one partition (see :class:`Family`); compared by identity, so that tables of a class are kept ready."""
+    """The fit of one partition (see :class:`.samples.Family`); compared by identity, so that tables of a class are kept ready."""
 
     parallel: tuple[str, ...]
     serial: tuple[str, ...]

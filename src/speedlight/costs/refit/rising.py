@@ -35,7 +35,7 @@ def risen(family: Family, part: Part, fitted: tuple[Fitted, ...], data: Data) ->
 
 
 def steady(family: Family, fitted: tuple[Fitted, ...], data: Data) -> tuple[Fitted, ...]:
-    """Shared tables of terms that must rise by themselves (:attr:`Rising.own`), each with those before it projected."""
+    """Shared tables of terms that must rise by themselves (:attr:`..calibration.samples.Rising.own`), each with those before it projected."""
     if family.rising is None:
         return fitted
     done: list[Fitted] = []

@@ -70,7 +70,7 @@ def training(samples: Samples, measured: np.ndarray, group: np.ndarray, extra: S
 
 
 def train(family: Family, data: Data) -> dict[tuple[str, ...], Part]:
-    """Fit every partition; parts come with an empty spread (see :func:`spread_of`)."""
+    """Fit every partition; parts come with an empty spread (see :func:`.spread.spread_of`)."""
     parts = {}
     for cls, own in partitions(family, data):
         few = thin(own)

@@ -105,8 +105,8 @@ def make_scenario(
         tf32: ``on`` or ``off``: whether fp32 products and convolutions are multiplied in TF32; by default as the stack
             has it (PyTorch: convolutions yes, products no).
         tp, pp, dp, ep, cp, zero, sp, etp, shard, first, last, stages: degrees of the mesh axes and what they divide
-            (:class:`.Parallel`); ``context_kind`` is its ``context``.
-        optimizer, micro_batch, master, gradients, states: how a training step runs (:class:`.Training`).
+            (:class:`...scenario.scenario.Parallel`); ``context_kind`` is its ``context``.
+        optimizer, micro_batch, master, gradients, states: how a training step runs (:class:`...workload.workload.Training`).
         recompute: ``none``, ``selective``, ``full`` or how many layers of each stage are computed again.
         schedule: ``gpipe``, ``1f1b``, ``interleaved:v``, ``zero-bubble`` …; ``virtual`` is its v where it is an array.
         lora: rank of low-rank adapters that train beside frozen weights.

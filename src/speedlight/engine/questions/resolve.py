@@ -62,7 +62,7 @@ class Resolved:
         return self.stages or (self,)
 
     def mapped(self, function: Callable[[Any], Any]) -> Resolved:
-        """The same with ``function`` applied to the numbers of every scenario and machine (:func:`map_arrays`)."""
+        """The same with ``function`` applied to the numbers of every scenario and machine (:func:`..._foundation.arrays.map_arrays`)."""
         return dataclasses.replace(
             self, scenario=function(self.scenario), machine=function(self.machine),
             stages=tuple(stage.mapped(function) for stage in self.stages),
@@ -287,7 +287,7 @@ def _larger(machine: Machine, needed: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TrainingPlan:
-    """What of a training step changes its program: fields of :class:`.Training`.
+    """What of a training step changes its program: fields of :class:`...workload.workload.Training`.
 
     Attributes:
         master: whether the optimizer updates a wider copy of narrow weights.

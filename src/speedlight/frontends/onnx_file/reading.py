@@ -19,7 +19,6 @@ from .wire import MAX_DEPTH, MAX_NODES, SIZE_MARK, skeleton
 
 OPSETS = (7, 24)  # of the standard domain, oldest and newest whose operators the table knows
 STANDARD = ("", "ai.onnx")
-KNOWN_DOMAINS = (*STANDARD, "com.microsoft", "com.microsoft.nchwc", "ai.onnx.ml", "ai.onnx.preview.training")
 MOST_ELEMENTS = 2**42
 MOST_RANK = 32
 _EXTERNAL = 1  # TensorProto.DataLocation

@@ -65,7 +65,7 @@ def _follow(part: nn.Module, name: str, recorder: Recorder) -> list[Any]:
 
 @contextmanager
 def _kept_whole(recorder: Recorder) -> Iterator[None]:
-    """Catches, before PyTorch takes them apart, the functions that :data:`KEPT` names.
+    """Catches, before PyTorch takes them apart, the functions that :data:`.recorder.KEPT` names.
 
     They are replaced where PyTorch's own modules look them up. A ``TorchFunctionMode`` would see less: it is switched
     off inside Python functions such as ``multi_head_attention_forward``.

@@ -19,7 +19,7 @@
     host_tables.py   reads of tables in the host's memory: their path, and rows kept on the device
     kv_content.py    what of a token the KV cache holds: heads, width, nothing
     kv_tokens.py     how many tokens of it are kept, read, seen
-    layers.py        a share of the layers changed, or left out
+    layers.py        where shares of the layers are cut from the rest
     layouts.py       a whole graph's convolutions channels last
     linear_attention.pya state instead of keys and values
     loss.py          logits widened before the loss

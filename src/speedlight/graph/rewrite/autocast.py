@@ -22,11 +22,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..._foundation.errors import BadInput
-from ..._foundation.expr import const
 from ..._foundation.formats import number_format
 from ..builder import BlockBuilder
 from ..ir import Block, Graph, Op, Operand
 from .edit import Edit, with_reads
+from .layers import some
 from .registry import REWRITES
 
 LOW = ("fp16", "bf16")
@@ -97,8 +97,9 @@ def _block(
 
 
 def _some(block: Block, name: str, count: int, start: int) -> Block:
-    layers = block.layers[start : start + count]
-    return dataclasses.replace(block, name=name, count=const(count), layers=layers)
+    part = some(block, start, count)
+    assert part is not None
+    return dataclasses.replace(part, name=name)
 
 
 def _cast(graph: Graph, block: Block, handed: list[str] | None, number: str, lists: Lists) -> tuple[Block, list[str]]:

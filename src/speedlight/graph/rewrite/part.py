@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from ..._foundation.errors import BadInput
-from ..._foundation.expr import compile_tape, const, total
+from ..._foundation.expr import compile_tape, total
 from ..ir import Block, Graph
 from ..stats import step_symbols, unsharded
+from .layers import closed_up, some
 from .registry import REWRITES
 
 
@@ -40,15 +39,14 @@ def part(graph: Graph, start: float = 0.0, stop: float = 1.0) -> Graph:
                 kept.append(block)
             continue
         first, last = (round(count * end) for end in ends)
-        if last > first:
-            kept.append(
-                block if last - first == count else dataclasses.replace(block, count=const(last - first), layers=())
-            )
+        run = some(block, first, last - first)
+        if run is not None:
+            kept.append(run)
     if not kept:
         raise BadInput(f"the part from {start:g} to {stop:g} of {graph.name} holds no layer", expected="a wider part")
     used = {operand.tensor for block in kept for op in block.ops for operand in (*op.reads, *op.writes)}
     shared = {name: tensor for name, tensor in graph.shared.items() if name in used or tensor.persistent is None}
-    return graph.replace(blocks=tuple(kept), shared=shared, attrs={**graph.attrs, "part": (start, stop)})
+    return graph.replace(blocks=closed_up(kept), shared=shared, attrs={**graph.attrs, "part": (start, stop)})
 
 
 def _shares(graph: Graph) -> list[float]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ..._foundation.expr import Expr, ExprLike, const, substitute, symbols
 from ..ir import Block, Graph, Op, Operand, Persistent, Tensor, named_apart
+from .layers import nearest
 
 Values = Mapping[str, ExprLike]
 
@@ -112,4 +113,23 @@ def in_turns(
     return graph.replace(blocks=tuple(named_apart(blocks)))
 
 
-__all__ = ["block_with", "graph_with", "in_turns", "op_with", "tensor_with", "token_layers", "without_unread"]
+def in_last(graph: Graph, share: float, change: Callable[[Block], Block]) -> Graph:
+    """The last layers of the stack changed, so many of them as come nearest to the share."""
+    of_all = len({layer for block in token_layers(graph) for layer in block.layers})
+    last = nearest(share, of_all)
+    if not last:
+        return graph
+    shares = (0.0,) * (of_all - last) + (1.0,) * last
+    return in_turns(graph, shares, lambda block, chosen: change(block) if chosen else block)
+
+
+__all__ = [
+    "block_with",
+    "graph_with",
+    "in_last",
+    "in_turns",
+    "op_with",
+    "tensor_with",
+    "token_layers",
+    "without_unread",
+]

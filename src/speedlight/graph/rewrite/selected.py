@@ -19,7 +19,7 @@ def active_neurons(graph: Graph, share: float = 0.5, dense: str = "gate_proj", r
     """Feed-forward layers read and multiply only the rows of the neurons their tokens choose.
 
     Tokens choose independently, so a batch reads the union of its tokens' neurons, 1 − (1 − share)^tokens of them all
-    (:meth:`.Selection.distinct`): what one token saves, a batch gives back. Matrix units multiply whole tiles of tokens, so
+    (:meth:`..ir.Selection.distinct`): what one token saves, a batch gives back. Matrix units multiply whole tiles of tokens, so
     the products are those of the union too.
 
     Args:

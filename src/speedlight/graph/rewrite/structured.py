@@ -11,7 +11,7 @@ from ..._foundation.expr import Expr, ExprLike, as_expr, const, group_sum, sym
 from ..builder import COUNT, NEW, SEQS, TOKENS
 from ..ir import Block, Graph, Op, Operand, Persistent, Tensor, Work
 from .registry import REWRITES
-from .resized import block_with, in_turns, token_layers, without_unread
+from .resized import block_with, in_last, token_layers, without_unread
 
 
 class _Writer:
@@ -109,15 +109,15 @@ def product_key_memory(
             f"a memory of {slots} rows, {heads} heads, {picks} picks", expected="at least 4 rows, 1 head, 1 pick"
         )
     chosen = [b for b in token_layers(graph) if _feed_forward(b)]
-    last = round(layers * 64)
-    if not chosen or last == 0:
+    if not chosen:
         return graph
 
-    def change(block: Block, taken: float) -> Block:
+    def change(block: Block) -> Block:
         places = _feed_forward(block)
-        return _remembering(block, places, slots, heads, picks, key, expert) if taken and places else block
+        return _remembering(block, places, slots, heads, picks, key, expert) if places else block
 
-    return without_unread(in_turns(graph, (0.0,) * (64 - last) + (1.0,) * last, change))
+    changed = in_last(graph, layers, change)
+    return graph if changed is graph else without_unread(changed)
 
 
 def _remembering(block: Block, places: list[int], slots: int, heads: int, picks: int, key: int, expert: bool) -> Block:

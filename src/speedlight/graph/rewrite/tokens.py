@@ -18,7 +18,7 @@ from ..builder import CACHED, COUNT, NEW, SEQS, TOKENS
 from ..ir import Block, Graph, Op, Operand, Tensor, Work, named_apart
 from .captured_tokens import attending_layers, thinned_layers
 from .registry import REWRITES, remodel
-from .resized import block_with, in_turns, op_with, token_layers, without_unread
+from .resized import block_with, in_last, in_turns, op_with, token_layers, without_unread
 
 METRIC = 64  # width of the keys, averaged over heads, by which tokens are matched
 
@@ -97,21 +97,9 @@ def passing_tokens(graph: Graph, share: float = 0.5, layers: float = 1.0, of: st
     _shares((share, layers))
     if of not in ("layer", "attention"):
         raise BadInput(f"tokens pass {of!r} by", expected="layer or attention")
-    if share == 1 or layers == 0:
+    if share == 1:
         return graph
-    parts = _parts(layers)
-
-    def change(block: Block, chosen: float) -> Block:
-        return _passed(block, share, of) if chosen else block
-
-    return in_turns(graph, parts, change)
-
-
-def _parts(share: float) -> tuple[float, ...]:
-    """0 for layers left alone and then 1: as many parts as show the share."""
-    of = 64
-    last = max(round(share * of), 1)
-    return (0.0,) * (of - last) + (1.0,) * last
+    return in_last(graph, layers, lambda block: _passed(block, share, of))
 
 
 def _passed(block: Block, share: float, of: str) -> Block:

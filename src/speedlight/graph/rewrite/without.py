@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Callable
 
 from ..._foundation.errors import BadInput
-from ..._foundation.expr import const
-from ..ir import Block, Graph, Op, named_apart
+from ..ir import Block, Graph, Op
 from .held import spans
+from .layers import closed_up, cut, in_layers, repeated
 from .registry import remodel
 
 
@@ -19,41 +19,52 @@ def without(graph: Graph, share: float = 0.5, what: str = "attention") -> Graph:
     What is left out is what only feeds the residual sum that the half ends in; the sum's other operand takes its place.
 
     Args:
-        share: of the repeated layers that lose it, to the nearest whole layer.
+        share: of the repeated layers that lose it; of whole layers one of each sort always stays.
         what: ``attention``, ``feed_forward`` or ``layer``.
 
     Raises:
         BadInput: for a share outside 0 … 1, another part, or layers that have no such part.
     """
-    if what not in ("attention", "feed_forward", "layer"):
+    if what == "layer":
+        return _shallower(graph, share)
+    if what not in ("attention", "feed_forward"):
         raise BadInput(f"layers without {what!r}", expected="attention, feed_forward or layer")
-    if not 0 <= share <= 1:
-        raise BadInput(f"{share!r} of the layers", expected="a share in 0 … 1")
-    found: list[Block] = []
-    lost = 0
-    for block in graph.blocks:
-        count = block.count.constant
-        less = round(share * count) if count is not None and count > 1 and block.phase == "forward" else 0
-        thin = None if not less or what == "layer" else _half(block, _markers(graph, what))
-        if not less or (what != "layer" and thin is None):
-            found.append(block)
-            continue
-        lost += less
-        assert count is not None
-        if less < count:
-            found.append(dataclasses.replace(block, count=const(count - less), layers=block.layers[less:]))
-        if thin is not None:
-            found.append(dataclasses.replace(thin, count=const(less), layers=block.layers[:less]))
-    if not lost:
-        if share > 0 and what != "layer" and not any(_half(b, _markers(graph, what)) for b in graph.blocks):
-            raise BadInput(
-                f"no layer of {graph.name} has a {what.replace('_', ' ')} part of its own", expected="a transformer"
-            )
+    marks = _markers(graph, what)
+
+    def has_half(graph: Graph, block: Block) -> bool:
+        return repeated(graph, block) and _half(block, marks) is not None
+
+    if share > 0 and not any(_half(block, marks) for block in graph.blocks):
+        raise BadInput(
+            f"no layer of {graph.name} has a {what.replace('_', ' ')} part of its own", expected="a transformer"
+        )
+    return in_layers(graph, share, has_half, lambda _, block: _half(block, marks) or block)
+
+
+@remodel("keep_layers")
+def keep_layers(graph: Graph, share: float = 0.5) -> Graph:
+    """The model with a share of its repeated layers, at least one of each sort; embeddings and head stay.
+
+    What a draft that skips layers runs (arXiv 2309.08168), and a fixed set of layers left out for all tokens (arXiv 2404.06954).
+
+    Args:
+        share: of layers that stay.
+    """
+    if not 0 < share <= 1:
+        raise BadInput(f"{share:g} of the layers kept", expected="above 0, up to 1")
+    return _shallower(graph, 1 - share)
+
+
+def _shallower(graph: Graph, share: float) -> Graph:
+    """The graph without a share of its repeated layers."""
+    parts = list(cut(graph, share, least=1))
+    gone = sum(int(lost.count.constant or 0) for _, lost in parts if lost is not None)
+    if not gone:
         return graph
     attrs = dict(graph.attrs)
-    if what == "layer" and isinstance(attrs.get("n_layers"), int):
-        attrs["n_layers"] = attrs["n_layers"] - lost
-    return graph.replace(blocks=tuple(named_apart(found)), attrs=attrs)
+    if isinstance(attrs.get("n_layers"), int):
+        attrs["n_layers"] = attrs["n_layers"] - gone
+    return graph.replace(blocks=closed_up(stays for stays, _ in parts if stays is not None), attrs=attrs)
 
 
 def _markers(graph: Graph, what: str) -> Callable[[Op], bool]:

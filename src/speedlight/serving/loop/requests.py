@@ -13,7 +13,7 @@ NEVER = 1 << 60
 
 @compiled
 def blocks_of(w: World, p: int, tokens: int) -> int:
-    """Blocks that a sequence of so many cached tokens takes (:meth:`Capacity.blocks_of`)."""
+    """Blocks that a sequence of so many cached tokens takes (:meth:`..steps.Capacity.blocks_of`)."""
     pages = (tokens + w.n[p, c.BLOCK_SIZE] - 1) // w.n[p, c.BLOCK_SIZE]
     return (
         w.n[p, c.FIXED_BLOCKS]
@@ -73,7 +73,7 @@ def count_pages(w: World, p: int, e: int, r: int, sign: int) -> None:
     """Enter a decoding request at the steps (modulo the block size) at which it needs a page, or take it out.
 
     Decoding sequences grow by one token a step together, so which of them start a page at a step depends on the step's
-    remainder alone. With drafted tokens they do not, and :func:`.step.plan_drafts` counts.
+    remainder alone. With drafted tokens they do not, and :func:`.plan.plan_drafts` counts.
     """
     if w.n[p, c.DRAFTED] > 0:
         return

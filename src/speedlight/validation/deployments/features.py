@@ -204,7 +204,7 @@ def split_weights(
 
 
 def _burst(service: float, servers: float, clients: float) -> float:
-    """Mean wait that the start adds: all clients at once, one request in :data:`.composition.ROUNDS` of each."""
+    """Mean wait that the start adds: all clients at once, one request in :data:`...serving.composition.ROUNDS` of each."""
     return service * max(clients / servers - 1.0, 0.0) / 2 / ROUNDS
 
 

@@ -88,7 +88,7 @@ def word(about: str, *words: str) -> Argument:
 
 
 def template(group: str, **arguments: Argument) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a function of a :class:`Site` and these arguments under its own name."""
+    """Register a function of a :class:`..site.Site` and these arguments under its own name."""
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         every = {**arguments, "out": tensor("name of the result")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ....engine.training.spread import OVERLAP
+from ....engine.training.laid import OVERLAP
 from ....scenario.scenario import Scenario
 from ...conditions import every, replicated
 from ...edits import with_software
