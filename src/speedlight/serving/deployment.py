@@ -43,6 +43,8 @@ class Pool:
         speculation: see :class:`Speculation`.
         adapter_slots: adapters that fit beside the model (0: all of them); a further one costs ``adapter_seconds`` to bring.
         swap_seconds: per block, one way.
+        stages: tables of each pipeline stage, sends to the next included, in the order a batch passes them; empty for an engine that
+            is one stage. ``tables`` are then those of a pass through all of them.
     """
 
     tables: StepTables
@@ -55,11 +57,27 @@ class Pool:
     adapter_slots: int = 0
     adapter_seconds: float = 0.0
     swap_seconds: float = 0.0
+    stages: tuple[StepTables, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("replicas", "ranks", "devices"):
             if getattr(self, name) < 1:
                 raise BadInput(f"{name} of {getattr(self, name)}", expected="at least 1")
+
+    @property
+    def lanes(self) -> int:
+        """Batches an engine has in flight: one a stage."""
+        return max(len(self.stages), 1)
+
+    @property
+    def lane_seqs(self) -> int:
+        """Sequences of a batch at most: the engine's bound, dealt to its batches where the policy counts all of them."""
+        return self.capacity.max_seqs if self.policy.batch_seqs else -(-self.capacity.max_seqs // self.lanes)
+
+    @property
+    def lane_blocks(self) -> int:
+        """Blocks that a request may find: the engine's, or its batch's part of them."""
+        return self.capacity.kv_blocks if self.policy.shared_room else max(self.capacity.kv_blocks // self.lanes, 1)
 
     def replace(self, **changes: Any) -> Pool:
         return replace(self, **changes)

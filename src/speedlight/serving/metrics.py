@@ -170,7 +170,7 @@ def _occupancy(run: Run, started: float, duration: float) -> dict[str, Any]:
     begun = np.where(np.isfinite(run.admitted), run.admitted, run.reached)
     ended = np.where(np.isfinite(run.finished), run.finished, run.reached)
     arrived = np.isfinite(run.arrival) & ~run.refused
-    capacity = min(pool.capacity.kv_blocks for pool in run.deployment.pools)
+    capacity = min(pool.lane_blocks for pool in run.deployment.pools)
     return {
         "queue_mean": float((begun - run.arrival)[arrived].sum() / duration),
         "running_mean": float((ended - begun)[arrived].sum() / duration),

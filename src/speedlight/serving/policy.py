@@ -34,6 +34,9 @@ class Policy:
             is a step older: a request that arrives or ends during a step is seen one step later.
         static: admits only when nothing runs.
         prefix_caching: keeps blocks of finished prompts for requests that begin alike.
+        batch_seqs: of pipeline stages: the bound on sequences is that of each batch in flight, else of all of an engine's.
+        shared_room: of pipeline stages: batches in flight share the engine's blocks, else each has its part of them.
+        pieces_follow: of pipeline stages: a prompt's next piece enters as soon as the one before it has left the first stage.
         source: where the rules are documented.
     """
 
@@ -52,6 +55,9 @@ class Policy:
     overlap: bool = False
     static: bool = False
     prefix_caching: bool = False
+    batch_seqs: bool = False
+    shared_room: bool = True
+    pieces_follow: bool = False
     source: str = ""
 
     def __post_init__(self) -> None:
@@ -91,34 +97,36 @@ def changed(policy: Policy, rules: Mapping[str, object]) -> Policy:
 
 _POLICIES = (
     Policy(
-        "vllm", "0", mixed=False, chunked=False, watermark=0.01, max_prompts=0,
-        source="vLLM V0 scheduler: waiting prompts before decodes, watermark 0.01, recompute of the latest sequence",
+        "vllm", "0", mixed=False, chunked=False, watermark=0.01, max_prompts=0, batch_seqs=True, shared_room=False,
+        source="vLLM V0 scheduler: waiting prompts before decodes, watermark 0.01, recompute of the latest sequence; of pipeline "
+        "stages a scheduler each, with num_gpu_blocks // pipeline_parallel_size blocks (vllm/core/scheduler.py)",
     ),
     Policy(
-        "vllm", "1", mixed=True, chunked=True, prefix_caching=True,
+        "vllm", "1", mixed=True, chunked=True, prefix_caching=True, pieces_follow=True,
         source="vLLM V1 scheduler: one token budget, running requests first, then waiting ones in chunks; prefix caching on",
     ),
     Policy(
-        "vllm", "1-async", mixed=True, chunked=True, overlap=True, prefix_caching=True,
+        "vllm", "1-async", mixed=True, chunked=True, overlap=True, prefix_caching=True, pieces_follow=True,
         source="vLLM V1 with asynchronous scheduling (--async-scheduling)",
     ),
     Policy(
         "sglang", "0.4", mixed=False, chunked=True, max_prompts=0, reserve=0.7, reserve_least=0.098,
-        reserve_decay=0.602 / 600, victim="least-progress", overlap=True, prefix_caching=True,
+        reserve_decay=0.602 / 600, victim="least-progress", overlap=True, prefix_caching=True, pieces_follow=True,
         source="SGLang: prefill first, chunked; new_token_ratio 0.7 falling to 0.14 of it in 600 steps; retracts the request "
         "with fewest output tokens; overlap scheduler on since 0.4",
     ),
     Policy(
         "sglang", "0.4-mixed", mixed=True, chunked=True, reserve=0.7, reserve_least=0.098, reserve_decay=0.602 / 600,
-        victim="least-progress", overlap=True, prefix_caching=True,
+        victim="least-progress", overlap=True, prefix_caching=True, pieces_follow=True,
         source="SGLang with --enable-mixed-chunk",
     ),
     Policy(
         "tensorrt-llm", "1", mixed=True, chunked=False, reserve=1.0, reserve_least=1.0, overlap=True, prefix_caching=True,
+        batch_seqs=True,
         source="TensorRT-LLM: in-flight batching, capacity policy GUARANTEED_NO_EVICT, overlap scheduler, block reuse on",
     ),
     Policy(
-        "tensorrt-llm", "1-max-utilization", mixed=True, chunked=True, overlap=True, prefix_caching=True,
+        "tensorrt-llm", "1-max-utilization", mixed=True, chunked=True, overlap=True, prefix_caching=True, batch_seqs=True,
         source="TensorRT-LLM: capacity policy MAX_UTILIZATION with chunked context; pauses the latest request",
     ),
     Policy(

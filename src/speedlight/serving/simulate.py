@@ -12,6 +12,7 @@ from .._foundation.errors import BadInput
 from .deployment import Deployment, Pool
 from .loop import columns as c
 from .requests import Requests
+from .steps import StepTables
 
 GAP_RATIO = 1.005  # of the histogram's bins: percentiles of gaps are within 0.25 %
 SAMPLES = 2048
@@ -94,15 +95,15 @@ def prepared(requests: Requests, deployment: Deployment, seed: int, keep_tokens:
     """The loop's arrays for a question."""
     stages = deployment.pools
     split = len(stages) == 2
-    n, x = _places(stages)
     lists, reals = _Heap(np.int64), _Heap(np.float64)
+    n, x = _places(stages, reals)
     for i, pool in enumerate(stages):
-        _pool(pool, requests, split and i == 0, n[c.POOLS + i], x[c.POOLS + i], reals)
+        _pool(pool, requests, split and i == 0, n, x, c.POOLS + i, reals)
     _run(requests, deployment, one_by_one, n[c.RUN], x[c.RUN], lists, reals)
     req, when = _requests(requests, seed, any(n[c.POOLS : c.POOLS + 2, c.CACHING]), n[c.RUN], lists, reals)
     for i, pool in enumerate(stages):
         asked = requests.prompt + (1 if split and i == 0 else requests.output)
-        req[pool.capacity.blocks_of(asked) > pool.capacity.kv_blocks, c.STATE] = c.REFUSED
+        req[pool.capacity.blocks_of(asked) > pool.lane_blocks, c.STATE] = c.REFUSED
     links = 1 + int(max(requests.chain, default=-1)) if lists.shared and requests.chain is not None else 0
     adapters = int(req[:, c.ADAPTER].max()) + 1
     for e in range(n[c.RUN, c.GROUPS_END], n[c.RUN, c.RANKS_END]):
@@ -111,7 +112,8 @@ def prepared(requests: Requests, deployment: Deployment, seed: int, keep_tokens:
         n[c.RUN, c.KEEP_TOKENS] = 1
         req[:, c.TOKENS] = reals.room(int(requests.output.sum()), -1.0) + np.cumsum(requests.output) - requests.output
     if deployment.scaling is not None:
-        n[n[c.RUN, c.GROUPS] + deployment.scaling.least : n[c.RUN, c.GROUPS_END], c.ACTIVE] = 0
+        groups = np.arange(n[c.RUN, c.GROUPS], n[c.RUN, c.GROUPS_END])
+        n[groups[n[groups, c.LEAD] - groups[0] >= deployment.scaling.least], c.ACTIVE] = 0
     return c.World(req, when, n, x, lists.array(), reals.array())
 
 
@@ -135,27 +137,44 @@ class _Heap:
         return np.concatenate(self.pieces)
 
 
-def _places(stages: tuple[Pool, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the run, two pools, groups and ranks."""
-    groups = c.POOLS + 2 + sum(pool.replicas for pool in stages)
-    rows = groups + sum(pool.replicas * pool.ranks for pool in stages)
-    n, x = np.zeros((rows, c.PLACE_COLUMNS), np.int64), np.zeros((rows, c.PLACE_REALS))
+def _places(stages: tuple[Pool, ...], reals: _Heap) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the run, two pools, groups, ranks, and of the tables of pipeline stages.
+
+    Engines of a pool come one behind the other, lane by lane: the first lane of each, then the second of each …
+    """
+    groups = c.POOLS + 2 + sum(pool.replicas * pool.lanes for pool in stages)
+    rows = groups + sum(pool.replicas * pool.lanes * pool.ranks for pool in stages)
+    tables = sum(len(pool.stages) for pool in stages)
+    n, x = np.zeros((rows + tables, c.PLACE_COLUMNS), np.int64), np.zeros((rows + tables, c.PLACE_REALS))
     n[c.RUN, [c.GROUPS, c.GROUPS_END, c.RANKS_END]] = c.POOLS + 2, groups, rows
-    g, e = c.POOLS + 2, groups
+    g, e, s = c.POOLS + 2, groups, rows
     for number, pool in enumerate(stages):
-        for _ in range(pool.replicas):
-            n[g, [c.POOL, c.FIRST_RANK, c.RANKS, c.ACTIVE]] = c.POOLS + number, e, pool.ranks, 1
-            n[e : e + pool.ranks, c.GROUP] = g
-            g, e = g + 1, e + pool.ranks
+        n[c.POOLS + number, [c.STAGES, c.STAGE_ROW]] = len(pool.stages), s
+        s += len(pool.stages)
+        first, apart = g, pool.replicas * pool.ranks
+        for lane in range(pool.lanes):
+            for replica in range(pool.replicas):
+                n[g, [c.POOL, c.FIRST_RANK, c.RANKS, c.ACTIVE]] = c.POOLS + number, e, pool.ranks, 1
+                n[g, [c.LEAD, c.LANES, c.NEXT_LANE]] = first + replica, pool.lanes, pool.replicas
+                n[g, c.STAGE_FREE] = reals.room(len(pool.stages)) if lane == 0 else 0
+                n[e : e + pool.ranks, c.GROUP] = g
+                ranks = np.arange(e, e + pool.ranks)
+                shared = pool.lanes > 1 and pool.policy.shared_room
+                n[ranks, c.ROOM] = ranks - lane * apart if shared else ranks
+                n[ranks, c.SHARERS], n[ranks, c.APART] = pool.lanes if shared else 1, apart
+                g, e = g + 1, e + pool.ranks
     return n, x
 
 
-def _pool(pool: Pool, requests: Requests, prefill_only: bool, n: np.ndarray, x: np.ndarray, reals: _Heap) -> None:
+def _pool(
+    pool: Pool, requests: Requests, prefill_only: bool, places: np.ndarray, seconds: np.ndarray, row: int, reals: _Heap
+) -> None:  # fmt: skip
     policy, room, tables, speculation = pool.policy, pool.capacity, pool.tables, pool.speculation
+    n, x = places[row], seconds[row]
     budget = policy.budget or room.token_budget
-    if policy.mixed and budget < room.max_seqs * (1 + speculation.drafted):
+    if policy.mixed and budget < pool.lane_seqs * (1 + speculation.drafted):
         raise BadInput(
-            f"a budget of {budget} tokens for {room.max_seqs} sequences of {1 + speculation.drafted} tokens a step",
+            f"a budget of {budget} tokens for {pool.lane_seqs} sequences of {1 + speculation.drafted} tokens a step",
             expected="a budget that holds every decoding sequence", hint="raise the budget or lower max sequences",
         )  # fmt: skip
     caching = policy.prefix_caching and requests.link_tokens > 0
@@ -166,10 +185,11 @@ def _pool(pool: Pool, requests: Requests, prefill_only: bool, n: np.ndarray, x: 
         )
     link = requests.link_tokens if caching else room.block_size
     n[:24] = (
-        policy.mixed, policy.chunked, budget, policy.max_prompts, int(policy.watermark * room.kv_blocks),
+        policy.mixed, policy.chunked, budget, policy.max_prompts, int(policy.watermark * pool.lane_blocks),
         policy.preemption == "swap" and room.swap_blocks > 0, policy.victim == "least-progress", policy.overlap,
-        policy.static, caching, prefill_only, room.kv_blocks, room.block_size, room.max_seqs, room.full_groups,
-        room.window_groups, -(-room.window // room.block_size) + 1, room.fixed_blocks, room.swap_blocks,
+        policy.static, caching, prefill_only, pool.lane_blocks, room.block_size, pool.lane_seqs, room.full_groups,
+        room.window_groups, -(-room.window // room.block_size) + 1, room.fixed_blocks,
+        room.swap_blocks if policy.shared_room else room.swap_blocks // pool.lanes,
         speculation.drafted, int(speculation.acceptance * 2147483647), pool.adapter_slots,
         room.full_groups * (link // room.block_size), link,
     )  # fmt: skip
@@ -177,6 +197,13 @@ def _pool(pool: Pool, requests: Requests, prefill_only: bool, n: np.ndarray, x: 
         policy.reserve, policy.reserve_least, policy.reserve_decay, pool.swap_seconds, pool.adapter_seconds,
         tables.host.step, tables.host.sequence,
     )  # fmt: skip
+    n[c.PIECES_FOLLOW] = policy.pieces_follow
+    _tables(tables, n, reals)
+    for number, stage in enumerate(pool.stages):
+        _tables(stage, places[n[c.STAGE_ROW] + number], reals)
+
+
+def _tables(tables: StepTables, n: np.ndarray, reals: _Heap) -> None:
     for column, table in (
         (c.TOKEN_TABLE, tables.tokens), (c.DECODE_TABLE, tables.decode), (c.PREFILL_TABLE, tables.prefill),
         (c.ADAPTER_TABLE, tables.adapters),

@@ -11,7 +11,7 @@ on each of the R ranks (the experts then see 8 R), and the simulator asks for th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -167,6 +167,29 @@ class StepTables:
     def step_time(self, shape: StepShape) -> np.ndarray:
         """Seconds of the device for a step (the protocol of :class:`StepSource`)."""
         return self.device_seconds(shape)
+
+
+def summed(stages: Sequence[StepTables]) -> StepTables:
+    """A pass through pipeline stages, whose tables have the same points."""
+    return _joined(stages, lambda seconds: np.sum(seconds, axis=0))
+
+
+def in_turns(stages: Sequence[StepTables]) -> StepTables:
+    """A batch's step where as many like it as there are stages are in flight: the slowest stage, once for each.
+
+    Part by part, so that a stage slowest by its attention and another slowest by its products count both.
+    """
+    return _joined(stages, lambda seconds: len(stages) * np.max(seconds, axis=0))
+
+
+def _joined(stages: Sequence[StepTables], join: Callable[[list[np.ndarray]], np.ndarray]) -> StepTables:
+    first = stages[0]
+
+    def part(name: str) -> Table:
+        own: Table = getattr(first, name)
+        return Table(own.x, own.y, join([getattr(stage, name).seconds for stage in stages]))
+
+    return StepTables(part("tokens"), part("decode"), part("prefill"), part("adapters"), first.host)
 
 
 class StepSource(Protocol):

@@ -12,8 +12,10 @@ from ...scenario.serving import Engines
 from ...serving.deployment import Deployment, Link, Pool, Scaling, Speculation
 from ...serving.policy import Policy, changed, policies
 from ...serving.policy import policy as policy_named
+from ...serving.steps import StepTables
 from .adapters import adapter_table
 from .served_steps import Served, capacity_of, served
+from .stages import Share
 
 LINK = 50e9  # bytes a second of one device's network port where nobody says: 400 Gb/s
 
@@ -51,12 +53,17 @@ def deployed(
 
 
 def _pool(priced: Served, policy: Policy, engines: Engines, replicas: int, adapters: int) -> Pool:
-    tables, block = priced.tables, engines.block_size
+    stages, block = priced.stages, engines.block_size
+    tables = priced.tables
     if adapters and engines.adapter_rank:
-        table = adapter_table(
-            priced.graph, priced.machine, priced.dims, engines.adapter_rank, min(adapters, engines.max_seqs)
-        )
-        tables = dataclasses.replace(tables, adapters=table)
+        most = min(adapters, engines.max_seqs)
+
+        def adapted(whole: StepTables, share: Share | None) -> StepTables:
+            table = adapter_table(priced.graph, priced.machine, priced.dims, engines.adapter_rank, most, share)
+            return dataclasses.replace(whole, adapters=table)
+
+        stages = tuple(adapted(s, share) for s, share in zip(stages, priced.shares, strict=True))
+        tables = adapted(tables, None)
     room = capacity_of(
         priced,
         block_size=block,
@@ -74,7 +81,7 @@ def _pool(priced: Served, policy: Policy, engines: Engines, replicas: int, adapt
     return Pool(
         tables, policy, room, replicas, ranks=engines.attention_dp, devices=int(priced.layout.world),
         speculation=Speculation(engines.drafted, engines.acceptance), adapter_slots=engines.adapter_slots,
-        adapter_seconds=engines.adapter_seconds, swap_seconds=seconds,
+        adapter_seconds=engines.adapter_seconds, swap_seconds=seconds, stages=stages,
     )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from ...serving.steps import Capacity
 from ...workload.workload import decode_step
 from ..questions.resolve import Resolved, plan
 from ..steps.evaluate import sizes_of
+from .stages import Share, held, shares_of
 
 REPORTED = 1.068  # bytes a driver reports over the decimal figure of an HBM card
 DEFAULT, TUNED = 0.9, 0.95
@@ -81,17 +82,38 @@ def divided(
     return EngineMemory(total, weights, workspace, cache, token)
 
 
-def engine_memory(resolved: Resolved, layout: Layout, utilisation: float = DEFAULT) -> EngineMemory:
-    """The memory of one rank of an engine."""
+def engine_memory(
+    resolved: Resolved, layout: Layout, utilisation: float = DEFAULT, share: Share | None = None
+) -> EngineMemory:  # fmt: skip
+    """The memory of one rank of an engine, or of a pipeline stage's that has such shares of the blocks."""
+    if share is not None:
+        weights, one = held(resolved, layout, share, decode_step(1.0, 1023.0))
+        two = held(resolved, layout, share, decode_step(2.0, 1023.0))[1]
+        return divided(_reported(resolved), float(weights), float(two - one) / 1024.0, resolved.stack.name, utilisation)
     made = plan(resolved.graph, resolved.stack, None)
     dims = {name: float(np.asarray(value)) for name, value in dims_of(resolved.graph, layout).items()}
-    held = [
+    sizes = [
         sizes_of(made, decode_step(count, 1023.0), resolved.machine, resolved.stack, dims, {})[2].by_class
         for count in (1.0, 2.0)
     ]
-    token = float(held[1]["kv"] - held[0]["kv"]) / 1024.0
-    total = resolved.machine.main.capacity_bytes * (REPORTED if resolved.machine.main.name == "hbm" else 1.0)
-    return divided(total, float(held[0]["weights"]), token, resolved.stack.name, utilisation)
+    token = float(sizes[1]["kv"] - sizes[0]["kv"]) / 1024.0
+    return divided(_reported(resolved), float(sizes[0]["weights"]), token, resolved.stack.name, utilisation)
+
+
+def _reported(resolved: Resolved) -> float:
+    """Bytes of a device as its driver reports them."""
+    return float(resolved.machine.main.capacity_bytes * (REPORTED if resolved.machine.main.name == "hbm" else 1.0))
+
+
+def fullest(
+    resolved: Resolved, layout: Layout, utilisation: float = DEFAULT
+) -> tuple[EngineMemory, Share | None]:  # fmt: skip
+    """The memory of the rank that holds the fewest tokens, and its stage's share of the blocks (None for an engine of one stage)."""
+    shares = shares_of(resolved, layout)
+    if not shares:
+        return engine_memory(resolved, layout, utilisation), None
+    found = [(engine_memory(resolved, layout, utilisation, share), share) for share in shares]
+    return min(found, key=lambda pair: (pair[0].tokens, pair[0].cache))
 
 
 def capacity(
@@ -108,7 +130,7 @@ def capacity(
     Raises:
         BadInput: where the weights leave no room for a single block.
     """
-    memory = engine_memory(resolved, layout, utilisation)
+    memory = fullest(resolved, layout, utilisation)[0]
     blocks = int(memory.tokens // block)
     if blocks < 1:
         raise BadInput(

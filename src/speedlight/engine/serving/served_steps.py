@@ -19,14 +19,16 @@ from ...graph.ir import Graph
 from ...hardware.machine import Machine
 from ...placement.serving import Layout, check, dims_of, fits
 from ...scenario.scenario import Scenario
-from ...serving.steps import Capacity, StepTables
+from ...serving.steps import Capacity, StepTables, summed
 from ...workload.workload import decode_step
 from ..answers.prediction import Prediction
 from ..predict import predict
 from ..questions.resolve import Resolved, plan, resolve
 from ..steps.evaluate import sizes_of
-from .engine_memory import DEFAULT, EngineMemory, engine_memory
-from .step_times import EngineSteps
+from .engine_memory import DEFAULT, EngineMemory, fullest
+from .stages import Share, shares_of
+from .stages import held as held_by
+from .step_times import EngineSteps, staged
 
 CONTEXTS = np.array([1.0, 64.0, 65536.0, 131072.0])  # two below any window, two above
 
@@ -38,13 +40,14 @@ class Served:
     Attributes:
         tables: step times.
         layout: degrees of one engine; ``adp`` attention ranks step together.
-        memory: of one rank.
+        memory: of one rank, the fullest stage's.
         kv_bytes: bytes a token keeps on a rank for good; ``window_share``: bytes in sliding layers per byte of the others.
         window: tokens of sliding layers, 0 for none.
         fixed: bytes that a sequence keeps whatever its length.
         graph, machine, dims: the model, what one rank runs on, and its share of the model's dimensions.
         facts: the decode prediction (model, machine).
         assumptions: what times and room rest on.
+        stages, shares: step times of each pipeline stage, and what it has of every block; empty for an engine of one.
     """
 
     tables: StepTables
@@ -59,6 +62,8 @@ class Served:
     dims: Mapping[str, Any]
     facts: Prediction
     assumptions: tuple[Assumption, ...]
+    stages: tuple[StepTables, ...] = ()
+    shares: tuple[Share, ...] = ()
 
 
 def served(scenario: Scenario, attention_dp: int = 1, utilisation: float = DEFAULT) -> Served:
@@ -98,29 +103,43 @@ def served(scenario: Scenario, attention_dp: int = 1, utilisation: float = DEFAU
             f"an engine of {layout.world} devices on {resolved.machine.id}",
             expected=f"at most {resolved.machine.n_devices}",
         )
-    kept, share, window, fixed = _kept(resolved, layout)
-    memory = engine_memory(resolved, layout, utilisation)
+    memory, tightest = fullest(resolved, layout, utilisation)
+    kept, share, window, fixed = _kept(resolved, layout, tightest)
     steps = EngineSteps(resolved, layout)
+    shares = shares_of(resolved, layout)
+    stages = staged(steps, shares)
     header = steps.bends.header
-    notes = (
+    notes: tuple[Assumption, ...] = (
         Assumption("step times", "sum of parts, bent by engine", "fitted", f"serving fit of {header.get('date', 'unknown date')}"),
         Assumption("memory utilisation", utilisation, "published", "the engines' own default; --memory-utilisation"),
         Assumption("workspace", memory.workspace, "assumed", "bytes of activations, captured graphs, buffers"),
         Assumption("way of a request in and out", steps.host().request, "fitted", "HTTP, tokeniser, first hop"),
     )  # fmt: skip
+    if stages:
+        notes = (*notes, _of_stages(stages))
     return Served(
-        steps.tables(), layout, memory, kept, share, window, fixed, resolved.graph, resolved.machine,
-        dims_of(resolved.graph, layout), facts, (*notes, *facts.assumptions),
+        summed(stages) if stages else steps.tables(), layout, memory, kept, share, window, fixed, resolved.graph, resolved.machine,
+        dims_of(resolved.graph, layout), facts, (*notes, *facts.assumptions), stages, shares,
     )  # fmt: skip
 
 
-def _kept(resolved: Resolved, layout: Layout) -> tuple[float, float, int, float]:
+def _of_stages(stages: tuple[StepTables, ...]) -> Assumption:
+    """What is said of an engine's stages: how many, and what each takes of a step of one token."""
+    seconds = np.array([float(stage.tokens(1, 1)) for stage in stages])
+    each = ", ".join(f"{share:.0%}" for share in seconds / seconds.sum())
+    return Assumption("pipeline stages", len(stages), "derived", f"a batch in flight each, requests dealt evenly; of a step of one token {each}")  # fmt: skip
+
+
+def _kept(resolved: Resolved, layout: Layout, stage: Share | None) -> tuple[float, float, int, float]:
     """(bytes a token keeps, the same in sliding layers over it, their window, bytes of a sequence whatever its length)."""
     dims = {name: float(np.asarray(value)) for name, value in dims_of(resolved.graph, layout).items()}
     made = plan(resolved.graph, resolved.stack, None)
     step = decode_step(np.ones_like(CONTEXTS), CONTEXTS)
-    ledger = sizes_of(made, step, resolved.machine, resolved.stack, dims, {})[2]
-    held = np.broadcast_to(np.asarray(ledger.by_class["kv"], float), CONTEXTS.shape)
+    if stage is None:
+        kept = sizes_of(made, step, resolved.machine, resolved.stack, dims, {})[2].by_class["kv"]
+    else:
+        kept = held_by(resolved, layout, stage, step)[1]
+    held = np.broadcast_to(np.asarray(kept, float), CONTEXTS.shape)
     early, late = (float(held[i + 1] - held[i]) / (CONTEXTS[i + 1] - CONTEXTS[i]) for i in (0, 2))
     start = float(held[0]) - early * (CONTEXTS[0] + 1)
     window = 0

@@ -20,6 +20,7 @@ from ...serving.metrics import Latencies, Objective, latencies, summary
 from ...serving.requests import Requests
 from ...serving.simulate import Run, simulate
 from ...serving.steady import closed_loop
+from ...serving.steps import in_turns
 from ...serving.traces import read_trace
 from .deploy import deployed
 
@@ -182,8 +183,13 @@ def saturation(deployment: Deployment, load: Load) -> float:
     requests = requests_of(load, pool.capacity.block_size, load.rate or 1.0) if load.arrivals else None
     isl = float(requests.prompt.mean()) if requests else load.isl
     osl = float(requests.output.mean()) if requests else load.osl
-    found = closed_loop(pool.tables, pool.policy, pool.capacity, 2 * pool.capacity.max_seqs, isl, osl, alike=False)
-    return float(found.output_throughput) / osl * pool.replicas * pool.ranks
+    room, tables = pool.capacity, pool.tables
+    if pool.stages:  # each batch in flight as an engine that takes its turn
+        blocks = room.kv_blocks // pool.lanes if pool.policy.shared_room else pool.lane_blocks
+        room = dataclasses.replace(room, kv_blocks=max(blocks, 1), max_seqs=pool.lane_seqs)
+        tables = in_turns(pool.stages)
+    found = closed_loop(tables, pool.policy, room, 2 * room.max_seqs, isl, osl, alike=False)
+    return float(found.output_throughput) / osl * pool.replicas * pool.ranks * pool.lanes
 
 
 def at_rates(

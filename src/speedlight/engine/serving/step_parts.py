@@ -32,6 +32,7 @@ from ..questions.resolve import Plan, Resolved, plan, with_fabric
 from ..steps.evaluate import PricedKernel, StepResult, evaluate_step
 from ..steps.phase import free_symbols
 from ..steps.power import clock_under_limit
+from .stages import Share
 
 SORTS = ("gemm", "moe", "comm", "stream", "head", "decode", "prefill")
 """gemm, moe, comm, stream: by tokens; head: by sequences; decode, prefill: attention and what only it needs."""
@@ -44,7 +45,7 @@ class Parts:
     Attributes:
         seconds: by sort.
         launches: kernels started, all sorts together.
-        limit: the step's least seconds.
+        limit: the step's least seconds, of all stages.
     """
 
     seconds: Mapping[str, np.ndarray]
@@ -56,17 +57,21 @@ class Parts:
         return np.asarray(np.sum([self.seconds[s] for s in SORTS], axis=0))
 
 
-def decode_parts(resolved: Resolved, layout: Layout, batch: np.ndarray, context: np.ndarray) -> Parts:
-    """A step of ``batch`` sequences a replica, one new token each on top of ``context``."""
-    return _parts(resolved, layout, decode_step(batch, context), batch)
+def decode_parts(
+    resolved: Resolved, layout: Layout, batch: np.ndarray, context: np.ndarray, share: Share | None = None
+) -> Parts:  # fmt: skip
+    """A step of ``batch`` sequences a replica, one new token each on top of ``context``; of all blocks, or of a stage's share."""
+    return _parts(resolved, layout, decode_step(batch, context), batch, share)
 
 
-def prefill_parts(resolved: Resolved, layout: Layout, count: np.ndarray, length: np.ndarray) -> Parts:
-    """A step of ``count`` prompts a replica, ``length`` tokens each, nothing cached."""
-    return _parts(resolved, layout, prefill_step(count, length), count * length)
+def prefill_parts(
+    resolved: Resolved, layout: Layout, count: np.ndarray, length: np.ndarray, share: Share | None = None
+) -> Parts:  # fmt: skip
+    """A step of ``count`` prompts a replica, ``length`` tokens each, nothing cached; of all blocks, or of a stage's share."""
+    return _parts(resolved, layout, prefill_step(count, length), count * length, share)
 
 
-def _parts(resolved: Resolved, layout: Layout, step: Step, tokens: np.ndarray) -> Parts:
+def _parts(resolved: Resolved, layout: Layout, step: Step, tokens: np.ndarray, share: Share | None) -> Parts:
     needed = int(np.max(np.asarray(layout.ranks)))
     if needed > 1 and not resolved.machine.domains:  # a lone device sits in a box of its kind
         resolved = dataclasses.replace(resolved, machine=with_fabric(resolved.machine, needed)[0])
@@ -78,17 +83,20 @@ def _parts(resolved: Resolved, layout: Layout, step: Step, tokens: np.ndarray) -
     seconds = {sort: np.zeros(shape) for sort in SORTS}
     launches = np.zeros(shape)
     pooled = np.asarray(layout.adp) > 1
-    for priced, sort in sorted_kernels(result, step.name):
+    for priced, sort in sorted_kernels(result, step.name, share):
         seconds[sort] = seconds[sort] + priced.cost.time * priced.count
         launches = launches + priced.count
     if np.any(pooled):
         wide = Step(step.name, tuple(type(g)(g.count * layout.adp, g.new, g.cached) for g in step.groups), 1, 0, False)
         there = _evaluated(resolved, made, dims, wide)
         experts = sum(
-            (p.cost.time * p.count for p, sort in sorted_kernels(there, step.name) if sort == "moe"), np.zeros(shape)
+            (p.cost.time * p.count for p, sort in sorted_kernels(there, step.name, share) if sort == "moe"),
+            np.zeros(shape),
         )
-        layers = sum((p.count for p, sort in sorted_kernels(result, step.name) if sort == "moe"), np.zeros(shape))
-        width = float(resolved.graph.attrs.get("hidden", 0) or _width(resolved))
+        layers = sum(
+            (p.count for p, sort in sorted_kernels(result, step.name, share) if sort == "moe"), np.zeros(shape)
+        )
+        width = width_of(resolved)
         exchanged = exchange(resolved.machine, resolved.stack, layout.ranks, tokens * layout.adp * width * 2.0)
         seconds["moe"] = np.where(pooled, experts, seconds["moe"])
         seconds["comm"] = seconds["comm"] + np.where(pooled, layers * exchanged, 0.0)
@@ -102,10 +110,12 @@ def _evaluated(resolved: Resolved, made: Plan, dims: Mapping[str, Value], step: 
     return evaluate_step(made, step, resolved.machine, point, resolved.stack, dims, symbols, throttle)
 
 
-def sorted_kernels(result: StepResult, step: str) -> list[tuple[PricedKernel, str]]:
-    """Every kernel of a step that runs, with its sort."""
+def sorted_kernels(result: StepResult, step: str, share: Share | None = None) -> list[tuple[PricedKernel, str]]:
+    """Every kernel of a step that runs, with its sort; as often as a stage's share of its block says."""
     found = []
     for block, _, kernels in result.blocks:
+        if share is not None:
+            kernels = tuple(dataclasses.replace(k, count=k.count * share[block]) for k in kernels)
         for priced in kernels:
             found.append((priced, _sort(priced.kernel, block, step)))
     return found
@@ -127,8 +137,10 @@ def _sort(kernel: Kernel, block: str, step: str) -> str:
     return "gemm" if kernel.family == "matmul" else "stream"
 
 
-def _width(resolved: Resolved) -> float:
-    """The model's width: features an output projection leaves."""
+def width_of(resolved: Resolved) -> float:
+    """The model's width: as its configuration says, or features an output projection leaves."""
+    if resolved.graph.attrs.get("hidden"):
+        return float(resolved.graph.attrs["hidden"])
     for _, op in resolved.graph.ops():
         if op.name.endswith("o_proj") and "n" in op.dims and op.dims["n"].constant is not None:
             return float(op.dims["n"].constant)

@@ -8,6 +8,7 @@ of three grids once, which a compiled loop then interpolates.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +19,8 @@ from ...serving.steps import HostTimes, StepShape, StepTables, Table, tabulate
 from ..questions.resolve import Resolved
 from .part_grid import BY_TOKENS, FROM_PROMPTS, line
 from .serving_fit import BASE, Bends, labels_of, shipped_bends
-from .step_parts import Parts, decode_parts, prefill_parts
+from .stages import Share, send_seconds
+from .step_parts import Parts, decode_parts, prefill_parts, width_of
 
 Value = Any
 
@@ -45,12 +47,16 @@ class EngineSteps:
         layout: degrees of one engine.
         bends: how it differs from the sum of its kernels.
         labels: what the bends tell it by.
+        share: what of every block runs here, on one of several pipeline stages; None for all of it.
+        sends: whether what it computes goes on to another stage.
     """
 
     resolved: Resolved
     layout: Layout = Layout()
     bends: Bends = field(default_factory=shipped_bends)
     labels: dict[str, str] = field(default_factory=dict)
+    share: Share | None = None
+    sends: bool = False
 
     def __post_init__(self) -> None:
         check(self.layout)
@@ -95,11 +101,14 @@ class EngineSteps:
         tiles = np.ceil(np.maximum(many, FROM_PROMPTS) / TILE) * TILE
         lots = self._bent(self._prompting(tiles), BY_TOKENS, "+")
         head = self._bent(self._decoding(np.maximum(np.asarray(rows, float), 1.0)), ("head",))
-        return np.where(many <= FROM_PROMPTS, few, lots) + np.where(np.asarray(rows) > 0, head, 0.0)
+        seconds = np.where(many <= FROM_PROMPTS, few, lots) + np.where(np.asarray(rows) > 0, head, 0.0)
+        if self.sends:
+            seconds = seconds + send_seconds(self.resolved, self.layout, many, width_of(self.resolved))
+        return seconds
 
     def of_decoding(self, sequences: Value, context: Value) -> np.ndarray:
         """Seconds of attention of so many sequences with so many cached tokens each."""
-        return self._bent(decode_parts(self.resolved, self.layout, sequences, context), ("decode",))
+        return self._bent(decode_parts(self.resolved, self.layout, sequences, context, self.share), ("decode",))
 
     def of_prompts(self, tokens: Value, keys: Value) -> np.ndarray:
         """Seconds of attention of prompt pieces: ``tokens`` in all, each attending to ``keys`` on average.
@@ -117,17 +126,27 @@ class EngineSteps:
         return np.where((cached > 0) | (many <= 1), rest, beside)
 
     def _attention(self, count: Value, length: Value) -> np.ndarray:
-        return self._bent(prefill_parts(self.resolved, self.layout, count, length), ("prefill",))
+        return self._bent(prefill_parts(self.resolved, self.layout, count, length, self.share), ("prefill",))
 
     def _decoding(self, sequences: np.ndarray) -> Parts:
-        return decode_parts(self.resolved, self.layout, sequences, np.full_like(sequences, 1024.0))
+        return decode_parts(self.resolved, self.layout, sequences, np.full_like(sequences, 1024.0), self.share)
 
     def _prompting(self, tokens: np.ndarray) -> Parts:
-        return prefill_parts(self.resolved, self.layout, np.ones_like(tokens), tokens)
+        return prefill_parts(self.resolved, self.layout, np.ones_like(tokens), tokens, self.share)
 
     def _bent(self, parts: Parts, sorts: tuple[str, ...], regime: str = "") -> np.ndarray:
         bent = [parts.seconds[sort] * self.bends.factor(sort + regime, self.labels) for sort in sorts]
         return np.asarray(sum(bent[1:], bent[0]))
+
+
+def staged(whole: EngineSteps, shares: tuple[Share, ...]) -> tuple[StepTables, ...]:
+    """Tables of each stage, in order; stages alike are priced once."""
+    found: list[StepTables] = []
+    for number, share in enumerate(shares):
+        sends = number + 1 < len(shares)
+        same = [n for n in range(number) if shares[n] == share and sends]
+        found.append(found[same[0]] if same else dataclasses.replace(whole, share=share, sends=sends).tables())
+    return tuple(found)
 
 
 # Our stacks → engines as the fit names them.

@@ -93,15 +93,25 @@ POOLS = 1
     ADAPTER_SLOTS, LINK_BLOCKS, LINK_TOKENS,
 ) = range(24)  # fmt: skip
 TOKEN_TABLE, DECODE_TABLE, PREFILL_TABLE, ADAPTER_TABLE = 24, 27, 30, 33  # start in ``real``, points of x, points of y
+STAGES, STAGE_ROW = 36, 37  # pipeline stages (0: the engine is one), and the row of the first, which has tables alone
+PIECES_FOLLOW = 38  # a prompt's next piece enters when the one before it has left the first stage
 
 # Pools, real numbers.
 RESERVE, RESERVE_LEAST, RESERVE_DECAY, SWAP_SECONDS, ADAPTER_SECONDS, HOST_STEP, HOST_SEQUENCE = range(7)
 
 # Groups (ranks that step together), whole numbers.
 POOL, FIRST_RANK, RANKS, BUSY, ACTIVE = range(5)
+LEAD, LANES, NEXT_LANE = (
+    5,
+    6,
+    7,
+)  # an engine of stages has a group a batch in flight: the first, how many, rows between them
+LAUNCHED, WITH_DECODES = 8, 9  # its batch is under way until NOW; decoding requests are in it
+STAGE_FREE = 10  # of the first: when each stage is free, in ``real``
 
 # Groups, seconds.
 NOW, SEEN, READY_AT, ACTIVE_SINCE, ACTIVE_SECONDS, BUSY_SECONDS = range(6)
+HOST_FREE = 6  # of the first of an engine's: when its host is
 
 # Ranks (an engine, or one of its attention ranks), whole numbers.
 GROUP = 0
@@ -134,10 +144,13 @@ ADAPTER_HELD, ADAPTER_AT, ADAPTER_COUNT = (
     37,
 )  # per adapter: running requests that use it; last use (−1: not in memory)
 
+ROOM = 38  # the row that keeps account of its blocks: its own, or the first one's where batches in flight share them
+SHARERS, APART = 39, 40  # of that row: how many share it, and the rows between them
+
 # Ranks, real numbers.
 LAST, PAIRS, BIN_LOW, BIN_HIGH, LINK_FREE, LINE_START, LINE_SLOPE, LINE_END = range(8)
 
-PLACE_COLUMNS, PLACE_REALS = 38, 8
+PLACE_COLUMNS, PLACE_REALS = 41, 8
 
 # Kinds of event.
 ARRIVES, ARRIVES_AT_DECODE = 0, 1

@@ -20,40 +20,62 @@ def reserved_share(w: World, p: int, e: int) -> float:
 
 
 @compiled
+def anybody(w: World, e: int) -> bool:
+    """Whether a request runs on a rank, in any of the batches that share its blocks."""
+    m = w.n[e, c.ROOM]
+    for k in range(w.n[m, c.SHARERS]):
+        if w.n[m + k * w.n[m, c.APART], c.DECODES] + w.n[m + k * w.n[m, c.APART], c.PARTS] > 0:
+            return True
+    return False
+
+
+@compiled
+def in_use(w: World, e: int, a: int) -> bool:
+    """Whether a running request uses an adapter, in any of those batches."""
+    m = w.n[e, c.ROOM]
+    users = 0
+    for k in range(w.n[m, c.SHARERS]):
+        users += w.list[w.n[m + k * w.n[m, c.APART], c.ADAPTER_HELD] + a]
+    return users > 0
+
+
+@compiled
 def fits(w: World, p: int, e: int, r: int, now: int, links: int, idle: int) -> bool:
     """Whether a request may start that takes blocks for ``now`` tokens at once and holds so many cached links."""
+    m = w.n[e, c.ROOM]
     own = links * w.n[p, c.LINK_BLOCKS]
     found = idle * w.n[p, c.LINK_BLOCKS]  # blocks of links that nobody held count as used from now on
     if w.x[p, c.RESERVE_LEAST] >= 1.0:
         whole = at_end(w, p, r)
-        return w.n[e, c.COMMITTED] + whole - own + found <= w.n[p, c.BLOCKS]
+        return w.n[m, c.COMMITTED] + whole - own + found <= w.n[p, c.BLOCKS]
     need = blocks_of(w, p, now) - own + found
-    if w.n[e, c.DECODES] + w.n[e, c.PARTS] == 0:
-        return w.n[e, c.USED] + need <= w.n[p, c.BLOCKS]
+    if not anybody(w, e):
+        return w.n[m, c.USED] + need <= w.n[p, c.BLOCKS]
     share = 0.0 if w.n[p, c.PREFILL_ONLY] == 1 else reserved_share(w, p, e)
     if share > 0.0:
-        later = share * (w.n[e, c.REMAINING] + w.req[r, c.OUTPUT] - w.req[r, c.DONE])
+        later = share * (w.n[m, c.REMAINING] + w.req[r, c.OUTPUT] - w.req[r, c.DONE])
         need += int(later / w.n[p, c.BLOCK_SIZE]) * (w.n[p, c.FULL_GROUPS] + w.n[p, c.WINDOW_GROUPS])
-    return w.n[e, c.USED] + need <= w.n[p, c.BLOCKS] - w.n[p, c.WATERMARK]
+    return w.n[m, c.USED] + need <= w.n[p, c.BLOCKS] - w.n[p, c.WATERMARK]
 
 
 @compiled
 def bring_adapter(w: World, p: int, e: int, a: int, time: float) -> float:
     """Seconds until an adapter is in memory; −1 where every slot is in use."""
-    if a == 0 or w.n[p, c.ADAPTER_SLOTS] == 0 or w.real[w.n[e, c.ADAPTER_AT] + a] >= 0.0:
+    m = w.n[e, c.ROOM]
+    if a == 0 or w.n[p, c.ADAPTER_SLOTS] == 0 or w.real[w.n[m, c.ADAPTER_AT] + a] >= 0.0:
         return 0.0
-    if w.n[e, c.RESIDENT] >= w.n[p, c.ADAPTER_SLOTS]:
+    if w.n[m, c.RESIDENT] >= w.n[p, c.ADAPTER_SLOTS]:
         oldest = -1
-        for k in range(1, w.n[e, c.ADAPTER_COUNT]):
-            if w.real[w.n[e, c.ADAPTER_AT] + k] >= 0.0 and w.list[w.n[e, c.ADAPTER_HELD] + k] == 0:
-                if oldest < 0 or w.real[w.n[e, c.ADAPTER_AT] + k] < w.real[w.n[e, c.ADAPTER_AT] + oldest]:
+        for k in range(1, w.n[m, c.ADAPTER_COUNT]):
+            if w.real[w.n[m, c.ADAPTER_AT] + k] >= 0.0 and not in_use(w, e, k):
+                if oldest < 0 or w.real[w.n[m, c.ADAPTER_AT] + k] < w.real[w.n[m, c.ADAPTER_AT] + oldest]:
                     oldest = k
         if oldest < 0:
             return -1.0
-        w.real[w.n[e, c.ADAPTER_AT] + oldest] = -1.0
-        w.n[e, c.RESIDENT] -= 1
-    w.real[w.n[e, c.ADAPTER_AT] + a] = time
-    w.n[e, c.RESIDENT] += 1
+        w.real[w.n[m, c.ADAPTER_AT] + oldest] = -1.0
+        w.n[m, c.RESIDENT] -= 1
+    w.real[w.n[m, c.ADAPTER_AT] + a] = time
+    w.n[m, c.RESIDENT] += 1
     w.n[c.RUN, c.ADAPTER_LOADS] += 1
     return w.x[p, c.ADAPTER_SECONDS]
 
@@ -63,29 +85,29 @@ def admit(w: World, p: int, e: int, r: int, time: float) -> None:
     """Book a request as running."""
     if w.when[r, c.ADMITTED] < 0.0:
         w.when[r, c.ADMITTED] = time
-    w.n[e, c.REMAINING] += w.req[r, c.OUTPUT] - w.req[r, c.DONE]
+    w.n[w.n[e, c.ROOM], c.REMAINING] += w.req[r, c.OUTPUT] - w.req[r, c.DONE]
     a = w.req[r, c.ADAPTER]
     if a > 0:
         if w.list[w.n[e, c.ADAPTER_HELD] + a] == 0:
             w.n[e, c.ADAPTERS] += 1
         w.list[w.n[e, c.ADAPTER_HELD] + a] += 1
-        w.real[w.n[e, c.ADAPTER_AT] + a] = time
+        w.real[w.n[w.n[e, c.ROOM], c.ADAPTER_AT] + a] = time
 
 
 @compiled
 def resume(w: World, p: int, e: int, time: float) -> float:
     """Bring back swapped requests, the earliest first, while there is room; returns seconds of copying."""
-    seconds = 0.0
+    seconds, m = 0.0, w.n[e, c.ROOM]
     while w.n[e, c.SWAP] >= 0 and w.n[e, c.DECODES] + w.n[e, c.PARTS] < w.n[p, c.MAX_SEQS]:
         r = w.n[e, c.SWAP]
         blocks = blocks_of(w, p, w.req[r, c.CACHED])
         room = w.n[p, c.BLOCKS] - (w.n[p, c.WATERMARK] if w.n[e, c.DECODES] > 0 else 0)
-        if w.n[e, c.USED] + blocks_of(w, p, w.req[r, c.CACHED] + 1) > room:
+        if w.n[m, c.USED] + blocks_of(w, p, w.req[r, c.CACHED] + 1) > room:
             break
         w.n[e, c.SWAP] = w.req[r, c.NEXT]
-        w.n[e, c.SWAP_USED] -= blocks
-        take(w, p, e, blocks)
-        w.n[e, c.COMMITTED] += at_end(w, p, r)
+        w.n[m, c.SWAP_USED] -= blocks
+        take(w, p, m, blocks)
+        w.n[m, c.COMMITTED] += at_end(w, p, r)
         seconds += blocks * w.x[p, c.SWAP_SECONDS]
         admit(w, p, e, r, time)
         start_decoding(w, p, e, r)
@@ -95,7 +117,7 @@ def resume(w: World, p: int, e: int, time: float) -> float:
 @compiled
 def welcome(w: World, p: int, e: int, seen: float, time: float) -> float:
     """Requests whose keys and values came over the link start decoding at once, while there is room."""
-    seconds = 0.0
+    seconds, m = 0.0, w.n[e, c.ROOM]
     while w.n[e, c.QUEUE] >= 0 and w.n[e, c.DECODES] + w.n[e, c.PARTS] < w.n[p, c.MAX_SEQS]:
         r = w.n[e, c.QUEUE]
         if w.req[r, c.NEED] != 0 or w.when[r, c.QUEUED] > seen:
@@ -108,8 +130,8 @@ def welcome(w: World, p: int, e: int, seen: float, time: float) -> float:
             break
         seconds += loading
         unqueue(w, e)
-        take(w, p, e, blocks_of(w, p, cached))
-        w.n[e, c.COMMITTED] += at_end(w, p, r)
+        take(w, p, m, blocks_of(w, p, cached))
+        w.n[m, c.COMMITTED] += at_end(w, p, r)
         admit(w, p, e, r, time)
         start_decoding(w, p, e, r)
     return seconds
@@ -121,7 +143,7 @@ def plan_prompts(w: World, p: int, e: int, left: int, seen: float, time: float, 
 
     Returns seconds of loading adapters. Sizes go to ``chunk`` beside ``part``; totals to PREFILL_TOKENS, PAIRS, PIECES.
     """
-    seconds = 0.0
+    seconds, m = 0.0, w.n[e, c.ROOM]
     tokens, pieces, pairs = 0, 0, 0.0
     i = 0
     while i < w.n[e, c.PARTS]:
@@ -129,12 +151,12 @@ def plan_prompts(w: World, p: int, e: int, left: int, seen: float, time: float, 
         cached = w.req[r, c.CACHED]
         size = min(w.req[r, c.NEED] - cached, left)
         grows = blocks_of(w, p, cached + size) - blocks_of(w, p, cached)
-        while w.n[e, c.USED] + grows > w.n[p, c.BLOCKS] and w.n[e, c.PARTS] > i + 1:
+        while w.n[m, c.USED] + grows > w.n[p, c.BLOCKS] and w.n[e, c.PARTS] > i + 1:
             seconds += preempt_part(w, p, e)
-        if w.n[e, c.USED] + grows > w.n[p, c.BLOCKS]:
+        if w.n[m, c.USED] + grows > w.n[p, c.BLOCKS]:
             size = 0
         elif size > 0:
-            take(w, p, e, grows)
+            take(w, p, m, grows)
             pieces += 1
         w.list[w.n[e, c.CHUNK] + i] = size
         left -= size
@@ -153,7 +175,7 @@ def plan_prompts(w: World, p: int, e: int, left: int, seen: float, time: float, 
             or (w.n[p, c.MAX_PROMPTS] > 0 and begun == w.n[p, c.MAX_PROMPTS])
         ):
             break
-        links, idle = hits(w, p, e, r)
+        links, idle = hits(w, p, m, r)
         hit = links * w.n[p, c.LINK_TOKENS]
         size = w.req[r, c.NEED] - hit
         if size > left:
@@ -170,9 +192,9 @@ def plan_prompts(w: World, p: int, e: int, left: int, seen: float, time: float, 
         seconds += loading
         unqueue(w, e)
         own = links * w.n[p, c.LINK_BLOCKS]
-        w.n[e, c.COMMITTED] += at_end(w, p, r) - own
-        hold(w, p, e, r, links)
-        take(w, p, e, blocks_of(w, p, hit + size) - own)
+        w.n[m, c.COMMITTED] += at_end(w, p, r) - own
+        hold(w, p, m, r, links)
+        take(w, p, m, blocks_of(w, p, hit + size) - own)
         w.n[c.RUN, c.HIT_TOKENS] += hit
         w.req[r, c.CACHED] = hit
         w.req[r, c.STATE] = c.PREFILLING
@@ -227,7 +249,7 @@ def settle_drafts(w: World, p: int, e: int) -> None:
         w.req[r, c.BASE] += kept
         w.req[r, c.END] -= kept
         w.n[e, c.CONTEXT] += kept
-        w.n[e, c.REMAINING] -= kept
+        w.n[w.n[e, c.ROOM], c.REMAINING] -= kept
         w.n[e, c.NEXT_END] = min(w.n[e, c.NEXT_END], w.req[r, c.END])
 
 
@@ -245,7 +267,7 @@ def growth(w: World, p: int, e: int) -> int:
 def make_room(w: World, p: int, e: int) -> tuple[bool, float]:
     """Preempt until the next decode step has its blocks; returns whether any was, and seconds of swapping."""
     seconds, preempted = 0.0, False
-    while w.n[e, c.USED] + growth(w, p, e) > w.n[p, c.BLOCKS]:
+    while w.n[w.n[e, c.ROOM], c.USED] + growth(w, p, e) > w.n[p, c.BLOCKS]:
         preempted = True
         if w.n[e, c.PARTS] > 0:
             seconds += preempt_part(w, p, e)

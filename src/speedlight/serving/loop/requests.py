@@ -107,11 +107,11 @@ def start_decoding(w: World, p: int, e: int, r: int) -> None:
 @compiled
 def give_back(w: World, p: int, e: int, r: int, cached: int) -> None:
     """Its blocks for so many cached tokens are free, its links of the prefix cache and its adapter let go."""
-    own = w.req[r, c.SHARED] * w.n[p, c.LINK_BLOCKS]
-    w.n[e, c.USED] -= blocks_of(w, p, cached) - own
-    w.n[e, c.COMMITTED] -= at_end(w, p, r) - own
-    let_go(w, p, e, r)
-    w.n[e, c.REMAINING] -= w.req[r, c.OUTPUT] - w.req[r, c.DONE]
+    own, m = w.req[r, c.SHARED] * w.n[p, c.LINK_BLOCKS], w.n[e, c.ROOM]
+    w.n[m, c.USED] -= blocks_of(w, p, cached) - own
+    w.n[m, c.COMMITTED] -= at_end(w, p, r) - own
+    let_go(w, p, m, r)
+    w.n[m, c.REMAINING] -= w.req[r, c.OUTPUT] - w.req[r, c.DONE]
     a = w.req[r, c.ADAPTER]
     if a > 0:
         w.list[w.n[e, c.ADAPTER_HELD] + a] -= 1
@@ -191,9 +191,9 @@ def count_preemption(w: World, e: int, r: int) -> None:
 def out_of_memory(w: World, p: int, e: int, r: int, cached: int) -> float:
     """To host memory where the policy swaps and there is room; else to the head of the queue, to be computed again."""
     count_preemption(w, e, r)
-    blocks = blocks_of(w, p, cached)
-    if w.n[p, c.SWAPPING] == 1 and w.n[e, c.SWAP_USED] + blocks <= w.n[p, c.SWAP_BLOCKS]:
-        w.n[e, c.SWAP_USED] += blocks
+    blocks, m = blocks_of(w, p, cached), w.n[e, c.ROOM]
+    if w.n[p, c.SWAPPING] == 1 and w.n[m, c.SWAP_USED] + blocks <= w.n[p, c.SWAP_BLOCKS]:
+        w.n[m, c.SWAP_USED] += blocks
         w.n[c.RUN, c.SWAPS] += 1
         w.req[r, c.STATE] = c.SWAPPED
         w.req[r, c.CACHED] = cached

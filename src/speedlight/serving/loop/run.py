@@ -8,28 +8,10 @@ from ..compiled import compiled
 from . import columns as c
 from .columns import World
 from .heap import pop
+from .lanes import busy, land, launch, relieve, wake, wake_lanes
 from .plan import refuse
 from .requests import after, give_back, queue_last
 from .step import step
-
-
-@compiled
-def busy(w: World, g: int) -> bool:
-    """Whether any rank of a group has something to do."""
-    for e in range(w.n[g, c.FIRST_RANK], w.n[g, c.FIRST_RANK] + w.n[g, c.RANKS]):
-        if w.n[e, c.DECODES] > 0 or w.n[e, c.PARTS] > 0 or w.n[e, c.QUEUE] >= 0 or w.n[e, c.SWAP] >= 0:
-            return True
-    return False
-
-
-@compiled
-def wake(w: World, g: int, time: float) -> None:
-    """Something came for a group; where it stood still, its next step starts now and sees it."""
-    if w.n[g, c.BUSY] == 0:
-        w.n[g, c.BUSY] = 1
-        if time >= w.x[g, c.NOW]:
-            w.x[g, c.NOW] = time
-            w.x[g, c.SEEN] = time
 
 
 @compiled
@@ -59,28 +41,42 @@ def choose_rank(w: World, pool: int, time: float) -> int:
 
 
 @compiled
+def idle(w: World, lead: int) -> bool:
+    """Whether none of an engine's groups runs."""
+    running = 0
+    for k in range(w.n[lead, c.LANES]):
+        running += w.n[lead + k * w.n[lead, c.NEXT_LANE], c.BUSY]
+    return running == 0
+
+
+@compiled
 def scale(w: World, time: float) -> None:
-    """Start a group when the requests in flight per active rank exceed the bound, stop an idle one when they fall below."""
+    """Start an engine when the requests in flight per active rank exceed the bound, stop an idle one when they fall below."""
     if w.x[c.RUN, c.SCALE_UP] <= 0.0:
         return
-    ranks, active, spare, idle = 0, 0, -1, -1
+    ranks, active, spare, resting = 0, 0, -1, -1
     for g in range(w.n[c.RUN, c.GROUPS], w.n[c.RUN, c.GROUPS_END]):
+        if w.n[g, c.LEAD] != g:
+            continue
         if w.n[g, c.ACTIVE] == 1:
             active += 1
             ranks += w.n[g, c.RANKS]
-            if w.n[g, c.BUSY] == 0 and w.x[g, c.READY_AT] <= time:
-                idle = g
+            if idle(w, g) and w.x[g, c.READY_AT] <= time:
+                resting = g
         elif spare < 0:
             spare = g
     load = w.n[c.RUN, c.IN_FLIGHT] / max(ranks, 1)
     if load > w.x[c.RUN, c.SCALE_UP] and spare >= 0:
-        w.n[spare, c.ACTIVE] = 1
-        w.x[spare, c.READY_AT] = time + w.x[c.RUN, c.COLD_START]
+        for k in range(w.n[spare, c.LANES]):
+            g = spare + k * w.n[spare, c.NEXT_LANE]
+            w.n[g, c.ACTIVE] = 1
+            w.x[g, c.READY_AT] = time + w.x[c.RUN, c.COLD_START]
         w.x[spare, c.ACTIVE_SINCE] = time
         w.n[c.RUN, c.STARTS] += 1
-    elif load < w.x[c.RUN, c.SCALE_DOWN] and idle >= 0 and active > w.n[c.RUN, c.LEAST_GROUPS]:
-        w.n[idle, c.ACTIVE] = 0
-        w.x[idle, c.ACTIVE_SECONDS] += time - w.x[idle, c.ACTIVE_SINCE]
+    elif load < w.x[c.RUN, c.SCALE_DOWN] and resting >= 0 and active > w.n[c.RUN, c.LEAST_GROUPS]:
+        for k in range(w.n[resting, c.LANES]):
+            w.n[resting + k * w.n[resting, c.NEXT_LANE], c.ACTIVE] = 0
+        w.x[resting, c.ACTIVE_SECONDS] += time - w.x[resting, c.ACTIVE_SINCE]
 
 
 @compiled
@@ -124,7 +120,7 @@ def sample(w: World, time: float) -> None:
         waiting += w.n[e, c.QUEUED_COUNT]
         blocks += w.n[e, c.USED]
     for g in range(w.n[c.RUN, c.GROUPS], w.n[c.RUN, c.GROUPS_END]):
-        active += w.n[g, c.ACTIVE]
+        active += w.n[g, c.ACTIVE] if w.n[g, c.LEAD] == g else 0
     at = start + i * c.SAMPLE_COLUMNS
     w.real[at], w.real[at + 1], w.real[at + 2] = time, running, waiting
     w.real[at + 3], w.real[at + 4], w.real[at + 5] = blocks, active, w.n[c.RUN, c.ENDED_COUNT]
@@ -187,15 +183,29 @@ def run(w: World, until: float) -> float:
             else:
                 e = w.req[r, c.RANK]
                 give_back(w, c.POOLS, e, r, w.req[r, c.CACHED])
-                if w.n[e, c.QUEUE] >= 0:
-                    wake(w, w.n[e, c.GROUP], following)
+                wake_lanes(w, w.n[e, c.GROUP], following)
                 w.req[r, c.NEED] = 0
                 deliver(w, r, following, c.POOLS + 1)
+            continue
+        p = w.n[g, c.POOL]
+        if w.n[p, c.STAGES] > 0:
+            if land(w, p, g):
+                reached = max(reached, now)
+                wake_lanes(w, g, now)
+                sample(w, now)
+                continue  # whoever heard of it at this very time sends before the next batch is planned
+            if not launch(w, p, g):
+                if w.x[g, c.SEEN] < now:
+                    w.x[g, c.SEEN] = now
+                    continue
+                w.n[g, c.BUSY] = 0
+                if busy(w, g):
+                    relieve(w, p, g, now)
             continue
         horizon = min(following, until)
         if w.n[c.RUN, c.COUPLED] == 1:
             horizon = min(horizon, others)
-        if step(w, w.n[g, c.POOL], g, horizon):
+        if step(w, p, g, horizon):
             w.n[g, c.BUSY] = 1 if busy(w, g) else 0
             reached = max(reached, w.x[g, c.NOW])
             if w.x[g, c.NOW] >= w.x[c.RUN, c.NEXT_SAMPLE]:
@@ -205,6 +215,6 @@ def run(w: World, until: float) -> float:
         else:
             w.n[g, c.BUSY] = 0  # waits for blocks that a transfer frees
     for g in range(w.n[c.RUN, c.GROUPS], w.n[c.RUN, c.GROUPS_END]):
-        if w.n[g, c.ACTIVE] == 1:
+        if w.n[g, c.ACTIVE] == 1 and w.n[g, c.LEAD] == g:
             w.x[g, c.ACTIVE_SECONDS] += reached - w.x[g, c.ACTIVE_SINCE]
     return reached

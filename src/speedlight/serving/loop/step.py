@@ -43,7 +43,7 @@ def advance(w: World, e: int) -> None:
     n = w.n[e, c.DECODES]
     w.n[e, c.STEP] += 1
     w.n[e, c.CONTEXT] += n
-    w.n[e, c.REMAINING] -= n
+    w.n[w.n[e, c.ROOM], c.REMAINING] -= n
 
 
 @compiled
@@ -76,9 +76,10 @@ def note_tokens(w: World, e: int, end: float) -> None:
 def hand_over(w: World, e: int, r: int, end: float) -> None:
     """Send its keys and values over the rank's link, behind what is under way; its blocks are free when they are there."""
     w.req[r, c.STATE] = c.TRANSFERRING
-    begin = max(w.x[e, c.LINK_FREE], end)
-    w.x[e, c.LINK_FREE] = begin + w.req[r, c.CACHED] * w.x[c.RUN, c.TRANSFER_SECONDS]
-    push(w, w.x[e, c.LINK_FREE] + w.x[c.RUN, c.TRANSFER_LATENCY], c.ARRIVES_AT_DECODE, r)
+    m = w.n[e, c.ROOM]
+    begin = max(w.x[m, c.LINK_FREE], end)
+    w.x[m, c.LINK_FREE] = begin + w.req[r, c.CACHED] * w.x[c.RUN, c.TRANSFER_SECONDS]
+    push(w, w.x[m, c.LINK_FREE] + w.x[c.RUN, c.TRANSFER_LATENCY], c.ARRIVES_AT_DECODE, r)
 
 
 @compiled
@@ -89,7 +90,7 @@ def end_pieces(w: World, p: int, e: int, end: float) -> None:
         r, size = w.list[w.n[e, c.PART] + i], w.list[w.n[e, c.CHUNK] + i]
         w.n[c.RUN, c.COMPUTED_TOKENS] += size
         w.req[r, c.CACHED] += size
-        publish(w, p, e, r)
+        publish(w, p, w.n[e, c.ROOM], r)
         if w.req[r, c.CACHED] < w.req[r, c.NEED]:
             w.list[w.n[e, c.PART] + kept] = r
             w.list[w.n[e, c.CHUNK] + kept] = 0
@@ -106,7 +107,7 @@ def end_pieces(w: World, p: int, e: int, end: float) -> None:
             w.real[w.req[r, c.TOKENS] + w.req[r, c.DONE]] = end
         w.when[r, c.LAST_TOKEN] = end
         w.req[r, c.DONE] += 1
-        w.n[e, c.REMAINING] -= 1
+        w.n[w.n[e, c.ROOM], c.REMAINING] -= 1
         if w.req[r, c.DONE] == w.req[r, c.OUTPUT]:
             give_back(w, p, e, r, w.req[r, c.NEED])
             finish(w, r, end)
@@ -118,27 +119,43 @@ def end_pieces(w: World, p: int, e: int, end: float) -> None:
 
 
 @compiled
-def take_step(w: World, p: int, g: int, now: float, decodes: bool, extra: float) -> None:
-    """A step as planned: prompt pieces, and the decoding requests where ``decodes``."""
+def widest(w: World, g: int, drafted: int, decodes: bool) -> tuple[int, int, int]:
+    """(tokens, rows of logits, adapters) of a group's step as planned, each that of the rank with most."""
     first, ranks = w.n[g, c.FIRST_RANK], w.n[g, c.RANKS]
-    tokens, rows, decode, prefill, adapters = 0, 0, 0.0, 0.0, 0
+    tokens, rows, adapters = 0, 0, 0
     for e in range(first, first + ranks):
         n = w.n[e, c.DECODES] if decodes else 0
         new = w.n[e, c.PREFILL_TOKENS]
-        tokens = max(tokens, n * (1 + w.n[p, c.DRAFTED]) + new)
+        tokens = max(tokens, n * (1 + drafted) + new)
         rows = max(rows, n + w.n[e, c.PIECES])
         adapters = max(adapters, w.n[e, c.ADAPTERS])
+    return tokens, rows, adapters
+
+
+@compiled
+def attention_seconds(w: World, tables: int, g: int, decodes: bool) -> tuple[float, float]:
+    """Seconds of attention of a group's step as planned, of decoding sequences and of prompts, by the tables of a row."""
+    first, ranks = w.n[g, c.FIRST_RANK], w.n[g, c.RANKS]
+    decode, prefill = 0.0, 0.0
+    for e in range(first, first + ranks):
+        n = w.n[e, c.DECODES] if decodes else 0
+        new = w.n[e, c.PREFILL_TOKENS]
         if n > 0:
-            start, slope, _ = decode_line(w, p, n, w.n[e, c.CONTEXT])
+            start, slope, _ = decode_line(w, tables, n, w.n[e, c.CONTEXT])
             decode = max(decode, start + slope * w.n[e, c.CONTEXT])
         if new > 0:
-            prefill = max(prefill, look_up(w, p, c.PREFILL_TABLE, float(new), w.x[e, c.PAIRS] / new))
-        w.n[c.RUN, c.RANK_STEPS] += 1 if n + new > 0 else 0
-    device = token_seconds(w, p, tokens, rows, adapters) + decode + prefill
-    seconds = with_host(w, p, device, rows) + extra
-    end = now + seconds
+            prefill = max(prefill, look_up(w, tables, c.PREFILL_TABLE, float(new), w.x[e, c.PAIRS] / new))
+    return decode, prefill
+
+
+@compiled
+def book(w: World, p: int, g: int, decodes: bool, end: float) -> None:
+    """What a step did is there: tokens of the decoding requests where ``decodes``, prompt pieces."""
+    first, ranks = w.n[g, c.FIRST_RANK], w.n[g, c.RANKS]
     for e in range(first, first + ranks):
-        if decodes and w.n[e, c.DECODES] > 0:
+        n = w.n[e, c.DECODES] if decodes else 0
+        w.n[c.RUN, c.RANK_STEPS] += 1 if n + w.n[e, c.PREFILL_TOKENS] > 0 else 0
+        if n > 0:
             if w.n[p, c.DRAFTED] > 0:
                 settle_drafts(w, p, e)
             note_tokens(w, e, end)
@@ -150,6 +167,16 @@ def take_step(w: World, p: int, g: int, now: float, decodes: bool, extra: float)
         if w.n[e, c.PIECES] > 0:
             end_pieces(w, p, e, end)
     w.n[c.RUN, c.STEPS] += 1
+
+
+@compiled
+def take_step(w: World, p: int, g: int, now: float, decodes: bool, extra: float) -> None:
+    """A step as planned: prompt pieces, and the decoding requests where ``decodes``."""
+    tokens, rows, adapters = widest(w, g, w.n[p, c.DRAFTED], decodes)
+    decode, prefill = attention_seconds(w, p, g, decodes)
+    device = token_seconds(w, p, tokens, rows, adapters) + decode + prefill
+    end = now + (with_host(w, p, device, rows) + extra)
+    book(w, p, g, decodes, end)
     clock_on(w, g, now, now, end)
 
 
@@ -210,7 +237,7 @@ def decode_run(w: World, p: int, g: int, began: float, horizon: float, most: int
             advance(w, e)
             room = (
                 room
-                and w.n[e, c.USED] + w.list[w.n[e, c.RESIDUE] + w.n[e, c.STEP] % w.n[p, c.BLOCK_SIZE]]
+                and w.n[w.n[e, c.ROOM], c.USED] + w.list[w.n[e, c.RESIDUE] + w.n[e, c.STEP] % w.n[p, c.BLOCK_SIZE]]
                 <= w.n[p, c.BLOCKS]
             )
         if taken >= most or now >= horizon or not room:
@@ -219,7 +246,7 @@ def decode_run(w: World, p: int, g: int, began: float, horizon: float, most: int
             if w.n[e, c.DECODES] > 0:
                 need = w.list[w.n[e, c.RESIDUE] + w.n[e, c.STEP] % w.n[p, c.BLOCK_SIZE]]
                 if need > 0:
-                    take(w, p, e, need)
+                    take(w, p, w.n[e, c.ROOM], need)
     for e in range(first, last):
         if w.n[e, c.DECODES] > 0:
             if w.n[e, c.STEP] == w.n[e, c.WINDOW_END]:
@@ -232,8 +259,8 @@ def decode_run(w: World, p: int, g: int, began: float, horizon: float, most: int
 
 
 @compiled
-def step(w: World, p: int, g: int, horizon: float) -> bool:
-    """Take the next step of a group, or a run of decode steps up to ``horizon``; False when it has nothing to do."""
+def plan_step(w: World, p: int, g: int) -> tuple[float, bool, bool, bool]:
+    """What a group's next step holds: (seconds of copies before it, prompts in it, decoding ones, whether any was preempted)."""
     first, ranks = w.n[g, c.FIRST_RANK], w.n[g, c.RANKS]
     now = w.x[g, c.NOW]
     seen = w.x[g, c.SEEN] if w.n[p, c.OVERLAP] == 1 else now
@@ -256,7 +283,7 @@ def step(w: World, p: int, g: int, horizon: float) -> bool:
             admitting = w.n[p, c.MIXED] == 1
             if w.n[e, c.DECODES] > 0:
                 preempted, seconds = make_room(w, p, e)
-                take(w, p, e, growth(w, p, e))
+                take(w, p, w.n[e, c.ROOM], growth(w, p, e))
                 extra += seconds
                 admitting = admitting and not preempted
                 again = again or preempted
@@ -265,6 +292,14 @@ def step(w: World, p: int, g: int, horizon: float) -> bool:
                 extra += plan_prompts(w, p, e, max(left, 1), seen, now, admitting)
                 prompts = prompts or w.n[e, c.PREFILL_TOKENS] > 0
             decodes = decodes or w.n[e, c.DECODES] > 0
+    return extra, prompts, decodes, again
+
+
+@compiled
+def step(w: World, p: int, g: int, horizon: float) -> bool:
+    """Take the next step of a group, or a run of decode steps up to ``horizon``; False when it has nothing to do."""
+    extra, prompts, decodes, again = plan_step(w, p, g)
+    now = w.x[g, c.NOW]
     if not prompts and not decodes:
         return False
     if prompts or w.n[p, c.DRAFTED] > 0 or extra > 0.0:
