@@ -15,6 +15,7 @@ from typing import Any
 from .._foundation.arrays import Value, maximum, where
 from .._foundation.expr import Expr, Tape, compile_tape, total
 from ..graph.ir import ONE, Block, Graph, Persistent, Tensor
+from ..graph.rewrite.loss import SCRATCH
 from ..graph.stats import persistent_tensors
 from ..stacks.stack import Stack
 from .held import Held, held
@@ -214,6 +215,8 @@ def live_sets(graph: Graph, block: Block, holding: Held | None = None) -> list[l
     for index, op in enumerate(block.ops):
         alive.update(made[index])
         over = {r.tensor for r in op.reads[:1] if last.get(r.tensor) == index} if op.attrs.get("in_place") else set()
-        sets.append([*(sizes[n] for n in sorted(alive - over)), *(size for size, end in around if index <= end)])
+        copies = op.attrs.get(SCRATCH)
+        own = [] if copies is None else [graph.tensor(block, op.reads[0].tensor).bytes * copies]
+        sets.append([*(sizes[n] for n in sorted(alive - over)), *own, *(size for size, end in around if index <= end)])
         alive.difference_update(ended[index])
     return sets

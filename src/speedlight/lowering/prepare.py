@@ -27,7 +27,7 @@ def as_written(graph: Graph, stack: Stack, autocast: str | None = None) -> Graph
     if graph.attrs.get("kind") == "module" and stack.rewrites:
         graph = _written(graph, by_rules(stack, stack.rewrites))
     if stack.attrs.get("loss") == "fp32" and graph.attrs.get("kind") == "transformer":
-        graph = _widened(graph)
+        graph = _widened(graph, bool(stack.attrs.get("local_loss", False)))
     if autocast is None:
         return graph
     if not stack.autocast:
@@ -38,8 +38,8 @@ def as_written(graph: Graph, stack: Stack, autocast: str | None = None) -> Graph
 
 
 @lru_cache(maxsize=64)
-def _widened(graph: Graph) -> Graph:
-    return rewrite(graph, "loss_in_fp32", checked=False)
+def _widened(graph: Graph, local: bool) -> Graph:
+    return rewrite(graph, "loss_in_fp32", {"local": local}, checked=False)
 
 
 @lru_cache(maxsize=64)

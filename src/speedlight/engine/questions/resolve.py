@@ -291,6 +291,7 @@ class TrainingPlan:
 
     Attributes:
         master: whether the optimizer updates a wider copy of narrow weights.
+        compiled: the stack compiles forward and backward passes.
     """
 
     optimizer: str
@@ -298,6 +299,7 @@ class TrainingPlan:
     master: bool = True
     gradients: str | None = None
     states: str = "fp32"
+    compiled: bool = False
 
 
 @dataclass(frozen=True)
@@ -320,7 +322,8 @@ def planned(resolved: Resolved) -> tuple[Plan, Mapping[str, Value]]:
     key = None
     if program.workload.phase == "train":
         t = program.workload.training
-        key = TrainingPlan(t.optimizer, t.recompute, t.master != "none", t.gradients, t.states)
+        compiled = resolved.stack.loops is not None
+        key = TrainingPlan(t.optimizer, t.recompute, t.master != "none", t.gradients, t.states, compiled)
     made = plan(resolved.graph, resolved.stack, key, axes(program.parallel))
     return made, {**dims_of(resolved.graph, program.parallel), **RANK}
 
@@ -359,7 +362,7 @@ def _training_graph(graph: Graph, training: TrainingPlan) -> Graph:
     forward = rewrite(graph, "batch_statistics") if graph.attrs.get("kind") == "module" else graph
     return for_ranks(
         add_optimizer(
-            differentiate(forward, recompute=training.recompute), training.optimizer, master=training.master,
+            differentiate(forward, recompute=training.recompute, compiled=training.compiled), training.optimizer, master=training.master,
             grad_dtype=training.gradients, state_dtype=training.states,
         )
     )  # fmt: skip

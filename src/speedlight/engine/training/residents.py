@@ -12,8 +12,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..._foundation.arrays import Value, maximum, where
+from ..._foundation.formats import bytes_per_element
 from ...lowering.ledger import CLASSES, Ledger
-from ...lowering.shares import Holdings
+from ...lowering.shares import Held, Holdings
 from ...placement.mesh import expert_replicas, replicas, shard_ranks
 from ...placement.stages import Deal, Shares
 from ...scenario.scenario import Parallel
@@ -126,14 +127,54 @@ def of_rank(
         if parallel.near is not None:  # the second copy, from which backward passes gather
             by["weights"] = by["weights"] + where(zero >= 3, copied * sums["weights"][i] / parallel.near, 0.0)
     flying = in_flight(name, parallel.pp, micro, training.virtual, rank)
-    by["activations"] = (saved * flying + live) * (1 + stack.reserve.fragmentation)
+    by["activations"] = saved * flying + live
+    if stack.attrs.get("sharded_weights") == "master":  # narrow weights exist gathered only
+        by["weights"] = where(zero >= 3, 0.0, by["weights"])
+        gathered = _gathered(shares, cut, holdings, stack)
     if (
         stack.attrs.get("pipelined_shards") == "kept"
     ):  # gathered once a step, gradients summed whole until its last micro-batch
-        whole = sums["weights"][0] + sums["weights"][1] + sums["gradients"][0] + sums["gradients"][1]
+        kept = sums["weights"]
+        if "gathers" in stack.attrs:
+            kept = [size * bytes_per_element(str(stack.attrs["gathers"])) for size in sums["parameters"]]
+        whole = kept[0] + kept[1] + sums["gradients"][0] + sums["gradients"][1]
         gathered = where(np.asarray(parallel.pp) > 1, whole, gathered)
     by["workspace"] = where(zero >= 3, gathered, 0.0)
+    gaps = stack.reserve.fragmentation
+    by["activations"] = by["activations"] * (1 + gaps)
+    if stack.attrs.get("fragments") == "all":  # shards and what is gathered of them come and go too
+        held = by["weights"] + by["gradients"] + by["optimizer"]
+        by["workspace"] = by["workspace"] * (1 + gaps) + held * gaps
     return {name: plain(size) for name, size in by.items()}
+
+
+def _whole(held: Held, stack: Stack) -> Value:
+    """Weights of a block as they are gathered: in the stack's format where it states one, else as products read them."""
+    stated = stack.attrs.get("gathers")
+    if stated is None:
+        return held.weights[0] + held.weights[1]
+    return (held.parameters[0] + held.parameters[1]) * bytes_per_element(str(stated))
+
+
+def _gathered(shares: Shares, cut: Deal, holdings: Holdings, stack: Stack) -> Value:
+    """Weights that FSDP2 holds whole at once.
+
+    The root's (embeddings, head) from the forward pass on to the end of the backward pass, a block's while it works and the next
+    one's; and each twice, since a gathered buffer, in a stream of its own, is copied out into the parameters (PyTorch,
+    ``torch/distributed/fsdp/_fully_shard``: ``_fsdp_param_group.unshard``, the root is not resharded; ``foreach_all_gather``).
+    """
+    layer: Value = 0.0
+    root: Value = 0.0
+    for block, held in holdings.blocks.items():
+        whole = _whole(held, stack)
+        here = where(np.asarray(shares[block]) > 0, 1.0, 0.0)
+        if cut.is_end(block):
+            root = root + here * whole
+        else:
+            layer = maximum(layer, here * whole)
+    for users, held in holdings.shared:
+        root = root + cut.holds(users, shares) * _whole(held, stack)
+    return 2 * root + AHEAD * layer
 
 
 def again_share(training: Training, parallel: Parallel, layers: int) -> Value:

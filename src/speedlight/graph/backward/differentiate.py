@@ -23,7 +23,7 @@ RECOMPUTE = ("none", "selective", "operators", "full")
 LOSSES = frozenset({"cross_entropy", "nll_loss_forward", "mse_loss", "nll_loss2d_forward", "binary_cross_entropy"})
 
 
-def differentiate(graph: Graph, *, recompute: str = "none") -> Graph:
+def differentiate(graph: Graph, *, recompute: str = "none", compiled: bool = False) -> Graph:
     """Add the backward pass.
 
     Args:
@@ -31,6 +31,8 @@ def differentiate(graph: Graph, *, recompute: str = "none") -> Graph:
             nobody reads, or a returned scalar), else at every output of its last block, whose gradients are taken as given.
         recompute: ``none``; ``selective``: written-out attention cores again; ``operators``: all but attention and every other
             matrix product; ``full``: of each layer only its input is kept (which blocks are layers: :func:`.needs.layers`).
+        compiled: of what such a rule names, a result that no gradient needs is not kept: a compiler sees that nobody reads it, while
+            eager checkpointing holds what its policy says.
 
     Returns:
         a checked graph with blocks of phase ``backward``, gradients of weights (``grad.<weight>``, class ``gradient``) and
@@ -53,7 +55,7 @@ def differentiate(graph: Graph, *, recompute: str = "none") -> Graph:
         raise BadInput(f"{graph.name} has no weight that trains", expected="at least one floating-point weight")
     walk = _Walk(graph, needed, recompute)
     made = walk.blocks()
-    saved = _saved(graph, made, walk.again)
+    saved = _saved(graph, made, walk.again, compiled)
     attrs = {
         **graph.attrs, "saved": saved, "saved_whole": _saved(graph, made, {}), "mirrors": {b.name: f.name for f, b in made}, "recompute": recompute,
     }  # fmt: skip
@@ -181,16 +183,29 @@ class _Walk:
         self.again[block.name] = {w.tensor for op in ops for w in op.writes}
 
 
+def _idle(block: Block) -> set[str]:
+    """Ops that are computed again though no gradient needs what they make: the sums behind a layer's last product."""
+    wanted = set(block.outputs)
+    found: set[str] = set()
+    for op in reversed(block.ops):
+        if op.attrs.get("recompute") and not any(w.tensor in wanted for w in op.writes):
+            found.add(op.name)
+            continue
+        wanted |= {r.tensor for r in op.reads}
+    return found
+
+
 def _saved(
-    graph: Graph, made: Sequence[tuple[Block, Block]], again: Mapping[str, set[str]]
+    graph: Graph, made: Sequence[tuple[Block, Block]], again: Mapping[str, set[str]], compiled: bool = False
 ) -> dict[str, tuple[str, ...]]:
     """Forward block → activations its backward pass reads and does not make ``again``."""
     kept: dict[str, dict[str, None]] = {b.name: {} for b in graph.blocks}
     order = {b.name: i for i, b in enumerate(graph.blocks)}
     for forward, behind in made:
         again_here = again.get(forward.name, set())
+        idle = _idle(behind) if compiled else set()
         for op in behind.ops:
-            if op.attrs.get("recompute") and not again:
+            if op.name in idle or (op.attrs.get("recompute") and not again):
                 continue
             for read in op.reads:
                 tensor = forward.tensors.get(read.tensor)

@@ -16,6 +16,7 @@ from .rule import Told
 COLUMNS = (
     "iteration_time_s", "tflops_per_gpu", "mfu", "hfu", "tokens_per_s_per_gpu", "samples_per_s", "memory_bytes_per_gpu",
 )  # fmt: skip
+MEMORY_SPREAD = 0.1  # four of five published peaks lie within it (studies/2026-11-training.md)
 _PEAK = {"fp32": "fp32", "tf32": "tf32", "fp16": "fp16", "bf16": "bf16", "amp": "fp16", "fp8": "fp8", "mxfp8": "fp8",
          "fp8_block": "fp8", "nvfp4": "fp4"}  # fmt: skip
 
@@ -49,8 +50,15 @@ def figures(cells: Mapping[str, Any], row: Row, step: Told) -> dict[str, tuple[f
     made: dict[str, tuple[float, float, float, float]] = {"iteration_time_s": seconds}
     for column, amount in rates_of(row).items():
         made[column] = (amount / seconds[0], amount / seconds[1], amount / seconds[3], amount / seconds[2])
-    held = step.memory
-    made["memory_bytes_per_gpu"] = (held, step.states, held * 0.9, held * 1.1)
+    scope = str(cells.get("memory_scope", "") or "")
+    held, least = step.memory, step.states
+    if scope == "activations":
+        held, least = step.activations, 0.0
+    elif scope.startswith(
+        "parameters"
+    ):  # of the layers alone, by a paper's formula: no bound to what ours holds beside them
+        held, least = step.states, 0.0
+    made["memory_bytes_per_gpu"] = (held, least, held * (1 - MEMORY_SPREAD), held * (1 + MEMORY_SPREAD))
     return made
 
 

@@ -30,7 +30,8 @@ class Told:
 
     Attributes:
         seconds, limit: of the choice the rule makes; ``least`` and ``most`` seconds over all choices.
-        memory: bytes of the fullest device; ``states`` of weights, gradients and optimizer states alone.
+        memory: bytes of the fullest device that the framework's allocator holds, without the context and libraries beside it;
+            ``states`` of weights, gradients and optimizer states alone, ``activations`` of those.
         recompute, micro_batch: the choice.
         layer: what it rests on; ``low`` and ``high``: its 80 % interval, around all choices.
     """
@@ -41,6 +42,7 @@ class Told:
     most: float
     memory: float
     states: float
+    activations: float
     recompute: str
     micro_batch: float
     layer: str
@@ -91,7 +93,9 @@ def told(row: Row) -> Told:
     times = [float(f[2].time) for f in found]
     kind, size, said = chosen
     return Told(
-        float(said.time), float(said.limit), min(times), max(times), float(said.memory.total),
-        float(sum(said.memory.by_class[c] for c in ("weights", "gradients", "optimizer"))), kind, size,
+        float(said.time), float(said.limit), min(times), max(times),
+        float(said.memory.total - said.memory.by_class["reserve"]),
+        float(sum(said.memory.by_class[c] for c in ("weights", "gradients", "optimizer"))),
+        float(said.memory.by_class["activations"]), kind, size,
         str(said.layer), float(said.low) * min(times) / float(said.time), float(said.high) * max(times) / float(said.time),
     )  # fmt: skip
