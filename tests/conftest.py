@@ -10,7 +10,10 @@ from hypothesis import HealthCheck, settings
 
 from tests.folders import DATA
 
-settings.register_profile("default", max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# 25 examples show what 100 do for most laws, and each run draws others; `pytest --hypothesis-profile=thorough` draws 300.
+SLOW_TO_DRAW = [HealthCheck.too_slow]
+settings.register_profile("default", max_examples=25, deadline=None, suppress_health_check=SLOW_TO_DRAW)
+settings.register_profile("thorough", max_examples=300, deadline=None, suppress_health_check=SLOW_TO_DRAW)
 settings.load_profile("default")
 
 

@@ -74,7 +74,7 @@ def test_resnet_50_is_launch_bound_alone_and_memory_bound_in_its_norms_at_256() 
     source = f"{EXAMPLES / 'resnet.py'}:resnet50"
     one = speedlight.explain(source, "rtx-4090", inputs=["1x3x224x224"])
     assert one.bound == "launch"
-    many = speedlight.explain(source, "rtx-4090", inputs=["256x3x224x224"])
+    many = speedlight.explain("resnet50", "rtx-4090", batch=256)  # the same network, carried
     assert main_bound(many, "norm") == "hbm"
     assert main_bound(many, "elementwise") == "hbm"
     wide = [r for r in many.ops if r.kind == "conv" and r.path.endswith("conv2")]  # the bottlenecks' 3×3

@@ -1,6 +1,6 @@
-"""Programs with one thing wrong, and mended: what ``diagnose`` must name. Run as ``python programs.py NAME FOLDER``.
+"""Programs with one thing wrong, and mended: what ``diagnose`` must name. Run as ``python programs.py FOLDER NUMBER PORT``.
 
-Recorded by ``torch.profiler`` on the host's CPU; ``ranks`` is one of two processes.
+Recorded by ``torch.profiler`` on the host's CPU by two processes, which first train together and then run a program each.
 """
 
 from __future__ import annotations
@@ -90,12 +90,11 @@ def ranks(folder: Path, number: int, world: int, port: int) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    name, folder = sys.argv[1], Path(sys.argv[2])
-    if name == "training":
+    folder, number, port = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    ranks(folder, number, 2, port)
+    if number == 0:
         training(folder / "slow.json", 0.05)
         training(folder / "fast.json", 0.0)
-    elif name == "decoding":
+    else:
         decoding(folder / "one.json", width=64, batch=1, new=1)
         decoding(folder / "many.json", width=512, batch=8, new=64)
-    else:
-        ranks(folder, int(sys.argv[3]), 2, int(sys.argv[4]))

@@ -14,43 +14,44 @@ pytestmark = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reaso
 PROGRAM = str(Path(__file__).with_name("programs.py"))
 
 
-def recorded(*arguments):
-    return subprocess.Popen([sys.executable, PROGRAM, *map(str, arguments)], stderr=subprocess.PIPE, text=True)
-
-
-def ended(process):
-    _, error = process.communicate(timeout=120)
-    assert process.returncode == 0, error[-2000:]
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """The folder of all traces: two processes train together, then one loads slowly and the other decodes."""
+    folder = tmp_path_factory.mktemp("recorded")
+    for name in ("sync", "alone"):
+        (folder / name).mkdir()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, PROGRAM, str(folder)]
+    processes = [
+        subprocess.Popen([*command, str(number), str(port)], stderr=subprocess.PIPE, text=True) for number in (0, 1)
+    ]
+    for process in processes:
+        _, error = process.communicate(timeout=240)
+        assert process.returncode == 0, error[-2000:]
+    return folder
 
 
 def first(path):
     return speedlight.diagnose(path, "here")["traces"][0]
 
 
-def test_a_slow_loader(tmp_path):
-    ended(recorded("training", tmp_path))
-    slow = first(tmp_path / "slow.json")
+def test_a_slow_loader(recorded):
+    slow = first(recorded / "slow.json")
     assert slow["first"] == "data_loading"
-    assert first(tmp_path / "fast.json")["first"] != "data_loading"
+    assert first(recorded / "fast.json")["first"] != "data_loading"
 
 
-def test_small_operators(tmp_path):
-    ended(recorded("decoding", tmp_path))
-    one = first(tmp_path / "one.json")
+def test_small_operators(recorded):
+    one = first(recorded / "one.json")
     assert one["first"] == "host"
-    assert first(tmp_path / "many.json")["first"] == "compute"
+    assert first(recorded / "many.json")["first"] == "compute"
 
 
-def test_an_all_reduce_that_stands_alone(tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    for folder in ("sync", "alone"):
-        (tmp_path / folder).mkdir()
-    for process in [recorded("ranks", tmp_path, number, port) for number in range(2)]:
-        ended(process)
-    answer = speedlight.diagnose(tmp_path / "sync", "here")
+def test_an_all_reduce_that_stands_alone(recorded):
+    answer = speedlight.diagnose(recorded / "sync", "here")
     assert [t["rank"] for t in answer["traces"]] == [0, 1]
     assert {t["first"] for t in answer["traces"]} == {"communication"}
-    mended = speedlight.diagnose(tmp_path / "alone", "here")
+    mended = speedlight.diagnose(recorded / "alone", "here")
     assert "communication" not in {t["first"] for t in mended["traces"]}

@@ -25,7 +25,7 @@ def equal(a: Run, b: Run) -> bool:
     return all(np.array_equal(getattr(a, n), getattr(b, n), equal_nan=True) for n in names) and a.steps == b.steps
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(loads(), deployments())
 def test_nothing_is_lost_and_runs_equal_single_steps(load: Requests, served_by: Deployment) -> None:
     run = simulate(load, served_by, keep_tokens=True)
