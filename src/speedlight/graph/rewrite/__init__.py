@@ -43,7 +43,7 @@
     tidy.py          results nobody reads, copies made twice
     tiled_loss.py    logits for some rows at a time
     tokens.py        fewer tokens in some layers
-    uncast.py        functions that mixed precision leaves in the format they come in
+    conversions.py   conversions that the module's own code calls; settings of its library
     without.py       layers, or halves of layers, left out
     words.py         another vocabulary
 
@@ -67,6 +67,7 @@ from . import (  # noqa: F401  they register themselves
     autocast,
     bit_serial,
     branches,
+    conversions,
     denoiser,
     depthwise,
     draft_heads,
@@ -99,7 +100,6 @@ from . import (  # noqa: F401  they register themselves
     tidy,
     tiled_loss,
     tokens,
-    uncast,
     without,
     words,
 )  # fmt: skip
