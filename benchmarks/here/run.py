@@ -15,7 +15,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 from cases import Case, cases
 
-from speedlight.measurement.bench.allocator import kept as keep
 from speedlight.measurement.bench.context import circumstances, moment
 from speedlight.measurement.modules.run import run
 from speedlight.measurement.modules.subject import subject
@@ -38,7 +37,6 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="only every N-th case")
     parser.add_argument("--seconds", type=float, default=1.5, help="for each case, at most, beside its warm-up")
     given = parser.parse_args()
-    keep()
     kept = json.loads(given.out.read_text()) if given.out.exists() else {"context": circumstances(), "cases": {}}
     for case in cases()[:: given.every]:
         if case.name in kept["cases"]:

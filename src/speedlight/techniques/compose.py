@@ -19,6 +19,7 @@ from ..scenario.scenario import Scenario
 from ..scenario.scenario import Technique as Use
 from .subject import Subject
 from .technique import STAGES, Refusal, Technique, find
+from .under_load import unheard
 
 
 class Refused(Unsupported):
@@ -121,9 +122,24 @@ def applied(scenario: Scenario) -> Scenario:
     """The scenario with the techniques it names carried out; itself where it names none.
 
     Raises:
-        UnknownName, BadInput, Refused: as :func:`settled` and :func:`edited`.
+        UnknownName, BadInput, Refused: as :func:`settled` and :func:`edited`; of a load also where it would not see an edit.
     """
-    return edited(scenario, settled(scenario.techniques)) if scenario.techniques else scenario
+    if not scenario.techniques:
+        return scenario
+    sets = settled(scenario.techniques)
+    if scenario.serving is not None:
+        _heard(scenario, sets)
+    return edited(scenario, sets)
+
+
+def _heard(scenario: Scenario, sets: Sequence[Set]) -> None:
+    """Refuse a technique whose edits a simulated deployment does not read."""
+    for one in sets:
+        refusal = unheard(scenario, edited(scenario, (one,)))
+        if refusal is not None:
+            raise Refused(
+                f"{one.label} does not apply: {refusal.why}", expected="a question about one call", hint=refusal.instead
+            )
 
 
 def ask(scenario: Scenario, *, details: bool = True, joint: bool = False) -> Prediction:

@@ -72,7 +72,7 @@ def runs(change: Callable[[Subject, Settings], Scenario]) -> Condition:
         from ..placement.place import dims_of
 
         try:
-            changed = change(subject, settings)
+            changed = change(subject, settings).replace(serving=None)  # a load is laid out as its engine's step is
             for stage in resolve(changed).chain:
                 check_layout(stage.scenario.program, stage.graph)
                 dims_of(stage.graph, stage.scenario.program.parallel)

@@ -33,6 +33,15 @@ from .step_times import EngineSteps, staged
 CONTEXTS = np.array([1.0, 64.0, 65536.0, 131072.0])  # two below any window, two above
 
 
+# Degrees that no simulated engine has, and what there is instead.
+UNREAD = (
+    ("dp", "--replicas puts engines behind a router, --attention-dp replicates the attention within one"),
+    ("cp", "--tp, --pp or --attention-dp"),
+    ("zero", "--tp, --pp"),
+    ("wires", "ask `explain` about one step"),
+)
+
+
 @dataclass(frozen=True)
 class Served:
     """An engine as the simulator sees it.
@@ -80,7 +89,12 @@ def served(scenario: Scenario, attention_dp: int = 1, utilisation: float = DEFAU
     """
     if scenario.program.workload.places:
         raise Unsupported("an engine that keeps classes outside the device is not simulated", expected="no --offload")
+    if len(scenario.programs) > 1:
+        raise Unsupported("several programs behind one engine are not simulated", expected="one program")
     degrees = scenario.program.parallel
+    for name, instead in UNREAD:
+        if getattr(degrees, name) not in (0, 1, ()):
+            raise Unsupported(f"{name} of a served engine is not simulated", expected="tp, ep, pp", hint=instead)
     alone = dataclasses.replace(degrees, ep=1, dp=1)  # experts are the layout's, replicas the router's
     question = scenario.with_program(parallel=alone).with_workload(phase="decode", batch=1, context=1024, groups=())
     facts = predict(question)

@@ -38,7 +38,7 @@ def kept() -> bool:
     told.
 
     How much of a model's memory glibc maps anew in each step depends on what ran in the process before, and may double the step's
-    time; two sides that are compared, and models beside predictions, are run without it.
+    time; two sides that are compared are run without it.
     """
     library = _library()
     return library is not None and bool(library.mallopt(MAPPINGS, 0)) and bool(library.mallopt(TRIM, NEVER))
