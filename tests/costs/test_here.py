@@ -16,7 +16,7 @@ from speedlight.costs.families import module_here
 from speedlight.costs.families.module_views import TERMS
 from speedlight.engine import predict as predicting
 from speedlight.hardware.catalogue import load_machine
-from speedlight.hardware.load import local_calibration
+from speedlight.hardware.local_calibrations import local_calibration
 from speedlight.hardware.machine import Curve, LocalCalibration, PointErrors
 from speedlight.hardware.spec import CurveSpec, LocalCalibrationSpec, PointErrorsSpec
 

@@ -19,12 +19,12 @@ from speedlight._foundation.expr import (
     log2,
     maximum,
     minimum,
-    parse_expr,
     substitute,
     sym,
     symbols,
     where,
 )
+from speedlight._foundation.expr_text import parse_expr
 
 A, B = sym("a"), sym("b")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from speedlight.hardware import here
+from speedlight.hardware import here_reading
 from speedlight.hardware.catalogue import load_machine
 from speedlight.hardware.here import describe
 from speedlight.hardware.machine import Machine
@@ -346,9 +348,9 @@ def test_a_mac(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(command: list[str], **_: object) -> SimpleNamespace:
         return SimpleNamespace(stdout=answers.get(command[-1], "") + "\n")
 
-    monkeypatch.setattr(here.platform, "system", lambda: "Darwin")
-    monkeypatch.setattr(here, "_text", lambda path: "")
-    monkeypatch.setattr(here.subprocess, "run", run)
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    monkeypatch.setattr(here_reading, "_text", lambda path: "")
+    monkeypatch.setattr(subprocess, "run", run)
     machine = describe()
     check(machine)
     assert (machine.name, machine.engine.units) == ("Apple M3 Max", 16)
@@ -361,7 +363,7 @@ def test_a_mac_without_sysctl(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(*_: object, **__: object) -> None:
         raise FileNotFoundError("sysctl")
 
-    monkeypatch.setattr(here.platform, "system", lambda: "Darwin")
-    monkeypatch.setattr(here, "_text", lambda path: "")
-    monkeypatch.setattr(here.subprocess, "run", run)
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    monkeypatch.setattr(here_reading, "_text", lambda path: "")
+    monkeypatch.setattr(subprocess, "run", run)
     check(describe())

@@ -13,10 +13,8 @@ to run than the tape on scalars, slower to build than a cold ``explain`` takes t
 
 from __future__ import annotations
 
-import ast
 import math
 import operator
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Union
@@ -85,37 +83,37 @@ class Expr:
         raise TypeError("an Expr has no truth value: use where() and ge()")
 
     def __add__(self, other: ExprLike) -> Expr:
-        return _binary("add", self, other)
+        return binary("add", self, other)
 
     def __radd__(self, other: ExprLike) -> Expr:
-        return _binary("add", other, self)
+        return binary("add", other, self)
 
     def __sub__(self, other: ExprLike) -> Expr:
-        return _binary("sub", self, other)
+        return binary("sub", self, other)
 
     def __rsub__(self, other: ExprLike) -> Expr:
-        return _binary("sub", other, self)
+        return binary("sub", other, self)
 
     def __mul__(self, other: ExprLike) -> Expr:
-        return _binary("mul", self, other)
+        return binary("mul", self, other)
 
     def __rmul__(self, other: ExprLike) -> Expr:
-        return _binary("mul", other, self)
+        return binary("mul", other, self)
 
     def __truediv__(self, other: ExprLike) -> Expr:
-        return _binary("div", self, other)
+        return binary("div", self, other)
 
     def __rtruediv__(self, other: ExprLike) -> Expr:
-        return _binary("div", other, self)
+        return binary("div", other, self)
 
     def __floordiv__(self, other: ExprLike) -> Expr:
-        return _binary("floordiv", self, other)
+        return binary("floordiv", self, other)
 
     def __mod__(self, other: ExprLike) -> Expr:
-        return _binary("mod", self, other)
+        return binary("mod", self, other)
 
     def __pow__(self, other: ExprLike) -> Expr:
-        return _binary("pow", self, other)
+        return binary("pow", self, other)
 
     def __repr__(self) -> str:
         return str(self)
@@ -158,7 +156,7 @@ def as_expr(value: ExprLike) -> Expr:
     raise TypeError(f"cannot make an expression of {type(value).__name__}")
 
 
-def _binary(op: str, left: ExprLike, right: ExprLike) -> Expr:
+def binary(op: str, left: ExprLike, right: ExprLike) -> Expr:
     a = left if isinstance(left, Expr) else as_expr(left)
     b = right if isinstance(right, Expr) else as_expr(right)
     x = a.args[0] if a.op == "const" else None
@@ -180,20 +178,20 @@ def _binary(op: str, left: ExprLike, right: ExprLike) -> Expr:
 
 def ceildiv(a: ExprLike, b: ExprLike) -> Expr:
     """a / b rounded up."""
-    return _binary("ceildiv", a, b)
+    return binary("ceildiv", a, b)
 
 
 def minimum(a: ExprLike, b: ExprLike) -> Expr:
-    return _binary("min", a, b)
+    return binary("min", a, b)
 
 
 def maximum(a: ExprLike, b: ExprLike) -> Expr:
-    return _binary("max", a, b)
+    return binary("max", a, b)
 
 
 def ge(a: ExprLike, b: ExprLike) -> Expr:
     """1 where a ≥ b, else 0 (as truth values)."""
-    return _binary("ge", a, b)
+    return binary("ge", a, b)
 
 
 def log2(a: ExprLike) -> Expr:
@@ -314,7 +312,7 @@ def _rebuild(op: str, args: tuple[Expr, ...]) -> Expr:
         return where(*args)
     if op == "log2":
         return log2(args[0])
-    return _binary(op, *args)
+    return binary(op, *args)
 
 
 def evaluate(expr: ExprLike, env: Mapping[str, Value], groups: Sequence[Mapping[str, Value]] = ()) -> Value:
@@ -423,67 +421,3 @@ class Tape:
 
 def compile_tape(exprs: Iterable[ExprLike]) -> Tape:
     return Tape([as_expr(e) for e in exprs])
-
-
-_FUNCTIONS: dict[str, Callable[..., Expr]] = {
-    "ceildiv": ceildiv, "min": minimum, "max": maximum, "ge": ge, "where": where, "gsum": group_sum, "log2": log2,
-}  # fmt: skip
-_MOST = 1e300  # constants beyond it are no sizes
-_AST_OPERATORS = {
-    ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.FloorDiv: "floordiv", ast.Mod: "mod",
-    ast.Pow: "pow",
-}  # fmt: skip
-
-
-def parse_expr(text: str | Number) -> Expr:
-    """Read an expression from a data file; nothing is executed.
-
-    Raises:
-        BadInput: for anything but numbers, names, ``+ - * / // % **`` and the functions of this module.
-    """
-    if isinstance(text, (int, float)):
-        if not abs(text) <= _MOST:  # false for NaN too
-            raise BadInput("a number that is not finite or beyond all sizes", expected=f"at most {_MOST:g}")
-        return const(text)
-    if len(text) > 2000:
-        raise BadInput(f"an expression of {len(text)} characters", expected="at most 2000")
-    try:
-        with warnings.catch_warnings():  # "5(n)" makes Python's parser remark on what will be refused anyway
-            warnings.simplefilter("ignore", SyntaxWarning)
-            return _from_ast(ast.parse(text, mode="eval").body)
-    except (SyntaxError, ValueError, ArithmeticError, RecursionError, MemoryError, TypeError) as error:
-        raise BadInput(
-            f"cannot read the expression {text[:60]!r}",
-            expected="numbers, names, + - * / // % ** and " + ", ".join(_FUNCTIONS),
-        ) from error
-
-
-def _from_ast(node: ast.expr) -> Expr:
-    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
-        return _usable(const(node.value))
-    if isinstance(node, ast.Name):
-        return sym(node.id)
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        return const(-1) * _from_ast(node.operand)
-    if isinstance(node, ast.BinOp) and type(node.op) in _AST_OPERATORS:
-        left, right = _from_ast(node.left), _from_ast(node.right)
-        if isinstance(node.op, ast.Pow):
-            power, base = right.constant, left.constant
-            if power is None or abs(power) > (16 if base is None else 1000):
-                raise ValueError("an exponent that is no small number")
-            if base is not None and abs(float(base)) ** abs(power) > _MOST:  # 9**9**9 in integers would never return
-                raise ValueError("a number out of range")
-        return _usable(_binary(_AST_OPERATORS[type(node.op)], left, right))
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS:
-        if node.keywords:
-            raise ValueError("arguments have no names here")
-        return _usable(_FUNCTIONS[node.func.id](*[_from_ast(a) for a in node.args]))
-    raise ValueError(ast.dump(node))
-
-
-def _usable(expr: Expr) -> Expr:
-    """The expression; a constant it folded to must be a real number of ordinary size."""
-    number = expr.constant
-    if number is not None and not (isinstance(number, (int, float)) and abs(number) <= _MOST):
-        raise ValueError("a constant that is no ordinary number")
-    return expr

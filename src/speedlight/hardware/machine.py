@@ -8,16 +8,15 @@ unit are engines; HBM, a laptop's LPDDR and an NVMe disk are tiers (DESIGN decis
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
 from .._foundation.errors import BadInput
 from .._foundation.formats import dense_of, is_sparse
 from .._foundation.provenance import Assumption, Fact
+from .paths import changed_at, check_figure, named, replaced, scale_peak, times
 
 Value = Any  # float or numpy array
 
@@ -372,7 +371,7 @@ class Machine:
         Raises:
             BadInput: naming those there are.
         """
-        found: Tier = _named(self.tiers, name, "memory tier")
+        found: Tier = named(self.tiers, name, "memory tier")
         return found
 
     def assumptions(self, paths: tuple[str, ...] = ()) -> list[Assumption]:
@@ -399,8 +398,8 @@ class Machine:
         """
         machine = self
         for path, value in values.items():
-            _check_figure(path, value)
-            machine = _replace_path(machine, path.split("."), value, path)
+            check_figure(path, value)
+            machine = replaced(machine, path.split("."), value, path)
         if grade:
             facts = {**self.facts, **{p: Fact(v, grade, "stated with the question") for p, v in values.items()}}  # type: ignore[arg-type]
             machine = dataclasses.replace(machine, facts=MappingProxyType(facts))
@@ -416,92 +415,14 @@ class Machine:
         Raises:
             BadInput: for a path this machine has not, or a factor that is negative or not finite.
         """
-        _check_figure(path, factor)
+        check_figure(path, factor)
         if path == "links":
             domains = tuple(dataclasses.replace(d, bandwidth=d.bandwidth * factor) for d in self.domains)
             links = tuple(dataclasses.replace(k, bandwidth=k.bandwidth * factor) for k in self.links)
             return dataclasses.replace(self, domains=domains, links=links)
         if path == "peaks":
             engines = tuple(
-                dataclasses.replace(e, peaks=tuple(_scale_peak(p, factor) for p in e.peaks)) for e in self.engines
+                dataclasses.replace(e, peaks=tuple(scale_peak(p, factor) for p in e.peaks)) for e in self.engines
             )
             return dataclasses.replace(self, engines=engines)
-        return _map_path(self, path.split("."), lambda current: _times(current, factor, path), path)  # type: ignore[no-any-return]
-
-
-def _times(current: Value | None, factor: Value, path: str) -> Value:
-    if current is None:
-        raise BadInput(f"{path} is unknown for this machine", hint="state it first, with_values sets it")
-    return current * factor
-
-
-def _scale_peak(peak: Peak, factor: Value) -> Peak:
-    sparse = None if peak.sparse_flops is None else peak.sparse_flops * factor
-    return dataclasses.replace(peak, flops=peak.flops * factor, sparse_flops=sparse)
-
-
-def _named(items: tuple[Any, ...], name: str, what: str) -> Any:
-    for item in items:
-        if item.name == name:
-            return item
-    raise BadInput(
-        f"no {what} {name!r}", expected="one of " + (", ".join(i.name for i in items) or "none: it has none")
-    )
-
-
-def _check_figure(path: str, value: Value) -> None:
-    try:
-        good = bool(np.all(np.isfinite(value)) and np.all(np.asarray(value) >= 0))
-    except TypeError:
-        good = False
-    if not good:
-        shown = value if np.ndim(value) == 0 else "an array holding a negative or infinite number"
-        raise BadInput(f"{path} is {shown}", expected="a finite number of at least 0, or an array of such")
-
-
-def _replace_path(machine: Any, parts: list[str], value: Value, path: str) -> Any:
-    if parts[0] == "engines" and parts[2:] == ["peaks"]:
-        return _map_path(machine, parts, lambda current: current * value, path)
-    return _map_path(machine, parts, lambda _: value, path)
-
-
-def _map_path(record: Any, parts: list[str], change: Callable[[Value], Value], path: str) -> Any:
-    """A copy of the record with the figure at the path changed; every record on the way is copied, none altered."""
-    head, rest = parts[0], parts[1:]
-    known = [f.name for f in dataclasses.fields(record)] if dataclasses.is_dataclass(record) else []
-    if head not in known:
-        raise BadInput(f"a machine has no figure {path!r}", hint="paths look like tiers.hbm.bandwidth")
-    current = getattr(record, head)
-    if head == "peaks":
-        new: Any = _map_peaks(current, rest, change, path)
-    elif isinstance(current, tuple):
-        if not rest:
-            raise BadInput(f"{path!r} names no single figure", hint="paths look like tiers.hbm.bandwidth")
-        _named(current, rest[0], head.rstrip("s"))
-        new = tuple(_map_path(i, rest[1:] or [""], change, path) if i.name == rest[0] else i for i in current)
-    elif rest:
-        new = _map_path(current, rest, change, path)
-    elif isinstance(current, (str, Mapping)) or dataclasses.is_dataclass(current):
-        raise BadInput(f"{path!r} is no figure", hint="paths look like tiers.hbm.bandwidth")
-    else:
-        new = change(current)
-    return dataclasses.replace(record, **{head: new})
-
-
-def _map_peaks(
-    peaks: tuple[Peak, ...], wanted: list[str], change: Callable[[Value], Value], path: str
-) -> tuple[Peak, ...]:
-    """Peaks with the dense rate of those wanted (unit, format, accumulator: leading part or all) changed."""
-    hit = [[p.unit, p.format, p.accumulate][: len(wanted)] == wanted for p in peaks]
-    if not any(hit):
-        known = ", ".join(f"{p.unit}.{p.format}.{p.accumulate}" for p in peaks)
-        raise BadInput(f"a machine has no figure {path!r}", expected=f"one of the peaks {known}")
-    changed = []
-    for peak, chosen in zip(peaks, hit, strict=True):
-        if chosen:
-            flops = change(peak.flops)
-            sparse = None if peak.sparse_flops is None else peak.sparse_flops * (flops / peak.flops)
-            changed.append(dataclasses.replace(peak, flops=flops, sparse_flops=sparse))
-        else:
-            changed.append(peak)
-    return tuple(changed)
+        return changed_at(self, path.split("."), lambda current: times(current, factor, path), path)  # type: ignore[no-any-return]

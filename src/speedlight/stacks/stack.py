@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from .._foundation.errors import BadFile, UnknownName
-from .._foundation.expr import parse_expr
+from .._foundation.expr_text import parse_expr
 from .._foundation.files import parse_yaml, read_text
 from .._foundation.provenance import Assumption
 from .._foundation.quantity import parse_quantity

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..._foundation.errors import BadInput, UnknownName
-from ..._foundation.expr import Expr, as_expr, parse_expr, substitute, sym, symbols
+from ..._foundation.expr import Expr, as_expr, substitute, sym, symbols
+from ..._foundation.expr_text import parse_expr
 from ..._foundation.formats import bytes_per_element, number_format
 from ...graph.builder import BlockBuilder
 from ...graph.grammar import ACCESSES, MESH_AXES, STEP_SYMBOLS, check

@@ -2,7 +2,7 @@
 
 A file holds either ``ops`` (one list) or ``blocks`` (lists that stand for ``count`` equal repetitions), the ``tensors``
 that exist once, and the ``symbols`` its expressions are written over. Every size is a number or an expression
-(:func:`speedlight._foundation.expr.parse_expr`); nothing in a file is executed. ``json_schema()`` publishes the format.
+(:func:`speedlight._foundation.expr_text.parse_expr`); nothing in a file is executed. ``json_schema()`` publishes the format.
 """
 
 from __future__ import annotations
