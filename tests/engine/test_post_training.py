@@ -57,6 +57,7 @@ def test_samples_of_a_prompt_begin_alike() -> None:
     assert found(prompts=64, samples=1).served.run.counters["prompt_tokens_cached"] == 0
 
 
+@pytest.mark.slow
 def test_states_that_stay_take_room_and_those_that_go_take_time() -> None:
     kept, moved = found(keep_states=True), found()
     assert kept.parts["swap"] == 0.0 < moved.parts["swap"]
