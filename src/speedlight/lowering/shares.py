@@ -82,7 +82,8 @@ class HoldingsPlan:
             pair = behind.get(block.name)
             own += [t for t in pair.tensors.values() if t.cls == "gradient"] if pair is not None else []
             rows = self._kept(own, experts, slot)
-            rows["saved"] = [slot(_bytes(block, saved)), slot(_bytes(block, whole))]
+            again = graph.attrs.get("remade", {}).get(block.name, frozenset())
+            rows["saved"] = [slot(_bytes(block, saved, again)), slot(_bytes(block, whole, again))]
             lives = [live_sets(graph, b) for b in (block, pair) if b is not None]
             rows["live"] = [slot(total(sizes)) for sets in lives for sizes in sets]
             rows["handed"] = [slot(total(block.tensors[n].bytes for n in block.outputs if n in block.tensors))]
@@ -145,8 +146,9 @@ def _some(value: Value) -> bool:
     return bool(np.all(np.asarray(value) > 0))
 
 
-def _bytes(block: Block, saved: Mapping[str, tuple[str, ...]]) -> Expr:
-    return total(block.tensors[n].bytes for n in saved.get(block.name, ()) if n in block.tensors)
+def _bytes(block: Block, saved: Mapping[str, tuple[str, ...]], again: frozenset[str]) -> Expr:
+    """Of what the backward pass reads, all but what fused kernels make again (:mod:`.remade`)."""
+    return total(block.tensors[n].bytes for n in saved.get(block.name, ()) if n in block.tensors and n not in again)
 
 
 def _users(graph: Graph) -> dict[str, frozenset[str]]:

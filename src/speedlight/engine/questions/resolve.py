@@ -28,6 +28,7 @@ from ...lowering.kernels import Program as LoweredProgram
 from ...lowering.ledger import LedgerPlan
 from ...lowering.lower import lower
 from ...lowering.prepare import as_written, expanded
+from ...lowering.remade import remade
 from ...lowering.shares import HoldingsPlan
 from ...lowering.unfold import unfold
 from ...placement.insert import insert_messages
@@ -346,6 +347,8 @@ def plan(graph: Graph, stack: Stack, training: TrainingPlan | None, divided: fro
     complete = written if training is None else _training_graph(written, training)
     shards = training is not None and bool(stack.attrs.get("local_loss", False))
     placed = expanded(insert_messages(complete, divided, shards), stack)
+    if training is not None:
+        placed = placed.replace(attrs={**placed.attrs, "remade": remade(placed, stack)})
     return _lowered(placed, by_kernels(stack, placed), bool(stack.attrs.get("holds_arguments")))
 
 
