@@ -17,6 +17,7 @@ import lzma
 import os
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,14 +75,20 @@ def capture_all(folder: Path, share: tuple[int, int]) -> None:
 
 
 def facts() -> dict[str, Any]:
-    """What the index says beside the graphs: versions, tags, former names."""
+    """What the index says beside the graphs: versions, tags, former names, which modules timm's switches concern."""
     import torch
 
     from speedlight.frontends.torch_export import timm_models
+    from speedlight.frontends.torch_export.source import build
 
     package = timm_models.timm()
-    models = {}
+    models, lists, of = {}, [], {}
     for name in timm_models.names():
+        concerned = timm_models.fast_norms(build(partial(package.create_model, name), name))
+        if concerned:
+            if concerned not in lists:
+                lists.append(concerned)
+            of[name] = lists.index(concerned)
         tags = {
             tag: [*timm_models.sizes(config)[0], int(config.num_classes)]
             for tag, config in timm_models.tags(name).items()
@@ -89,7 +96,7 @@ def facts() -> dict[str, Any]:
         models[name] = {"module": timm_models.module_of(name), "tags": tags}
     return {
         "timm": package.__version__, "torch": torch.__version__.partition("+")[0], "models": models,
-        "renamed": timm_models.deprecated(),
+        "renamed": timm_models.deprecated(), "switches": {timm_models.SWITCH: {"paths": lists, "of": of}},
     }  # fmt: skip
 
 

@@ -29,13 +29,14 @@ _HOMES = {
     "MissingDependency": "_foundation.errors",
     "validate": "validation.validate",
     "whatif": "api",
+    "post_training": "api",
 }
 _RENAMED = {"machine": ("hardware.catalogue", "load_machine"), "machines": ("hardware.catalogue", "machine_ids")}
 
 __all__ = [
     "BadFile", "BadInput", "MissingDependency", "Prediction", "Scenario", "SpeedlightError", "UnknownName",
-    "Unsupported", "__version__", "compare", "cuts", "diagnose", "explain", "fit", "machine", "machines", "make_scenario", "simulate",
-    "validate", "whatif",
+    "Unsupported", "__version__", "compare", "cuts", "diagnose", "explain", "fit", "machine", "machines", "make_scenario",
+    "post_training", "simulate", "validate", "whatif",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
         UnknownName,
         Unsupported,
     )
-    from .api import compare, cuts, diagnose, explain, fit, make_scenario, simulate, whatif
+    from .api import compare, cuts, diagnose, explain, fit, make_scenario, post_training, simulate, whatif
     from .engine.answers.prediction import Prediction
     from .hardware.catalogue import load_machine as machine
     from .hardware.catalogue import machine_ids as machines

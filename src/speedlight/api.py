@@ -14,10 +14,13 @@ from .schedule.trace import Trace
 
 if TYPE_CHECKING:
     from .engine.cut import Cuts
+    from .engine.post_training.loop import LoopAnswer
     from .engine.serving.simulate import Answer
     from .techniques.whatif import Ranking
 
-__all__ = ["compare", "cuts", "diagnose", "explain", "fit", "make_scenario", "ranked", "simulate", "timeline", "whatif"]
+__all__ = [
+    "compare", "cuts", "diagnose", "explain", "fit", "make_scenario", "post_training", "ranked", "simulate", "timeline", "whatif",
+]  # fmt: skip
 
 
 def explain(model: str | Scenario, machine: str | None = None, **options: Any) -> Prediction:
@@ -140,6 +143,26 @@ def simulate(
         question = question.replace(serving=serving)
     found = answer(_edited(question), parse_slo(slo) if slo else ())
     return with_curve(found, points=curve) if curve else found
+
+
+def post_training(model: str, machine: str, **options: Any) -> LoopAnswer:
+    """One iteration of a post-training loop: rollout, passes over the samples, training, weights back (docs/post-training.md).
+
+    Args:
+        model, machine, options: as :func:`speedlight.engine.post_training.question.loop_of` has them: ``prompts``, ``samples``,
+            ``train={"batch": 512, "dp": 8, "zero": 3}``, ``judges``, ``split``, ``lag`` …, and those of :func:`simulate` for the rollout.
+
+    Example:
+        >>> import speedlight
+        >>> found = speedlight.post_training("llama-3.1-8b", "dgx-h100", prompts=8, samples=4, isl=128, osl=64, replicas=8,
+        ...                                  train={"batch": 32, "dp": 8, "zero": 3, "micro_batch": 1})
+        >>> found.updates
+        1
+    """
+    from .engine.post_training.loop import iteration
+    from .engine.post_training.question import loop_of
+
+    return iteration(loop_of(model, machine, **options))
 
 
 def compare(models: Sequence[str], machines: Sequence[str], **options: Any) -> list[Prediction]:

@@ -75,3 +75,20 @@ def test_bad_input_is_one_message(more: list[str], said: str, capsys: pytest.Cap
 def test_a_model_that_does_not_generate(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["simulate", "bert-large", "--on", "h100-sxm-80gb", "--rate", "1"]) == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--samples", "4"], "--samples without --train"),
+        (["--train", "batch=8"], "--train without --prompts"),
+        (["--train", "batch", "--prompts", "4"], "name=value"),
+        (["--train", "batch=8,wings=2", "--prompts", "4"], "wings"),
+        (["--train", "batch=8", "--prompts", "4", "--slo", "ttft:p95<1s"], "--slo of a post-training loop"),
+        (["--train", "batch=8", "--prompts", "4", "--tp", "1,2"], "several layouts"),
+        (["--train", "batch=8", "--prompts", "4", "--judge", "=x"], "--judge"),
+    ],
+)
+def test_a_loop_that_is_none_is_bad_input(words: list[str], why: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", "llama-3.1-8b", "--on", "dgx-h100", *words]) == 2
+    assert why in capsys.readouterr().err

@@ -22,6 +22,7 @@ from .nets import NETS, kernels, moved, multiplied, net, stack
 MODULE_STACKS = ["torch-eager@1.13", *(n + p for n in stack_files() if load_stack(n).expand for p in ("", "/cpu"))]
 LISTS = dict(load_stack("torch-eager").autocast)
 PARAMETERS: dict[str, dict[str, Any]] = {
+    "switched": {"switch": "fast_norm"},
     "autocast": LISTS, "channels_last": {"always": True},
     "contiguous": {"rows": ["layer_norm"], "images": ["max_pool"], "matrices": ["linear"]},
 }  # fmt: skip

@@ -14,7 +14,7 @@ import click
 
 from .._foundation.errors import BadInput
 from .._foundation.version import VERSION
-from . import claims, options, techniques, verify
+from . import claims, options, post_training, techniques, verify
 from . import simulate as serving
 from .output import answered, emit_json, show
 
@@ -178,6 +178,7 @@ def compare(models: tuple[str, ...], on: tuple[str, ...], json_to: str | None, *
 @options.machine
 @serving.load
 @serving.engines
+@post_training.loop
 @click.option("--slo", default="", metavar="LIST", help="Objectives, like ttft:p95<2s,tpot:p95<50ms; exit 1 if missed.")
 @click.option("--curve", type=int, default=0, metavar="N", help="A load–latency curve of N rates.")
 @click.option("--find-rate", is_flag=True, help="The largest rate that holds the objectives.")
@@ -195,7 +196,13 @@ def simulate(
     model: str, on: str | None, slo: str, curve: int, find_rate: bool, techniques: bool, tp: str, json_to: str | None,
     html: Path | None, **given: Any,
 ) -> int:  # fmt: skip
-    """What users of a serving deployment see under a load: TTFT, TPOT, throughput, queues, the largest rate for an SLO."""
+    """What users of a serving deployment see under a load: TTFT, TPOT, throughput, queues, the largest rate for an SLO.
+
+    With --train the load is the samples of a post-training loop, and the answer an iteration: rollout, reward, training, weight sync.
+    """
+    loop = post_training.taken(given)
+    if loop:
+        return serving.run_loop(model, on, slo, curve, find_rate, tp, techniques, json_to, html, loop, given)
     return serving.run(model, on, slo, curve, find_rate, tp, techniques, json_to, html, given)
 
 

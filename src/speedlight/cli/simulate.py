@@ -116,6 +116,34 @@ def run(model: str, on: str | None, slo: str, curve: int, find_rate: bool, tp: s
     return 0 if any(one.holds for one in found) else 1
 
 
+def run_loop(model: str, on: str | None, slo: str, curve: int, find_rate: bool, tp: str, whatif: bool, json_to: str | None,
+             html: Path | None, loop: dict[str, Any], given: dict[str, Any]) -> int:  # fmt: skip
+    """An iteration of a post-training loop, whose rollout is the load."""
+    from .._foundation.quantity import parse_quantity
+    from . import post_training
+
+    not_of_it = {
+        "--slo": slo,
+        "--curve": curve,
+        "--find-rate": find_rate,
+        "--whatif": whatif,
+        "--html": html,
+        "--technique": given.pop("technique", ()),
+    }
+    for option, value in not_of_it.items():
+        if value:
+            raise BadInput(f"{option} of a post-training loop", expected="a load of users, without --train")
+    degrees, replicas = _numbers("--tp", tp), _numbers("--replicas", str(given.pop("replicas", 1)))
+    if len(degrees) > 1 or len(replicas) > 1:
+        raise BadInput("several layouts of a post-training loop", expected="one --tp and one --replicas")
+    if given.pop("prefix", None):
+        raise BadInput("--prefix of a post-training loop", expected="--samples, which begin alike by themselves")
+    if given.get("link"):
+        given["link"] = parse_quantity(given["link"], "B/s")
+    words = {k: v for k, v in given.items() if v is not None and k != "symbols"}
+    return post_training.run(model, on, loop, json_to, {**words, "tp": degrees[0], "replicas": replicas[0]})
+
+
 def _whatif(question: Any, objectives: Any) -> Any:
     """What techniques would do to the load."""
     from ..techniques.served import whatif_served

@@ -8,6 +8,8 @@ from functools import lru_cache
 from .._foundation.errors import BadInput
 from .._foundation.formats import number_format
 from .ir import Block, Graph, Tensor
+from .rewrite.autocast import LOW, promoted
+from .rewrite.conversions import speaks
 
 FORMATS = ("fp64", "fp32", "fp16", "bf16")
 
@@ -17,8 +19,8 @@ def recast(graph: Graph, dtype: str) -> Graph:
     """The graph with its own floating-point format replaced.
 
     Weights, activations and the multiplications of matmul units follow; so do inputs. Vector work stays as it is stated,
-    in fp32, which is what kernels compute in. Assumes a module that converts no tensor by itself (``x.float()``): such a
-    conversion, free in fp32, would be an op in another format.
+    in fp32, which is what kernels compute in. A conversion that the module's code calls (``x.float()``), free in fp32, is an op in
+    another format, and what it makes stays in its format.
 
     Raises:
         BadInput: for formats PyTorch cannot convert a module to.
@@ -46,8 +48,9 @@ def recast(graph: Graph, dtype: str) -> Graph:
         )
         return dataclasses.replace(b, ops=ops, tensors={n: tensor(t) for n, t in b.tensors.items()})
 
-    return graph.replace(
+    made = graph.replace(
         blocks=tuple(block(b) for b in graph.blocks),
         shared={n: tensor(t) for n, t in graph.shared.items()},
         attrs={**graph.attrs, "dtype": wanted},
     )
+    return promoted(made, wanted) if wanted in LOW and speaks(made) else made

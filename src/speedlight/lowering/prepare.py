@@ -11,6 +11,7 @@ from functools import lru_cache
 from .._foundation.errors import Unsupported
 from ..graph.ir import Graph
 from ..graph.rewrite import rewrite
+from ..graph.rewrite.conversions import settled
 from ..stacks.stack import RuleUse, Stack
 from .alike import Like, by_rules, frozen, functions_of, only
 
@@ -29,12 +30,17 @@ def as_written(graph: Graph, stack: Stack, autocast: str | None = None) -> Graph
     if stack.attrs.get("loss") == "fp32" and graph.attrs.get("kind") == "transformer":
         graph = _widened(graph, bool(stack.attrs.get("local_loss", False)))
     if autocast is None:
-        return graph
+        return _settled(graph)
     if not stack.autocast:
         raise Unsupported(
             f"the stack {stack.id} has no autocast", expected="a stack of PyTorch, or --dtype for the whole model"
         )
     return _cast(graph, autocast, frozen(only(stack.autocast, functions_of(graph))))
+
+
+@lru_cache(maxsize=64)
+def _settled(graph: Graph) -> Graph:
+    return settled(graph)
 
 
 @lru_cache(maxsize=64)

@@ -169,6 +169,7 @@ def answer(scenario: Scenario, objectives: tuple[Objective, ...] = ()) -> Answer
         "replicas": pool.replicas, "prefill_replicas": engines.prefill_replicas, "devices": deployment.devices,
         "kv": {"blocks": pool.capacity.kv_blocks, "block_size": pool.capacity.block_size, "bytes": priced.memory.cache,
                "tokens": pool.capacity.kv_blocks * pool.capacity.block_size // max(pool.capacity.full_groups, 1)},
+        "memory": {"weights": priced.memory.weights, "workspace": priced.memory.workspace, "total": priced.memory.total},
         "max_seqs": pool.capacity.max_seqs, "token_budget": pool.policy.budget or pool.capacity.token_budget,
     }  # fmt: skip
     return Answer(

@@ -22,6 +22,7 @@ from typing import Any
 from ..._foundation.errors import UnknownName
 from ...graph.ir import Graph
 from ...graph.plain import from_plain
+from ...graph.rewrite.conversions import noted
 from .archive import Archive
 
 FILE = Path(__file__).parent / "timm.graphs"
@@ -123,7 +124,16 @@ def carried_graph(name: str, size: Sequence[int], classes: int, layout: str | No
     wanted = key(name, size, classes, layout)
     if wanted not in shipped().keys:
         return None
-    return from_plain(shipped().read(wanted))
+    return _switched(name, from_plain(shipped().read(wanted)))
+
+
+def _switched(name: str, graph: Graph) -> Graph:
+    """With the switches of timm that concern some of its modules (the index names them once for all sizes)."""
+    for switch, known in shipped().facts.get("switches", {}).items():
+        place = known["of"].get(name)
+        if place is not None:
+            graph = noted(graph, switch, known["paths"][place])
+    return graph
 
 
 __all__ = ["ImageModel", "carried_graph", "find", "key", "names", "shipped", "version"]

@@ -15,17 +15,18 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from .arguments import Argument, Trace, call, declare_rest, fakes
 from .building import with_fake_weights
+from .conversions import follow, listening
 from .exported import autocast, keep
 from .logical import Logicals
-from .recorder import RECURRENT, Recorder
+from .recorder import RECURRENT, Recorder, Spoken
 from .shapes import Sizes
 
 
-def watched(module: nn.Module, arguments: Sequence[Argument]) -> Trace:
+def watched(module: nn.Module, arguments: Sequence[Argument], spoken: Spoken) -> Trace:
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     with_fake_weights(module, mode)
     inputs = fakes(arguments, mode, None)
-    recorder = Recorder(Logicals(Sizes({})))
+    recorder = Recorder(Logicals(Sizes({})), spoken=spoken)
     for fake, argument in zip(inputs, arguments, strict=True):
         recorder.logicals.declare(fake, argument.name, "input")
     declare_rest(recorder, module)
@@ -40,27 +41,14 @@ def recorded_call(
     """Call the module under the recorder, which hears of each module that is entered; the logical results."""
     hooks = []
     for name, part in module.named_modules():
-        hooks += _follow(part, name, recorder)
+        hooks += follow(part, name, recorder)
     try:
-        with torch.no_grad(), _kept_whole(recorder), recorder.mode():
+        with torch.no_grad(), _kept_whole(recorder), listening(recorder.convert, recorder.entered), recorder.mode():
             outputs = call(module, [a.keyword for a in arguments], inputs)
     finally:
         for hook in hooks:
             hook.remove()
     return tuple(recorder.logicals.logical(t) for t in outputs)
-
-
-def _follow(part: nn.Module, name: str, recorder: Recorder) -> list[Any]:
-    outer: list[str] = []
-
-    def enter(*_: Any) -> None:
-        outer.append(recorder.path)
-        recorder.path = name
-
-    def leave(*_: Any) -> None:
-        recorder.path = outer.pop() if outer else ""
-
-    return [part.register_forward_pre_hook(enter), part.register_forward_hook(leave)]
 
 
 @contextmanager

@@ -5,8 +5,9 @@ Imports torch, so it is imported only after torch was found.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -18,8 +19,9 @@ from torch.utils._pytree import tree_map
 
 from .arguments import Argument, Trace, Untraceable, call, declare_rest, fakes, lead, owners
 from .building import with_fake_weights
+from .conversions import as_spoken, follow, listening
 from .logical import Logicals
-from .recorder import KEPT, KEPT_IN_TRAINING, RECURRENT, Recorder
+from .recorder import KEPT, KEPT_IN_TRAINING, RECURRENT, Recorder, Spoken
 from .shapes import NotSymbolic, Sizes
 
 
@@ -36,6 +38,10 @@ class _Flat(nn.Module):  # type: ignore[misc]
 
 
 def exported(module: nn.Module, arguments: Sequence[Argument], train: bool, *, free: bool) -> Trace:
+    return as_spoken(lambda spoken: _exported(module, arguments, train, spoken, free), module, arguments)
+
+
+def _exported(module: nn.Module, arguments: Sequence[Argument], train: bool, spoken: Spoken, free: bool) -> Trace:
     mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
     with_fake_weights(module, mode)
     first = lead(arguments)
@@ -46,12 +52,58 @@ def exported(module: nn.Module, arguments: Sequence[Argument], train: bool, *, f
     shapes = None
     if free:
         shapes = (tuple({0: torch.export.Dim.AUTO} if a.shape[0] == first else None for a in arguments),)
-    with torch.set_grad_enabled(train):
+    marked = _Marked(module, spoken)
+    with torch.set_grad_enabled(train), marked.open():
         program = torch.export.export(wrapped, tuple(inputs), dynamic_shapes=shapes, strict=False)
-    return _replayed(program, module, arguments, "export" if free else "export-static", free)
+    found = _replayed(program, module, arguments, spoken, marked.marks, free)
+    found.recorder.called.update(marked.called)
+    return found
 
 
-def _replayed(program: Any, module: nn.Module, arguments: Sequence[Argument], how: str, free: bool) -> Trace:
+MARK = torch.ops.aten._to_copy.default  # without a format it does nothing, and an exported graph keeps it
+
+
+class _Marked:
+    """Conversions that a module calls while it is exported, marked where they do something in mixed precision.
+
+    An exported graph has its calls of ``to`` even where they do nothing, but calls their argument by the result's name from
+    there on, so that what they convert cannot be told.
+    """
+
+    def __init__(self, module: nn.Module, spoken: Spoken) -> None:
+        self.module, self.spoken = module, spoken
+        self.path = ""
+        self.called: Counter[str] = Counter()
+        self.marks: list[str] = []
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        hooks = [hook for name, part in self.module.named_modules() for hook in follow(part, name, self)]
+        hooks.append(self.module.register_forward_pre_hook(self._enter))
+        try:
+            with listening(self._called):
+                yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _enter(self, *_: Any) -> None:
+        self.called.clear()  # export may call the module once before it traces it
+        self.marks.clear()
+
+    def _called(self, source: torch.Tensor, result: torch.Tensor) -> torch.Tensor:
+        target = self.spoken.target(self.path, self.called[self.path])
+        self.called[self.path] += 1
+        if not target or source.dtype != result.dtype:
+            return result
+        self.marks.append(target)
+        made: torch.Tensor = MARK(source)
+        return made
+
+
+def _replayed(
+    program: Any, module: nn.Module, arguments: Sequence[Argument], spoken: Spoken, marks: Sequence[str], free: bool
+) -> Trace:
     holders = {n.name: n.meta.get("val") for n in program.graph.nodes if n.op == "placeholder"}
     specs: Any = program.graph_signature.input_specs
     inputs: list[str] = [s.arg.name for s in specs if s.kind.name == "USER_INPUT"]
@@ -63,7 +115,7 @@ def _replayed(program: Any, module: nn.Module, arguments: Sequence[Argument], ho
             if not getattr(symbol, "is_Symbol", False):
                 raise NotSymbolic("the module fixes its batch")
             names[symbol.name] = "batch"
-    recorder = Recorder(Logicals(Sizes(names)))
+    recorder = Recorder(Logicals(Sizes(names)), spoken=spoken)
     known = owners(module)
     for spec in specs:
         value = holders[spec.arg.name]
@@ -80,19 +132,19 @@ def _replayed(program: Any, module: nn.Module, arguments: Sequence[Argument], ho
             recorder.logicals.declare(value, known.get(name, (name, False))[0], "constant")
     fake_mode = next(v.fake_mode for v in holders.values() if isinstance(v, torch.Tensor))
     with torch.no_grad(), fake_mode, recorder.mode():
-        outputs = _Replay(program.graph_module, recorder).run(*holders.values())
+        outputs = _Replay(program.graph_module, recorder, list(marks)).run(*holders.values())
     declare_rest(recorder, module)
-    return Trace(
-        recorder, tuple(recorder.logicals.logical(t) for t in outputs if isinstance(t, torch.Tensor)), how, not free
-    )
+    results = tuple(recorder.logicals.logical(t) for t in outputs if isinstance(t, torch.Tensor))
+    return Trace(recorder, results, "export" if free else "export-static", not free)
 
 
 class _Replay(Interpreter):  # type: ignore[misc]
     """Runs an exported graph node by node, telling the recorder which module each node came from."""
 
-    def __init__(self, graph_module: Any, recorder: Recorder) -> None:
+    def __init__(self, graph_module: Any, recorder: Recorder, marks: list[str]) -> None:
         super().__init__(graph_module, garbage_collect_values=False)
         self.recorder = recorder
+        self.marks = marks
         self.node: Any = None
 
     def run_node(self, n: Any) -> Any:
@@ -113,6 +165,8 @@ class _Replay(Interpreter):  # type: ignore[misc]
             return self.recorder.whole(target, args, kwargs, lambda: target(*args, **kwargs))
         if isinstance(target, torch._ops.HigherOrderOperator):
             return self._higher_order(target, args)
+        if target is MARK and not kwargs and self.marks:
+            return self.recorder.converted(args[0], self.marks.pop(0))
         return super().call_function(target, args, kwargs)
 
     def _higher_order(self, target: Any, args: Sequence[Any]) -> Any:
@@ -127,9 +181,10 @@ class _Replay(Interpreter):  # type: ignore[misc]
             operands = tuple(operands[0]) if len(operands) == 1 else operands
         with ExitStack() as stack:
             if name == "wrap_with_autocast":
+                self.recorder.regions = True
                 device, dtype, enabled, cache = args[:4]
                 stack.enter_context(torch.autocast(device, dtype=dtype, enabled=enabled, cache_enabled=cache))
-            return _Replay(args[bodies[0]], self.recorder).run(*operands)
+            return _Replay(args[bodies[0]], self.recorder, self.marks).run(*operands)
 
 
 def _path(stack: Sequence[str]) -> str:

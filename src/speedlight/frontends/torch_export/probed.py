@@ -23,7 +23,7 @@ from ..._foundation.expr import Expr, const, sym
 from .arguments import LAST, Argument, Trace, declare_rest, lead
 from .dispatched import recorded_call
 from .logical import Logicals, tensors_of
-from .recorder import Recorder
+from .recorder import Recorder, Spoken
 from .shapes import NotSymbolic, Sizes
 
 PROBE = 67_108_859  # the largest prime below 2^26: leaves 2^35 bytes an image below PyTorch's limit of 2^63
@@ -144,7 +144,7 @@ def _to_meta(value: Any) -> Any:
     return type(value)(map(_to_meta, value)) if type(value) in (list, tuple) else value
 
 
-def probed(module: nn.Module, arguments: Sequence[Argument]) -> Trace:
+def probed(module: nn.Module, arguments: Sequence[Argument], spoken: Spoken) -> Trace:
     """Trace ``module`` with its batch free.
 
     Raises:
@@ -154,7 +154,7 @@ def probed(module: nn.Module, arguments: Sequence[Argument]) -> Trace:
     first = lead(arguments)
     with _weights_on_meta(module):
         inputs = [_input(a, (PROBE, *a.shape[1:]) if a.shape[0] == first else a.shape) for a in arguments]
-        recorder = Recorder(Logicals(_ProbeSizes()))
+        recorder = Recorder(Logicals(_ProbeSizes()), spoken=spoken)
         for tensor, argument in zip(inputs, arguments, strict=True):
             recorder.logicals.declare(tensor, argument.name, "input")
         declare_rest(recorder, module)

@@ -9,7 +9,9 @@ or (recurrent layers) they would be thousands of calls.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +19,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ...graph.builder import BlockBuilder
 from ...graph.ir import ZERO
 from .aten import FREE, describe
 from .calls import Call, Facts, View
@@ -37,6 +40,24 @@ RECURRENT: frozenset[Any] = frozenset(
 KEPT_IN_TRAINING: frozenset[Any] = frozenset({_aten.dropout.default})
 
 
+@dataclass(frozen=True)
+class Spoken:
+    """What a module's own code says about number formats in mixed precision (:mod:`.conversions`).
+
+    Attributes:
+        targets: module path → what each conversion that it calls makes there: ``fp32``, ``low``, or nothing.
+        off: modules, and (module, ATen function), that run with the region turned off.
+    """
+
+    targets: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    off: frozenset[str | tuple[str, str]] = frozenset()
+
+    def target(self, path: str, number: int) -> str:
+        """What a module's conversion of a number makes."""
+        targets = self.targets.get(path, ())
+        return targets[number] if number < len(targets) else ""
+
+
 @dataclass
 class Recorder:
     """Collects ops; :meth:`mode` makes PyTorch report to it.
@@ -46,6 +67,9 @@ class Recorder:
         path: module path of the call under way.
         unknown: names of calls that the op table does not describe.
         muted: calls are not recorded.
+        spoken: conversions to record although they do nothing in fp32.
+        called: conversions the module called so far, by path.
+        regions: the module opened or closed a region of autocast.
     """
 
     logicals: Logicals
@@ -53,6 +77,9 @@ class Recorder:
     ops: list[Recorded] = field(default_factory=list)
     unknown: dict[str, None] = field(default_factory=dict)
     muted: bool = False
+    spoken: Spoken = field(default_factory=Spoken)
+    called: Counter[str] = field(default_factory=Counter)
+    regions: bool = False
 
     def note(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any], out: Any) -> None:
         """Record one call, after it ran."""
@@ -80,8 +107,36 @@ class Recorder:
         if func in KEPT_IN_TRAINING:
             mask = self.logicals.fresh(outs[0].elements, "bool", False)
             call = Call(name, bound, (*outs, mask), call.fresh, schema.name, in_place=False)
+        off = self.spoken.off and (self.path in self.spoken.off or (self.path, schema.name) in self.spoken.off)
         for facts in describe(call):
-            self._emit(call, facts, mutated)
+            said = dataclasses.replace(facts, attrs={**facts.attrs, "uncast": True}) if off else facts
+            self._emit(call, said, mutated)
+
+    def entered(self) -> None:
+        """The module opened or closed a region of autocast."""
+        self.regions = True
+
+    def convert(self, source: torch.Tensor, result: torch.Tensor) -> torch.Tensor:
+        """A conversion the module called; where it does nothing in fp32 but something in mixed precision, it is an op."""
+        if self.muted:
+            return result
+        target = self.spoken.target(self.path, self.called[self.path])
+        self.called[self.path] += 1
+        return self.converted(source, target) if target and source.dtype == result.dtype else result
+
+    def converted(self, source: torch.Tensor, target: str) -> torch.Tensor:
+        """Record a conversion that does nothing in fp32; its result is a tensor of its own."""
+        with self.quiet():
+            made: torch.Tensor = torch.empty_like(source)
+        before = self.logicals.view(source)
+        after = self.logicals.result(made, self.logicals.tensors[before.tensor].needs_grad)
+        if after is None:
+            return source
+        call = Call("to_copy", {"self": before}, (after,), lambda elements, dtype: after)
+        self._emit(
+            call, Facts("copy", "cast", BlockBuilder.element_work("cast", after.elements), attrs={"to": target}), []
+        )
+        return made
 
     def _bind(
         self, schema: Any, args: Sequence[Any], kwargs: dict[str, Any]

@@ -5,6 +5,7 @@ Imports torch and timm, so it is imported only when a name has to be captured or
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 
 from ..._foundation.errors import BadInput, MissingDependency, UnknownName
 from ...graph.ir import Graph
+from ...graph.rewrite.conversions import noted
 from .torchvision_stub import torchvision_or_stub
 
 Size = tuple[int, int, int]
@@ -113,6 +115,7 @@ def capture_timm(variant: Variant, *, train: bool = False, channels_last: bool =
         BadInput: for a size the model does not take.
     """
     from . import capture
+    from .source import build
 
     create = timm().create_model
     default = sizes(tags(variant.name)[""])[0]
@@ -135,6 +138,7 @@ def capture_timm(variant: Variant, *, train: bool = False, channels_last: bool =
         except (BadInput, TypeError) as error:
             errors.append(error)
             continue
+        graph = noted(graph, SWITCH, fast_norms(build(way, variant.name)))
         return graph.replace(name=variant.name, attrs=_attrs(graph, variant))
     reason = errors[-1].message if isinstance(errors[-1], BadInput) else str(errors[-1])
     raise BadInput(
@@ -142,6 +146,15 @@ def capture_timm(variant: Variant, *, train: bool = False, channels_last: bool =
         expected="a size the model takes",
         hint=f"timm's own size is {'x'.join(map(str, (1, *default)))}",
     )
+
+
+SWITCH = "fast_norm"  # timm.layers.set_fast_norm: norms run in the low format inside a mixed-precision region
+
+
+def fast_norms(module: Any) -> list[str]:
+    """Paths of the modules that timm's switch concerns, with ``*`` for numbers within a path, as folded layers have."""
+    paths = (path for path, part in module.named_modules() if hasattr(part, "_fast_norm"))
+    return sorted({re.sub(r"(?<![^.])\d+(?=\.)", "*", path) for path in paths})
 
 
 def module_of(name: str) -> str:

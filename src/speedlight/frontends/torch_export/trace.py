@@ -23,6 +23,7 @@ from torch import nn
 
 from ..._foundation.errors import SpeedlightError
 from .arguments import Argument, Trace, Untraceable
+from .conversions import as_spoken
 from .dispatched import watched
 from .exported import exported
 from .probed import probed
@@ -47,11 +48,11 @@ def trace(
     module.train(train)
     ways: list[tuple[str, Callable[[], Trace]]] = []
     if dynamic and quick:
-        ways.append(("probe", lambda: probed(module, arguments)))
+        ways.append(("probe", lambda: as_spoken(lambda said: probed(module, arguments, said), module, arguments)))
     if dynamic:
         ways.append(("export", lambda: exported(module, arguments, train, free=True)))
     ways.append(("export-static", lambda: exported(module, arguments, train, free=False)))
-    ways.append(("dispatch", lambda: watched(module, arguments)))
+    ways.append(("dispatch", lambda: as_spoken(lambda said: watched(module, arguments, said), module, arguments)))
     errors: list[BaseException] = []
     try:
         for _, way in ways:

@@ -12,6 +12,8 @@ A function is of one of five sorts, by lists that the framework publishes and a 
 Casts of weights are remembered inside one region, so each weight is cast once a forward pass; casts of activations are not:
 three projections of one fp32 tensor cast it three times.
 
+What the module's own code says goes before the lists (:mod:`.conversions`): conversions it calls, regions it turns off.
+
 A repeated block whose first instance receives another format than it hands on has that instance taken out of the fold.
 """
 
@@ -25,6 +27,7 @@ from ..._foundation.errors import BadInput
 from ..._foundation.formats import number_format
 from ..builder import BlockBuilder
 from ..ir import Block, Graph, Op, Operand
+from .conversions import settled
 from .edit import Edit, with_reads
 from .layers import some
 from .registry import REWRITES
@@ -65,6 +68,17 @@ def autocast(
     if graph.attrs.get("autocast"):
         return graph
     lists = Lists(*(frozenset(names) for names in (lower, full, full_inside, widest, keeps)))
+    made = _forward(graph, number, lists)
+    return settled(made.replace(attrs={**made.attrs, "autocast": number}))
+
+
+def promoted(graph: Graph, number: str) -> Graph:
+    """A module whose weights and inputs are in a low format: what it converts itself to fp32 stays so until it converts it back,
+    other results are as wide as their arguments."""
+    return settled(_forward(graph, number, Lists(keeps=frozenset(("batch_norm",)))))
+
+
+def _forward(graph: Graph, number: str, lists: Lists) -> Graph:
     blocks: list[Block] = []
     handed: list[str] | None = None
     for block in graph.blocks:
@@ -73,8 +87,7 @@ def autocast(
             continue
         made, handed = _block(graph, block, handed, number, lists)
         blocks += made
-    attrs = {**graph.attrs, "autocast": number}
-    return graph.replace(blocks=tuple(blocks), attrs=attrs)
+    return graph.replace(blocks=tuple(blocks))
 
 
 def _block(
@@ -122,9 +135,11 @@ class _Region:
 
     def visit(self, op: Op) -> list[Op]:
         lists, fn = self.lists, op.fn
-        if op.attrs.get("uncast"):  # the code turns the region off for it (:mod:`.uncast`)
-            return [self._result(op, self._first(op))]
-        if fn in lists.lower:
+        if fn == "cast" and "to" in op.attrs:
+            return [self._result(op, self.number if op.attrs["to"] == "low" else "fp32")]
+        if op.attrs.get("uncast"):
+            return self._plain(op)
+        if op.attrs.get("lower") or fn in lists.lower:
             return self._in(op, self.number, self.number)
         if fn in lists.full:
             return self._in(op, "fp32", "fp32")
@@ -133,13 +148,18 @@ class _Region:
         if fn == "cast":
             return [op]
         widest = self._widest(op)
+        if widest is not None and fn in lists.widest:
+            return self._in(op, widest, widest)
+        return self._plain(op)
+
+    def _plain(self, op: Op) -> list[Op]:
+        """In what comes; results as wide as the widest argument, or as the first where the function keeps it."""
+        widest = self._widest(op)
         if widest is None:
             return [op]
-        if fn in lists.widest:
-            return self._in(op, widest, widest)
-        if op.attrs.get("in_place") or fn in lists.keeps:
+        if op.attrs.get("in_place") or op.fn in self.lists.keeps or (op.kind == "norm" and op.attrs.get("uncast")):
             return [self._result(op, self._first(op))]
-        return [self._result(op, widest)]
+        return [self._result(op, widest, widest)]
 
     def _dtype(self, operand: Operand) -> str:
         return self.edit.tensor(operand.tensor).dtype
@@ -204,4 +224,4 @@ class _Region:
         return dataclasses.replace(op, **changes) if changes else op  # type: ignore[arg-type]
 
 
-__all__ = ["autocast"]
+__all__ = ["autocast", "promoted"]

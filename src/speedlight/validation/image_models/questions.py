@@ -20,9 +20,9 @@ TEXTS = ("model", "mode", "precision", "layout", "torch", "device")
 AUTOCAST = {"amp": "fp16", "fp16-amp": "fp16", "bf16-amp": "bf16", "fp32": None}
 LAYOUTS = {"nchw": None, "nhwc": "channels_last"}
 MODES = {"infer": "forward", "train": "train"}
-# timm's benchmark runs with fast norms: group norms stay in the format they come in (timm.layers.fast_norm; in fp32, as autocast
-# has them, the measured times would be below their own speed of light).
-NORMS = Rewrite("uncast", (("fns", ("group_norm",)),))
+# timm's benchmark runs with fast norms (timm.layers.set_fast_norm): in fp32, as autocast has them, measured times of networks with
+# group norms would be below their own speed of light.
+NORMS = Rewrite("switched", (("switch", "fast_norm"),))
 # Its runs of PyTorch 2.9 print the parameters of merged branches for networks that offer it (--reparam).
 DEPLOYED = Rewrite("merged_branches", (("norms", "branches"),))
 DEPLOYED_FROM = (2, 9)
