@@ -81,9 +81,13 @@ def test_a_limit_holds_whatever_the_bends_say() -> None:
 
 
 @pytest.mark.data
-def test_every_row_in_scope_is_answered(data_dir: Path) -> None:
-    """The whole table, by the fits that ship: nearly all rows in scope have a prediction, and none is below its limit."""
-    result = validate(str(data_dir / "published" / "inference.csv"))
+@pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.slow)])
+def test_every_row_in_scope_is_answered(data_dir: Path, tmp_path: Path, step: int) -> None:
+    """By the fits that ship nearly all rows in scope have a prediction, and none is below its limit; a quarter of the table, or all."""
+    lines = (data_dir / "published" / "inference.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    path = tmp_path / "inference.csv"
+    path.write_text("".join([lines[0], *lines[1::step]]), encoding="utf-8")
+    result = validate(str(path))
     outside = sum(n for status, n in result["status"].items() if status.startswith("out-of-scope"))
     assert result["predicted"] >= 0.95 * (result["rows"] - outside)
     assert not result["below_limit"]
