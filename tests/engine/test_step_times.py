@@ -7,6 +7,7 @@ import pytest
 
 from speedlight._foundation.errors import BadInput
 from speedlight.engine.questions.resolve import resolve
+from speedlight.engine.serving.step_parts import sent
 from speedlight.engine.serving.step_times import EngineSteps
 from speedlight.placement.serving import Layout
 from speedlight.scenario.scenario import ModelRef, Program, Scenario
@@ -63,3 +64,10 @@ def test_pieces_of_a_prompt_cost_what_the_whole_costs_and_their_launches() -> No
 def test_layouts_that_do_not_fill_their_ranks_are_refused() -> None:
     with pytest.raises(BadInput):
         engine("llama-3.1-8b", Layout(2, 1, 1, 1))
+
+
+def test_a_wide_pool_sends_tokens_only_where_their_experts_are() -> None:
+    assert sent(8, 8.0) == 1.0  # as many groups as picks: gathered everywhere
+    share = sent(np.array([9.0, 32.0, 72.0, 4096.0]), 8.0)
+    assert np.all(np.diff(share) < 0)
+    assert share[-1] == pytest.approx(8 / 4096, rel=0.01)

@@ -7,7 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from speedlight.engine.serving.serving_fit import LEVELS
 from speedlight.placement.serving import Layout
+from speedlight.validation.deployments.answers import labels
+from speedlight.validation.deployments.features import COLUMNS, HOST, features, grids
+from speedlight.validation.deployments.model import design, latencies
 from speedlight.validation.deployments.rows import checkpoint, deployment, read_layout
 from speedlight.validation.suites import deployments
 from speedlight.validation.validate import validate
@@ -28,6 +32,7 @@ ROW = {
         ((4, 4, 1, 16), Layout(1, 4, 1, 4)),  # the attention-parallel degree recorded twice
         ((1, 8, 8, 1), Layout(1, 8, 8, 1)),
         ((8, 1, 1, 1), Layout(8, 1, 8, 1)),  # a dense model
+        ((1, 32, 32, 1), Layout(1, 32, 1, 32)),  # no expert is cut into 32 parts
     ],
 )
 def test_degrees_are_read_as_they_fill_a_worker(recorded: tuple[int, ...], layout: Layout) -> None:
@@ -59,6 +64,66 @@ def test_precisions_name_checkpoints() -> None:
 )
 def test_statuses(change: dict, status: str) -> None:
     assert deployment({**ROW, **change}).status == status
+
+
+def test_mxfp4_experts_meet_mxfp8_where_units_multiply_blocks() -> None:
+    row = {**ROW, "model_path": "openai/gpt-oss-120b", "precision": "fp4"}
+    assert deployment({**row, "system": "b200_sxm"}).model.activations == "mxfp8"
+    assert deployment({**row, "system": "h100_sxm"}).model.activations is None
+
+
+SPLIT = {
+    **ROW, "mode": "disagg", "batch_size": None, "concurrency": 64.0, "isl": 2048,
+    **{f"{stage}_{name}": 1.0 for stage in ("prefill", "decode") for name in ("attention_dp_size", "moe_ep_size")},
+    **{f"{stage}_{name}": 4.0 for stage in ("prefill", "decode") for name in ("tp_size", "moe_tp_size")},
+}  # fmt: skip
+
+
+def test_more_workers_are_never_slower() -> None:
+    counts = [(1, 1), (2, 1), (4, 1), (4, 2), (4, 4)]
+    rows = [{**SPLIT, "prefill_num_workers": float(p), "decode_num_workers": float(d)} for p, d in counts]
+    seconds = features([deployment(row) for row in rows]).weights[..., : -len(HOST)].sum(-1)
+    ttft, tpot = seconds[:, 0], seconds[:, 1, 0]
+    assert np.all(ttft[:, 0] >= ttft[:, 1] * (1 - 1e-9))  # all prompts at once in every round, or in the first
+    assert np.all(np.diff(ttft[:3, 0]) < 0)
+    assert np.all(np.diff(tpot[2:]) < 0)
+
+
+def test_drafting_shortens_a_small_batch_of_models_with_heads() -> None:
+    row = {**SPLIT, "concurrency": 2.0}
+    for model, shorter in (("deepseek-ai/DeepSeek-R1", True), ("meta-llama/Llama-3.1-70B", False)):
+        asked = [deployment({**row, "model_path": model, "system": "b200_sxm"})]
+        known = grids(asked)
+        plain, drafted = (features(asked, (1, 1, k), known).weights[0, 1, 0].sum() for k in (0, 1))
+        assert (drafted < 0.8 * plain) if shorter else (drafted == plain)
+
+
+def test_slopes_are_those_of_the_latencies() -> None:
+    asked = [deployment({**ROW, "concurrency": float(c), "batch_size": float(c)}) for c in (1, 32)]
+    found = features(asked)
+    made = design([labels(q) for q in asked])
+    theta = 0.1 * np.random.default_rng(0).standard_normal(len(made.names))
+    slopes = latencies(made, theta, found.weights, derivatives=True).by_column
+    assert slopes is not None
+    for k, column in enumerate(LEVELS):
+        ends = []
+        for step in (-1e-5, 1e-5):
+            moved = theta.copy()
+            moved[made.places[column][0, 0]] += step  # a value's slope is its column's
+            at = latencies(made, moved, found.weights)
+            ends.append(np.log(np.stack([at.ttft, at.tpot], 1)[0]))
+        measured = (ends[1] - ends[0]) / 2e-5
+        assert measured == pytest.approx([slopes[0][0, k], slopes[1][0, k]], abs=1e-7)
+
+
+def test_gaps_and_routing_are_nothing_before_fitting() -> None:
+    asked = [deployment(ROW)]
+    found = features(asked)
+    made = design([labels(q) for q in asked])
+    without = found.weights.copy()
+    without[..., [COLUMNS.index("gaps"), COLUMNS.index("routing")]] = 0.0
+    none = np.zeros(len(made.names))
+    assert latencies(made, none, found.weights).tpot == pytest.approx(latencies(made, none, without).tpot)
 
 
 def table(folder: Path, rows: list[dict]) -> Path:

@@ -16,7 +16,7 @@ from ...placement.serving import Layout, dims_of
 from ...workload.workload import Step, decode_step
 from ..questions.resolve import Resolved, plan
 from ..steps.evaluate import sizes_of
-from .step_parts import SORTS, decode_parts, prefill_parts
+from .step_parts import SORTS, decode_parts, prefill_parts, routed
 
 SEQUENCES = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024, 2048.0])
 CONTEXTS = np.array([64, 512, 1024, 2048, 4096, 8192, 16384, 65536.0])
@@ -37,7 +37,8 @@ class PartGrid:
         head: (layouts, sequences) seconds of rows of logits.
         decode: (layouts, sequences, contexts) seconds.
         prefill: (layouts, lengths) seconds of one prompt's attention.
-        launches: kernels of a step with prompts.
+        launches: kernels of a step with prompts; ``captured``: of one that only decodes.
+        routed: layers of experts.
         weights: bytes on a rank; ``cached``: bytes a cached token takes there; ``capacity``: bytes of its memory.
         least: sort of phase → (layouts, lengths or contexts) least seconds of a step of one sequence.
     """
@@ -48,6 +49,8 @@ class PartGrid:
     decode: np.ndarray
     prefill: np.ndarray
     launches: np.ndarray
+    captured: np.ndarray
+    routed: float
     weights: np.ndarray
     cached: np.ndarray
     capacity: float
@@ -99,7 +102,7 @@ def grid(resolved: Resolved, layouts: Sequence[Layout]) -> PartGrid:
     return PartGrid(
         np.concatenate([short, long]), by_tokens,
         steps.seconds["head"][..., 2], np.asarray(steps.seconds["decode"]), np.asarray(prompts.seconds["prefill"]),
-        np.asarray(prompts.launches)[:, 0], weights[0], (cached[1] - cached[0]) / (_CACHED + 1), resolved.machine.main.capacity_bytes,
+        np.asarray(prompts.launches)[:, 0], np.asarray(steps.launches)[:, 0, 0], routed(resolved.graph)[0], weights[0], (cached[1] - cached[0]) / (_CACHED + 1), resolved.machine.main.capacity_bytes,
         {"decode": np.asarray(steps.limit)[:, 0], "prefill": np.asarray(prompts.limit)},
     )  # fmt: skip
 

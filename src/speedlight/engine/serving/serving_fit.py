@@ -3,7 +3,8 @@
 A part of a step (seconds by sort of kernel, counts of host work) is multiplied by exp(Σ θ) over the levels below: what all
 engines share, then what a number format, an engine, an architecture and their combinations do differently. Every level is
 drawn towards nothing, the particular ones more, so that an engine or device never seen takes what is common. No level knows a
-model. ``campaign`` is what rows measured together share and no column says (speculative decoding on or off, polling); ``burst``
+model. ``campaign`` is what rows measured together share and no column says (speculative decoding on or off, polling), TPOT's
+by ``kind`` of architecture (speculation needs trained heads, untuned kernels are of experts or of products); ``burst``
 tells starts whose prompts fill the largest steps, where whatever is compiled on first use is waited for.
 
 The values ship as ``fits/serving.json`` with procedure, date and cross-validated error (``python -m
@@ -30,28 +31,36 @@ BASE = {
     "steps": 3e-4,
     "mixed": 2e-3,
     "launches": 2e-6,
+    "gaps": 2e-6,
+    "routing": 5e-6,
     "sequences": 5e-6,
     "constant": 2e-2,
     "clients": 2e-4,
     "wait": 1.0,
 }
 
+# Columns that are nothing before fitting and may be less: BASE · (bend − 1).
+FREE = ("gaps", "routing")
+
 # Column → levels: the labels each distinguishes and how far from nothing it may be (standard deviation of its log).
-_PRODUCT = (((), 0.09), (("format",), 0.04), (("engine",), 0.06), (("engine", "format"), 0.04), (("architecture",), 0.04),
-            (("engine", "architecture"), 0.04), (("engine", "architecture", "format"), 0.04))  # fmt: skip
+_PRODUCT = (((), 0.025), (("format",), 0.01), (("engine",), 0.015), (("engine", "format"), 0.01), (("architecture",), 0.01),
+            (("engine", "architecture"), 0.01), (("engine", "architecture", "format"), 0.01))  # fmt: skip
 _EXPERTS = tuple((tuple("experts" if f == "format" else f for f in fields), sd) for fields, sd in _PRODUCT)
-_ATTENTION = (((), 0.09), (("attention",), 0.06), (("engine",), 0.06), (("engine", "attention"), 0.04),
-              (("architecture", "attention"), 0.04), (("engine", "architecture", "attention"), 0.04))  # fmt: skip
-_REST = (((), 0.12), (("engine",), 0.06), (("architecture",), 0.05), (("engine", "architecture"), 0.05))
-_HOST = (((), 1.0), (("engine",), 0.7), (("engine", "architecture"), 0.3))
+_ATTENTION = (((), 0.025), (("attention",), 0.015), (("engine",), 0.015), (("engine", "attention"), 0.01),
+              (("architecture", "attention"), 0.01), (("engine", "architecture", "attention"), 0.01))  # fmt: skip
+_REST = (((), 0.03), (("engine",), 0.015), (("architecture",), 0.012), (("engine", "architecture"), 0.012))
+_HOST = (((), 0.3), (("engine",), 0.2), (("engine", "architecture"), 0.1))
+_GAPS = (((), 0.12), (("engine",), 0.1), (("engine", "architecture"), 0.1))
+_ROUTING = (((), 0.25), (("engine",), 0.2), (("engine", "architecture"), 0.15))
 LEVELS: Mapping[str, tuple[tuple[tuple[str, ...], float], ...]] = {
     "gemm": _PRODUCT, "moe": _EXPERTS, "comm": _REST, "stream": _REST, "head": _REST, "decode": _ATTENTION,
-    "prefill": _ATTENTION, "gemm+": _PRODUCT, "moe+": _EXPERTS, "comm+": _REST, "stream+": _REST, "steps": _HOST, "mixed": _HOST, "launches": _HOST, "sequences": _HOST, "clients": _HOST,
-    "constant": (((), 1.0), (("engine",), 0.7), (("engine", "client"), 0.7), (("campaign",), 1.0),
+    "prefill": _ATTENTION, "gemm+": _PRODUCT, "moe+": _EXPERTS, "comm+": _REST, "stream+": _REST, "steps": _HOST, "mixed": _HOST, "launches": _HOST, "gaps": _GAPS, "routing": _ROUTING, "sequences": _HOST,
+    "clients": (*_HOST, (("client",), 1.0)),
+    "constant": (((), 1.0), (("client",), 1.0), (("engine",), 0.7), (("engine", "client"), 0.7), (("campaign",), 1.0),
                  (("campaign", "burst"), 1.0)),
     "wait": (((), 1.0), (("engine", "client"), 1.5), (("engine", "architecture", "client"), 0.7), (("campaign",), 0.7)),
     "alike": ((("engine", "client"), 1.5),),
-    "speed": ((("campaign",), 0.25),),
+    "speed": ((("campaign", "kind"), 0.25),),
 }  # fmt: skip
 
 
@@ -100,4 +109,5 @@ def labels_of(graph: Graph, machine: Machine, engine: str) -> dict[str, str]:
             found.setdefault("format", op.work[0].format)
         elif op.fn == "mla":
             found["attention"] = "latent"
-    return {"experts": "", "format": "", "attention": "heads", **found}
+    told = {"experts": "", "format": "", "attention": "heads", **found}
+    return told | {"kind": told["attention"] + ("+experts" if told["experts"] else "")}

@@ -6,7 +6,8 @@ Each sort is priced where it runs alone — a pure decode step and a pure prefil
 the sum (:mod:`.step_times` tabulates it).
 
 Where attention is replicated (``adp`` > 1) the experts see the tokens of all replicas and every expert layer begins and ends
-with an exchange of them; both are priced at the pool's size.
+with an exchange of them; both are priced at the pool's size. In a pool of more groups of experts than a token picks, a token
+is sent only where its experts are (:func:`sent`); narrower pools gather everything everywhere, as engines do.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from ..._foundation.expr import const
 from ...costs.calibrated import calibrate
 from ...costs.cost import Conditions
 from ...costs.price import price
-from ...graph.ir import Message
+from ...graph.ir import Graph, Message
+from ...hardware.cluster import cluster, port_of
 from ...hardware.machine import Machine, OperatingPoint
 from ...lowering.kernels import Kernel, KernelValues
 from ...placement.serving import Layout, dims_of
@@ -73,8 +75,11 @@ def prefill_parts(
 
 def _parts(resolved: Resolved, layout: Layout, step: Step, tokens: np.ndarray, share: Share | None) -> Parts:
     needed = int(np.max(np.asarray(layout.ranks)))
-    if needed > 1 and not resolved.machine.domains:  # a lone device sits in a box of its kind
-        resolved = dataclasses.replace(resolved, machine=with_fabric(resolved.machine, needed)[0])
+    machine = resolved.machine
+    if needed > 1 and not machine.domains:  # a lone device sits in a box of its kind
+        resolved = dataclasses.replace(resolved, machine=with_fabric(machine, needed)[0])
+    elif needed > machine.n_devices and port_of(machine) is not None:  # boxes of the same kind, joined by their ports
+        resolved = dataclasses.replace(resolved, machine=cluster(machine, -(-needed // machine.n_devices)))
     made = plan(resolved.graph, resolved.stack, None)
     dims = dims_of(resolved.graph, layout)
     result = _evaluated(resolved, made, dims, step)
@@ -96,8 +101,8 @@ def _parts(resolved: Resolved, layout: Layout, step: Step, tokens: np.ndarray, s
         layers = sum(
             (p.count for p, sort in sorted_kernels(result, step.name, share) if sort == "moe"), np.zeros(shape)
         )
-        width = width_of(resolved)
-        exchanged = exchange(resolved.machine, resolved.stack, layout.ranks, tokens * layout.adp * width * 2.0)
+        moved = tokens * layout.adp * width_of(resolved) * 2.0 * sent(layout.moe_ep, routed(resolved.graph)[1])
+        exchanged = exchange(resolved.machine, resolved.stack, layout.ranks, moved)
         seconds["moe"] = np.where(pooled, experts, seconds["moe"])
         seconds["comm"] = seconds["comm"] + np.where(pooled, layers * exchanged, 0.0)
     return Parts(seconds, launches, np.broadcast_to(np.asarray(result.limit, dtype=float), shape))
@@ -147,8 +152,27 @@ def width_of(resolved: Resolved) -> float:
     return 0.0
 
 
+def routed(graph: Graph, share: Share | None = None) -> tuple[float, float]:
+    """(layers of experts, experts a token picks in one); zeros for dense models; of all blocks, or of a stage's share."""
+    found = [
+        (
+            float(np.asarray(block.count.constant)) * (1.0 if share is None else share[block.name]),
+            float(op.attrs["picks"]),
+        )
+        for block, op in graph.ops()
+        if op.fn == "grouped_linear" and "picks" in op.attrs and op.name.endswith("down_proj")
+    ]
+    return sum(layers for layers, _ in found), max((picks for _, picks in found), default=0.0)
+
+
+def sent(groups: Value, picks: float) -> np.ndarray:
+    """Share of the pool's tokens that a rank sees: those with an expert in its group, picks falling on groups alike."""
+    wide = np.asarray(groups, float)
+    return np.where(wide > picks, 1.0 - (1.0 - 1.0 / np.maximum(wide, 1.0)) ** picks, 1.0)
+
+
 def exchange(machine: Machine, stack: Stack, ranks: Value, moved: Value) -> Value:
-    """Seconds of gathering all replicas' tokens before the experts and summing their results after (``moved`` bytes in all)."""
+    """Seconds of gathering all replicas' tokens before the experts and summing their results after (``moved`` bytes a rank ends up with)."""
     total: Value = 0.0
     for name in ("all_gather", "reduce_scatter"):
         kernel = Kernel(

@@ -18,9 +18,9 @@ from ...placement.serving import Layout, check
 from ...serving.steps import HostTimes, StepShape, StepTables, Table, tabulate
 from ..questions.resolve import Resolved
 from .part_grid import BY_TOKENS, FROM_PROMPTS, line
-from .serving_fit import BASE, Bends, labels_of, shipped_bends
+from .serving_fit import BASE, FREE, Bends, labels_of, shipped_bends
 from .stages import Share, send_seconds
-from .step_parts import Parts, decode_parts, prefill_parts, width_of
+from .step_parts import Parts, decode_parts, prefill_parts, routed, width_of
 
 Value = Any
 
@@ -91,15 +91,18 @@ class EngineSteps:
 
     def host(self) -> HostTimes:
         """Seconds of the host by the fit: a step's, a sequence's share, and a request's way in and out."""
-        at = {c: BASE[c] * self.bends.factor(c, {**self.labels, "client": "bench"}) for c in BASE}
+        at = {c: BASE[c] * self.bends.factor(c, {**self.labels, "client": "bench"}) for c in BASE if c not in FREE}
         return HostTimes(step=at["steps"], sequence=at["sequences"], request=at["constant"])
 
     def of_tokens(self, tokens: Value, rows: Value) -> np.ndarray:
         """Seconds that depend on tokens and on rows of logits; steps of many tokens are priced as prompts'."""
         many = np.asarray(tokens, float)
-        few = self._bent(self._decoding(np.minimum(many, FROM_PROMPTS)), BY_TOKENS)
+        decoding = self._decoding(np.minimum(many, FROM_PROMPTS))
+        few = self._bent(decoding, BY_TOKENS)
+        least = 0.5 * few  # whatever a launch hides behind, its kernel runs
+        few = np.maximum(few + decoding.launches * self._free("gaps"), least) + self._routing()
         tiles = np.ceil(np.maximum(many, FROM_PROMPTS) / TILE) * TILE
-        lots = self._bent(self._prompting(tiles), BY_TOKENS, "+")
+        lots = self._bent(self._prompting(tiles), BY_TOKENS, "+") + self._routing()
         head = self._bent(self._decoding(np.maximum(np.asarray(rows, float), 1.0)), ("head",))
         seconds = np.where(many <= FROM_PROMPTS, few, lots) + np.where(np.asarray(rows) > 0, head, 0.0)
         if self.sends:
@@ -124,6 +127,13 @@ class EngineSteps:
         many = tokens / whole
         beside = self._attention(many, whole) if np.any(many > 1) else rest
         return np.where((cached > 0) | (many <= 1), rest, beside)
+
+    def _free(self, column: str) -> float:
+        """Seconds of a column that is nothing before fitting."""
+        return BASE[column] * (self.bends.factor(column, self.labels) - 1.0)
+
+    def _routing(self) -> float:
+        return routed(self.resolved.graph, self.share)[0] * self._free("routing")
 
     def _attention(self, count: Value, length: Value) -> np.ndarray:
         return self._bent(prefill_parts(self.resolved, self.layout, count, length, self.share), ("prefill",))

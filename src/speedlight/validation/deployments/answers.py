@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...engine.serving.serving_fit import Bends, labels_of
-from .features import Features, features, resolved_for
+from .features import Features, features, grids, resolved_for
 from .model import Design, design, latencies
 from .rows import Deployment
 
-# Workers a row without counts may have had, as (prefill, decode): an interval spans them.
-HYPOTHESES = ((1, 1), (1, 2), (2, 1), (1, 4), (4, 1), (2, 4))
+# What a row without counts may have had, as (prefill workers, decode workers, tokens drafted a step): an interval spans them.
+# Drafting asks for trained heads; models without them decode as usual under every hypothesis.
+HYPOTHESES = ((1, 1, 0), (1, 2, 0), (2, 1, 0), (1, 4, 0), (4, 1, 0), (2, 4, 0), (1, 1, 3), (1, 4, 3), (4, 1, 3))
 FILLED = 32768  # prompt tokens of the first wave that fill several of the largest steps
 NOTHING = {
     "engine": "",
@@ -24,6 +25,7 @@ NOTHING = {
     "experts": "",
     "format": "",
     "attention": "",
+    "kind": "",
 }
 
 
@@ -47,11 +49,12 @@ class Said:
 def said_of(questions: Sequence[Deployment]) -> Said:
     """Features under every hypothesis that matters."""
     kinds = np.array([kind_of(q) for q in questions], dtype=object)
-    first = features(questions)
+    known = grids(questions)
+    first = features(questions, known=known)
     others = []
-    for pair in HYPOTHESES[1:]:
+    for each in HYPOTHESES[1:]:
         unknown = [q if k == "open" else Deployment("") for q, k in zip(questions, kinds, strict=True)]
-        found = features(unknown, [pair] * len(unknown))
+        found = features(unknown, each, known)
         here = kinds == "open"
         others.append(
             Features(
@@ -79,7 +82,7 @@ def labels(question: Deployment) -> dict[str, str]:
     campaign = "/".join(question.campaign) if len(question.pools) == 1 else ""  # too few rows each
     filled = question.clients * question.isl >= FILLED
     return {
-        **told, "client": question.client, "campaign": campaign, "burst": "filled" if filled else "short",
+        **told, "client": "split" if len(question.pools) > 1 else question.client, "campaign": campaign, "burst": "filled" if filled else "short",
     }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ parts, so a row's TTFT and TPOT are linear in the parts: what is fitted is how m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -21,15 +21,19 @@ from ...scenario.scenario import ModelRef, Parallel, Program, Scenario
 from ...serving.composition import ROUNDS, Composition, Loop, compose
 from ...serving.policy import policy
 from ...workload.workload import Workload
-from .rows import STACKS, Deployment
+from .rows import STACKS, Deployment, drafts
 
-HOST = ("steps", "mixed", "launches", "sequences", "clients")
-"""Per step; per step with prompts; per kernel of such a step (not captured in a graph); per sequence of a step; per client a request shares the engine with."""
+HOST = ("steps", "mixed", "launches", "gaps", "routing", "sequences", "clients")
+"""Per step; per step with prompts; per kernel of such a step (not captured in a graph); per kernel of a step that only decodes; per layer of experts; per sequence of a step; per client a request shares the engine with."""
 COLUMNS = (*SORTS, *(f"{sort}+" for sort in BY_TOKENS), *HOST)
 """Sorts of steps that only decode, then (``+``) of what sees tokens in steps with prompts: few tokens and many are told apart."""
+_SECONDS = -len(HOST)  # columns before those of the host
 METRICS = ("ttft", "tpot")
 WAYS = ("alike", "spread")
 SPREAD = 0.2  # lengths of the usual random workload: 0.8 to 1 times the nominal ones
+ACCEPTED = 0.85  # of drafted tokens, each on condition of those before it: DeepSeek-V3 report (arXiv 2412.19437), 5.4.3: 85-90 %
+ITERATIONS = 60  # of the queue, at most
+BUDGET = 8192  # tokens of a step
 MOST = 256  # clients followed one by one; more are followed in equal groups
 
 
@@ -54,13 +58,16 @@ def resolved_for(model: ModelRef, machine: str, engine: str) -> Resolved:
     return resolve(Scenario((program,), machine))
 
 
-def grids(questions: Sequence[Deployment]) -> dict[tuple[ModelRef, str, str], tuple[PartGrid, dict[Layout, int]]]:
+Grids = Mapping[tuple[ModelRef, str, str], tuple[PartGrid, dict[Layout, int]]]
+
+
+def grids(questions: Sequence[Deployment]) -> Grids:
     """A grid for each model, machine and engine, with the place of every layout asked for."""
     wanted: dict[tuple[ModelRef, str, str], dict[Layout, None]] = {}
     for question in questions:
         for pool in question.pools:
             wanted.setdefault((question.model, question.machine, question.engine), {})[pool.layout] = None
-    found = {}
+    found: dict[tuple[ModelRef, str, str], tuple[PartGrid, dict[Layout, int]]] = {}
     for key, layouts in wanted.items():
         resolved = resolved_for(*key)
         runs = {layout: runnable(resolved, layout) for layout in layouts}
@@ -84,7 +91,7 @@ def loop_of(question: Deployment, clients: int, room: float, spread: float) -> t
     """The closed loop of one attention rank, and how many clients each of its clients stands for."""
     group = -(-clients // MOST)
     fine = clients * (question.isl + question.osl) <= room
-    budget = max(8192 // group, 1)
+    budget = max(BUDGET // group, 1)
     rules = policy(STACKS[question.engine])
     if not rules.chunked:
         budget = max(budget, question.isl)
@@ -107,6 +114,8 @@ def mixed_weights(grid_: PartGrid, layout: int, made: Composition, group: int, l
             np.ones_like(tokens),
             with_prompts,
             with_prompts * grid_.launches[layout],
+            (1.0 - with_prompts) * grid_.captured[layout],
+            np.full_like(tokens, grid_.routed),
             decoding + made.finished,
             0.0 * tokens,
         ],
@@ -129,15 +138,17 @@ def by_prompts(seconds: np.ndarray, prompts: np.ndarray) -> np.ndarray:
     return np.concatenate([kept, moved], -1)
 
 
-def features(questions: Sequence[Deployment], workers: Sequence[tuple[int, int]] | None = None) -> Features:
+def features(
+    questions: Sequence[Deployment], assumed: tuple[int, int, int] = (1, 1, 0), known: Grids | None = None
+) -> Features:
     """Features of every row that has an answer.
 
     Args:
         questions: the rows.
-        workers: (prefill, decode) workers to take for rows that state none; one way each row.
+        assumed: (prefill, decode) workers, and tokens drafted a step, of rows that state no workers.
+        known: :func:`grids` of these rows, or of more.
     """
-    chosen = [q for q in questions if q.pools]
-    known = grids(chosen)
+    known = grids(questions) if known is None else known
     weights = np.full((len(questions), len(METRICS), len(WAYS), len(COLUMNS)), np.nan)
     least = np.full((len(questions), len(METRICS)), np.nan)
     for i, question in enumerate(questions):
@@ -156,8 +167,7 @@ def features(questions: Sequence[Deployment], workers: Sequence[tuple[int, int]]
                 weights[i, :, way] = mixed_weights(at, place, compose(loop), group, question.isl)
             least[i] = _least(at, place, place, question.isl)
         else:
-            assumed = workers[i] if workers is not None else (1, 1)
-            weights[i] = split_weights(question, at, places, resolved, assumed)[:, None]
+            weights[i] = split_weights(question, at, places, resolved, assumed)
             least[i] = _least(at, places[question.pools[0].layout], places[question.pools[1].layout], question.isl)
     weights[:, 0, :, COLUMNS.index("clients")] = np.array([q.clients for q in questions])[:, None]
     return Features(weights, least, np.isfinite(weights).all((1, 2, 3)))
@@ -177,35 +187,48 @@ def tokens_held(at: PartGrid, layout: int, engine: str) -> float:
 
 
 def split_weights(
-    question: Deployment, at: PartGrid, places: dict[Layout, int], resolved: Resolved, assumed: tuple[int, int]
+    question: Deployment, at: PartGrid, places: dict[Layout, int], resolved: Resolved, assumed: tuple[int, int, int]
 ) -> np.ndarray:
-    """(metrics, columns) of prefill and decode workers in a closed loop (mean value analysis with one kind of request).
+    """(metrics, ways, columns) of prefill and decode workers in a closed loop (approximate mean value analysis, Schweitzer 1979).
 
-    Prompts are prefilled one at a time, each attention rank of a prefill worker its own; a client waits for a free one, gets
-    its first token, and decodes on the fullest decode rank.
+    Each attention rank of a prefill worker serves the prompts that wait for it, as many at once as a step takes; a client waits
+    for a free one, gets its first token, and decodes on the fullest decode rank. Prompts are alike, so one that is being
+    served is half done on average; several servers are one that is as fast as all, and a delay (Seidmann 1987).
     """
     before, after = question.pools
     ahead, behind = (runnable(resolved, p.layout) for p in question.pools)
     servers = (before.workers or assumed[0]) * float(ahead.adp)
     ranks = (after.workers or assumed[1]) * float(behind.adp)
-    length = float(question.isl)
-    first = _step(at, places[before.layout], length, 1.0, 0.0, 0.0, length**2, length)
-    service = first[: -len(HOST)].sum()
-    clients, outputs = float(question.clients), max(question.osl - 1, 1)
-    batch = max(clients / ranks, 1.0)
-    context = length + question.osl / 2
-    for _ in range(30):
-        each = _step(at, places[after.layout], batch, batch, batch, context, 0.0, length)
-        decode = outputs * each[: -len(HOST)].sum()
-        rate = min(servers / service, clients / (service + decode))
-        batch = 0.5 * batch + 0.5 * max(rate * decode / ranks, 1.0)
-    queue = max(clients / rate - decode - service, 0.0) + _burst(service, servers, clients)
-    return np.stack([first * (1.0 + queue / service), each])
-
-
-def _burst(service: float, servers: float, clients: float) -> float:
-    """Mean wait that the start adds: all clients at once, one request in :data:`...serving.composition.ROUNDS` of each."""
-    return service * max(clients / servers - 1.0, 0.0) / 2 / ROUNDS
+    length, clients, outputs = float(question.isl), float(question.clients), max(question.osl - 1, 1)
+    drafted = assumed[2] if None in (before.workers, after.workers) and drafts(question.model) else 0
+    new, kept = 1.0 + drafted, sum(ACCEPTED**k for k in range(drafted + 1))
+    most, context = max(BUDGET // question.isl, 1), length + question.osl / 2
+    together = np.arange(1.0, most + 1)
+    steps = [_step(at, places[before.layout], n * length, n, 0.0, 0.0, n * length**2, length) for n in together]
+    service = np.array([step[:_SECONDS].sum() for step in steps])
+    batch, waiting, count = max(clients / ranks, 1.0), 0.0, 1.0
+    for _ in range(ITERATIONS):
+        before_that = (waiting, count, batch)
+        each = _step(at, places[after.layout], batch * new, batch * new, batch, context, 0.0, length) / kept
+        decode = outputs * each[:_SECONDS].sum()
+        one = float(np.interp(count, together, service)) / count  # of a prompt, among those served with it
+        share = one / servers
+        others = waiting * (clients - 1.0) / clients
+        rate = min(clients / (decode + service[0] + share * others), 1.0 / share)
+        first = service[0] + share * max(others - 0.5 * rate * share, 0.0)
+        first = max(first, clients / rate - decode)
+        waiting = 0.5 * waiting + 0.5 * max(rate * (first - service[0]) + min(rate * share, 1.0), 0.0)
+        count = 0.5 * count + 0.5 * float(np.clip(waiting / servers, 1.0, most))
+        batch = 0.5 * batch + 0.5 * max(min(rate * decode, clients) / ranks, 1.0)
+        if np.allclose(before_that, (waiting, count, batch), rtol=1e-3):
+            break
+    burst = (
+        one * max(clients / servers - 1.0, 0.0) / 2
+    )  # all clients come at once: in every round, or in the first only
+    lot = round(count) - 1
+    once = first + burst / ROUNDS
+    ways = (max(service[0] + burst, once), once)
+    return np.stack([[steps[lot] * (way / service[lot]), each] for way in ways], 1)
 
 
 def _step(
@@ -217,4 +240,5 @@ def _step(
     )  # fmt: skip
     prompts = 1.0 if squares else 0.0
     told = by_prompts(seconds[None], np.array([squares > 0]))[0]
-    return np.concatenate([told, [1.0, prompts, prompts * at.launches[place], rows, 0.0]])
+    kernels = [prompts * at.launches[place], (1.0 - prompts) * at.captured[place], at.routed]
+    return np.concatenate([told, [1.0, prompts, *kernels, rows, 0.0]])

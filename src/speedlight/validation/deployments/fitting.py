@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...engine.serving.serving_fit import LEVELS
 from .answers import Said, points
 from .features import METRICS
 from .model import Design, latencies
@@ -14,7 +15,7 @@ SCALES = (0.12, 0.06)  # of TTFT's and TPOT's logs beyond which a row counts les
 ROUNDS = 40
 ENOUGH = 3e-5  # share of the cost a step must gain for another one
 MOST_DAMPING = 1e6
-FITTED = ("agg",)
+FITTED = ("agg", "disagg")
 OPEN_TAIL = 0.08  # rows whose worker counts are open are promised to lie inside at least four times in five
 FEWEST = 20  # rows from which quantiles say something
 
@@ -34,16 +35,21 @@ def solve(said: Said, measured: np.ndarray, rows: np.ndarray) -> np.ndarray:
     chosen = np.flatnonzero(rows & np.isfinite(measured).all(1) & (measured > 0).all(1))
     part = Design(made.names, made.sd, {c: p[chosen] for c, p in made.places.items()}, made.start[chosen])
     target = np.log(measured[chosen])
+    alike, values, bent = _alike(part)
+    pairs = (values[:, :, None] * len(theta) + values[:, None, :]).ravel()
     damping, best = 1e-3, _cost(part, theta, weights[chosen], target, prior)
     for _ in range(ROUNDS):
         found = latencies(part, theta, weights[chosen], derivatives=True)
-        assert found.by_value is not None
+        assert found.by_column is not None
         normal, pull = np.diag(prior), -theta * prior
-        for column, (seconds, slope) in enumerate(zip((found.ttft, found.tpot), found.by_value, strict=True)):
+        for column, (seconds, slope) in enumerate(zip((found.ttft, found.tpot), found.by_column, strict=True)):
             left = target[:, column] - np.log(seconds)
             weight = 1.0 / (1.0 + (left / (2 * SCALES[column])) ** 2) / SCALES[column] ** 2
-            normal = normal + slope.T @ (slope * weight[:, None])
-            pull = pull + slope.T @ (weight * left)
+            weighted = slope * weight[:, None]
+            curves = np.stack([slope[here].T @ weighted[here] for here in alike])[:, bent][:, :, bent]
+            pulls = np.stack([left[here] @ weighted[here] for here in alike])[:, bent]
+            pull = pull + np.bincount(values.ravel(), pulls.ravel(), len(pull))
+            normal = normal + np.bincount(pairs, curves.ravel(), normal.size).reshape(normal.shape)
         gained = 0.0
         while damping < MOST_DAMPING:
             step = np.linalg.solve(normal + damping * np.diag(np.diag(normal)), pull)
@@ -55,6 +61,14 @@ def solve(said: Said, measured: np.ndarray, rows: np.ndarray) -> np.ndarray:
         if gained < ENOUGH * best:
             break
     return theta
+
+
+def _alike(made: Design) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+    """Rows that share all their values: (their places, their values, one way each row; the column each value bends)."""
+    every = np.concatenate([made.places[column] for column in LEVELS], 1)
+    bent = np.repeat(np.arange(len(LEVELS)), [made.places[column].shape[1] for column in LEVELS])
+    values, kind = np.unique(every, axis=0, return_inverse=True)
+    return [np.flatnonzero(kind.ravel() == k) for k in range(len(values))], values, bent
 
 
 def _cost(made: Design, theta: np.ndarray, weights: np.ndarray, target: np.ndarray, prior: np.ndarray) -> float:

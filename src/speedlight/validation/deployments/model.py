@@ -15,11 +15,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...engine.serving.serving_fit import BASE, LEVELS, keys
+from ...engine.serving.serving_fit import BASE, FREE, LEVELS, keys
 from .features import COLUMNS
 
-# Share of time requests keep together before fitting: sweeps with equal lengths, benchmarks whose lengths vary.
-_ALIKE = {"sweep": 1.0, "bench": -2.0}
+# Log-odds of requests keeping together before fitting: sweeps with equal lengths, benchmarks whose lengths vary, split pools.
+_ALIKE = {"sweep": 1.0, "bench": -2.0, "split": -1.0}
 
 
 @dataclass(frozen=True)
@@ -67,13 +67,14 @@ def design(labels: Sequence[Mapping[str, str]]) -> Design:
 
 @dataclass(frozen=True)
 class Latencies:
-    """Seconds by row, and the logs' derivatives by value where asked for."""
+    """Seconds by row, and where asked for (TTFT, TPOT) d log(latency) / d bend: (rows, columns of ``LEVELS``)."""
 
     ttft: np.ndarray
     tpot: np.ndarray
-    by_value: tuple[np.ndarray, np.ndarray] | None = None
+    by_column: tuple[np.ndarray, np.ndarray] | None = None
 
 
+_FROM = np.array([1.0 if column in FREE else 0.0 for column in COLUMNS])
 _UNITS = np.array([BASE.get(column, 1.0) for column in COLUMNS])
 
 
@@ -83,33 +84,28 @@ def latencies(made: Design, theta: np.ndarray, weights: np.ndarray, derivatives:
     Args:
         made, theta: the values and where they go.
         weights: (rows, metrics, ways, columns), see :class:`.features.Features`.
-        derivatives: also d log(latency) / d value.
+        derivatives: also those of their logs by the log of every column's bend.
     """
     logs = {column: theta[made.places[column]].sum(1) for column in LEVELS}
     share = 1.0 / (1.0 + np.exp(-(made.start + logs["alike"])))[:, None, None]
     mixed = (weights[:, :, 0] * share + weights[:, :, 1] * (1 - share)) * _UNITS
     bend = np.exp(np.stack([logs[column] for column in COLUMNS], 1))[:, None]
-    part = mixed * bend
     speed = np.exp(logs["speed"])
-    part[:, 1] *= speed[:, None]
+    mixed[:, 1] *= speed[:, None]
+    part = mixed * (bend - _FROM)
     tpot = part[:, 1].sum(1)
     constant = BASE["constant"] * np.exp(logs["constant"])
     wait = BASE["wait"] * np.exp(logs["wait"])
     ttft = part[:, 0].sum(1) + constant + wait * tpot
     if not derivatives:
         return Latencies(ttft, tpot)
-    rows = np.arange(len(ttft))[:, None]
-    first, each = (np.zeros((len(ttft), len(theta))) for _ in range(2))
-
-    def add(column: str, of_first: np.ndarray, of_each: np.ndarray) -> None:
-        np.add.at(first, (rows, made.places[column]), (of_first / ttft)[:, None])
-        np.add.at(each, (rows, made.places[column]), (of_each / tpot)[:, None])
-
-    for k, column in enumerate(COLUMNS):
-        add(column, part[:, 0, k] + wait * part[:, 1, k], part[:, 1, k])
-    add("speed", wait * tpot, tpot)
-    add("constant", constant, 0.0 * tpot)
-    add("wait", wait * tpot, 0.0 * tpot)
-    swing = ((weights[:, :, 0] - weights[:, :, 1]) * _UNITS * bend).sum(2) * (share * (1 - share))[:, :, 0]
-    add("alike", swing[:, 0] + wait * swing[:, 1] * speed, swing[:, 1] * speed)
-    return Latencies(ttft, tpot, (first, each))
+    swing = ((weights[:, :, 0] - weights[:, :, 1]) * _UNITS * (bend - _FROM)).sum(2) * (share * (1 - share))[:, :, 0]
+    swing[:, 1] *= speed
+    part = mixed * bend
+    of_each = dict(zip(COLUMNS, part[:, 1].T, strict=True)) | {"speed": tpot, "alike": swing[:, 1]}
+    of_first = dict(zip(COLUMNS, part[:, 0].T, strict=True)) | {"constant": constant, "alike": swing[:, 0]}
+    none = np.zeros_like(tpot)
+    each = np.stack([of_each.get(column, none) for column in LEVELS], 1)
+    first = np.stack([of_first.get(column, none) for column in LEVELS], 1) + wait[:, None] * each
+    first[:, list(LEVELS).index("wait")] = wait * tpot
+    return Latencies(ttft, tpot, (first / ttft[:, None], each / tpot[:, None]))

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -24,6 +24,7 @@ import numpy as np
 
 from ..._foundation.errors import SpeedlightError, UnknownName
 from ...frontends.hf.config import Config
+from ...frontends.hf.families.common import mtp_modules
 from ...frontends.hf.load import load_hf
 from ...frontends.zoo import zoo_entry, zoo_ids
 from ...hardware.catalogue import index, load_machine
@@ -38,6 +39,7 @@ STACKS = {"trtllm": "tensorrt-llm", "vllm": "vllm", "sglang": "sglang"}
 NARROW_CACHE = ("trtllm", "sglang")
 NARROW = ("fp8", "fp4")
 WIDTHS = {"fp4": 4, "int4": 4, "fp8": 8}
+WIDEST_CUT = 8  # parts that an expert's width is cut into at most, where attention is replicated
 SUFFIXES = ("-fp8-static-pertensor", "-nvfp4", "-fp8")
 
 
@@ -106,6 +108,8 @@ def deployment(row: Mapping[str, Any]) -> Deployment:
     try:
         precision = _text(row.get("precision"))
         model = checkpoint(_text(row.get("model_path")), precision, _text(row.get("gemm_quant_mode")))
+        if _starts(formats_of(model.source), "mxfp4") and block_scaled(machine):
+            model = dataclasses.replace(model, activations="mxfp8")
         if precision in NARROW and engine in NARROW_CACHE:
             model = dataclasses.replace(model, kv="fp8")
     except SpeedlightError:
@@ -173,6 +177,8 @@ def read_layout(tp: int, adp: int, moe_tp: int, moe_ep: int) -> tuple[Layout, bo
         tp, adp = (moe_ep, 1) if tp > adp else (1, moe_ep)
         moe_tp = 1
     ranks = tp * adp
+    if adp > WIDEST_CUT and moe_tp == ranks:  # whole racks of replicated attention spread experts, whatever is recorded
+        moe_tp, moe_ep = 1, ranks
     if moe_tp * moe_ep != ranks:
         moe_ep = moe_ep if ranks % moe_ep == 0 else 1
         moe_tp = ranks // moe_ep
@@ -215,8 +221,7 @@ def checkpoint(model: str, precision: str, products: str) -> ModelRef:
     width = WIDTHS.get(precision)
     if width is None:
         return ModelRef(own)
-    stated = load_hf(Config(entry["config"], own))[1]
-    formats = {stated.weights, stated.experts, *(rule.weights for rule in stated.rules)} - {None}
+    formats = formats_of(own)
     narrow = {4: ("nvfp4", "mxfp4", "int4"), 8: ("fp8", "mxfp8", "int8")}
     if any(str(f).startswith(narrow[width]) for f in formats) and (precision != "fp4" or not _starts(formats, "int4")):
         return ModelRef(own)
@@ -235,12 +240,40 @@ def checkpoint(model: str, precision: str, products: str) -> ModelRef:
     return ModelRef(own, weights={"fp8": "fp8_block" if products == "fp8_block" else "fp8"}.get(precision, "int4"))
 
 
+@lru_cache(maxsize=64)
+def formats_of(model: str) -> frozenset[str]:
+    """Formats of a checkpoint's linear layers, by its configuration."""
+    entry = zoo_entry(model)
+    stated = load_hf(Config(entry["config"], model))[1] if entry else None
+    if stated is None:
+        return frozenset()
+    named = (stated.weights, stated.experts, *(rule.weights for rule in stated.rules))
+    return frozenset(name for name in named if name is not None)
+
+
+@lru_cache(maxsize=64)
+def drafts(model: ModelRef) -> bool:
+    """Whether the checkpoint has heads that draft further tokens (multi-token prediction)."""
+    entry = zoo_entry(model.source)
+    return entry is not None and mtp_modules(Config(entry["config"], model.source).text()) > 0
+
+
+@lru_cache(maxsize=64)
+def block_scaled(machine: str) -> bool:
+    """Whether matrix units multiply 4-bit formats with scales of blocks: engines then quantise what meets MXFP4 weights to
+    MXFP8 on the way (TensorRT-LLM's and FlashInfer's ``w4a8_mxfp4_mxfp8`` kernels); without such units they expand the weights.
+    """
+    return any(
+        peak.unit == "matmul" and peak.format == "fp4" for e in load_machine(machine).engines for peak in e.peaks
+    )
+
+
 def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     facts = ("model_type", "hidden_size", "num_hidden_layers", "n_routed_experts", "intermediate_size")
     return all(one["config"].get(f) == other["config"].get(f) for f in facts)
 
 
-def _starts(formats: set[Any], word: str) -> bool:
+def _starts(formats: Iterable[str], word: str) -> bool:
     return any(str(f).startswith(word) for f in formats)
 
 
