@@ -25,13 +25,3 @@ def data_dir() -> Path:
             pytest.fail(f"the data folder {DATA} is required here and absent")
         pytest.skip(f"no measured data at {DATA} (set SPEEDLIGHT_DATA)")
     return DATA
-
-
-CAPTURES = ("test_capture.py", "test_flops.py")  # of the same modules, each traced once a process
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With ``-n 2 --dist loadgroup`` the tests of a file, or of one set of captures, run in one process."""
-    for item in items:
-        name = "captures" if item.path.name in CAPTURES else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(name))
