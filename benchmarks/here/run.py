@@ -17,12 +17,12 @@ from cases import Case, cases
 
 from speedlight.measurement.bench.context import circumstances, moment
 from speedlight.measurement.modules.run import run
-from speedlight.measurement.modules.subject import subject
+from speedlight.measurement.modules.subject import made, recipe
 
 
 def measured(case: Case, seconds: float) -> dict[str, object]:
-    made = subject(case.source, case.inputs, train=case.train)
-    found = run(made, seconds)
+    step = made(recipe(case.source, case.inputs, train=case.train))
+    found = run(step, seconds)
     return {
         "pages": found.pages, "system_s": found.system,
         "median": found.time.median, "low": found.time.low, "high": found.time.high, "samples": list(found.time.samples),

@@ -9,7 +9,7 @@ from speedlight.cli.main import main
 
 torch = pytest.importorskip("torch")
 from speedlight.measurement.modules.run import run  # noqa: E402
-from speedlight.measurement.modules.subject import subject  # noqa: E402
+from speedlight.measurement.modules.subject import made, recipe  # noqa: E402
 
 FACTORY = """
 from torch import nn
@@ -77,7 +77,7 @@ def _net(factory):
 
 
 def test_operators_fill_no_more_than_the_step(factory):
-    measured = run(subject(f"{factory}:net", ["2x3x32x32"]), seconds=0.05)
+    measured = run(made(recipe(f"{factory}:net", ["2x3x32x32"])), seconds=0.05)
     assert 0 < sum(s.busy for s in measured.spent) <= measured.traced
     assert measured.peak > measured.kept
     assert {s.path for s in measured.spent} >= {"0", "1.conv", "2.norm", "6"}

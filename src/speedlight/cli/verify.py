@@ -86,4 +86,4 @@ def _all(training: bool) -> tuple[str, ...]:
     """Every technique with a method, at settings that can be applied to modules here."""
     from ..measurement.applied.method import methods
 
-    return tuple(m.label for m in methods().values() if m.training is training or m.training is None)
+    return tuple(m.label for m in methods().values() if m.suits(training))

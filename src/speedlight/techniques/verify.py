@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
-from ..measurement.applied.beside import Beside, Difference, beside
+from ..engine.answers.prediction import Prediction
+from ..engine.measured.beside import recipe_of
+from ..measurement.applied.beside import Beside, beside
 from ..measurement.applied.elsewhere import REASONS
 from ..measurement.applied.method import Method, methods
 from ..measurement.bench.context import busy, circumstances, moment
-from ..measurement.modules.subject import Recipe, recipe
 from ..scenario.scenario import Scenario
-from .compose import Refused, Set, parsed, settled
+from .compose import Refused, Set, parsed, refused, settled
+from .gains import Gain
 from .technique import Refusal
-from .whatif import Outcome, whatif
+from .whatif import whatif
 
 NONE = 0.05  # changes of less count as none: what a quiet machine's own runs differ by
 
@@ -39,16 +42,16 @@ def verify(scenario: Scenario, label: str, seconds: float = 4.0) -> dict[str, An
     """
     use = settled((parsed(label),))[0]
     method = applicable(use)
-    given = _recipe(scenario)
+    given = recipe_of(scenario)
     why = method.why_not(given, use.settings)
     if why:
         raise Refused(f"{use.label} cannot be applied here: {why}", expected="a module it can be applied to")
-    outcome = _predicted(scenario, use)
+    gain, after = _predicted(scenario, use)
     before = moment()
     work = method.work(use.settings)
     found = beside(given, method.apply(given, use.settings), seconds, compare=work == 1)
     warning = busy(before, moment(), seconds)
-    return result(scenario, use, method, outcome, found, [warning] if warning else [])
+    return result(scenario, use, method, gain, after, found, [warning] if warning else [])
 
 
 def applicable(use: Set) -> Method:
@@ -68,33 +71,18 @@ def applicable(use: Set) -> Method:
     )  # fmt: skip
 
 
-def _recipe(scenario: Scenario) -> Recipe:
-    program = scenario.program
-    ref, workload = program.model, program.workload
-    return recipe(
-        ref.source, ref.inputs, train=workload.phase == "train", dtype=ref.dtype, last=ref.layout == "channels_last",
-        autocast=ref.autocast, optimizer=workload.training.optimizer,
-    )  # fmt: skip
-
-
-def _predicted(scenario: Scenario, use: Set) -> Outcome:
+def _predicted(scenario: Scenario, use: Set) -> tuple[Gain, Prediction]:
     ranking = whatif(scenario, names=(use.label,))
     outcome = (*ranking.singles, *ranking.refused)[0]
     if outcome.gain is None or outcome.after is None:
-        reason, instead = outcome.refusal or ("it does not apply", "")
-        from .compose import refused
-
-        raise refused(use, Refusal(reason, instead))
-    return outcome
+        raise refused(use, Refusal(*(outcome.refusal or ("it does not apply", ""))))
+    return outcome.gain, outcome.after
 
 
 def result(
-    scenario: Scenario, use: Set, method: Method, outcome: Outcome, found: Beside, warnings: list[str]
+    scenario: Scenario, use: Set, method: Method, gain: Gain, after: Prediction, found: Beside, warnings: list[str]
 ) -> dict[str, Any]:
     """The JSON object of ``verify``."""
-    gain, after = outcome.gain, outcome.after
-    if gain is None or after is None:
-        raise ValueError("an outcome without a gain")
     work = method.work(use.settings)
     speedup = found.speedup * work
     predicted = {
@@ -111,10 +99,10 @@ def result(
         "technique": use.label, "title": use.technique.title, "how": method.how, "exact": method.exact, "context": circumstances(),
         "measured": measured, "predicted": predicted, "ratio": float(gain.speedup) / speedup,
         "direction": direction(speedup, float(gain.speedup), float(gain.low), float(gain.high)),
-        "difference": None if found.difference is None else _difference(found.difference),
+        "difference": None if found.difference is None else dataclasses.asdict(found.difference),
         "quality": [{"what": q.what, "value": q.value, "source": q.source} for q in use.technique.quality],
         "warnings": warnings,
-        "assumptions": [{"what": a.what, "value": a.value, "grade": a.grade, "source": a.source} for a in after.assumptions],
+        "assumptions": [a.to_dict() for a in after.assumptions],
     }  # fmt: skip
 
 
@@ -130,10 +118,6 @@ def direction(measured: float, predicted: float, low: float, high: float) -> dic
 
 def _way(speedup: float) -> str:
     return "none" if abs(speedup - 1.0) < NONE else "faster" if speedup > 1.0 else "slower"
-
-
-def _difference(found: Difference) -> dict[str, Any]:
-    return {"of": found.of, "largest": found.largest, "rms": found.rms, "same": found.same, "close": found.close}
 
 
 __all__ = ["applicable", "direction", "verify"]

@@ -66,6 +66,15 @@ def _among(*terms: str) -> tuple[Block, ...]:
     return tuple(Block(term, (axis,), AMONG, (smooth,), OWN) for term, (axis, smooth) in over.items())
 
 
+FORMATS = ("bf16", "fp16", "int8")
+# Products in narrow formats are other kernels, on hosts without units for them many times slower: curves of their own, of few points.
+NARROW: Mapping[str, tuple[Block, ...]] = {
+    "conv": (*_levels("matmul", "memory", "cache", "launch"), *_curves("matmul", M, K, TAPS)),
+    "depthwise": _levels("vector", "memory", "cache", "launch"),
+    "grouped": _levels("matmul", "memory", "cache", "launch"),
+    "product": (*_levels("matmul", "memory", "cache", "launch"), *_curves("matmul", M, N, K)),
+    "attention": _levels("matmul", "vector", "memory", "cache", "launch"),
+}
 SORTS: Mapping[str, tuple[Block, ...]] = {
     "conv": (
         *_levels("matmul", "memory", "cache", "launch"), *_curves("matmul", M, N, K, TAPS, CHANNELS, STRIDE, RAGGED),
@@ -95,17 +104,8 @@ SORTS: Mapping[str, tuple[Block, ...]] = {
         *_levels("memory", "cache", "vector", "launch"), *_curves("cache", MOVED), *_curves("vector", MOVED),
         *_curves("cache", MOVED, per=OP), *_curves("cache", WIDTH), *_curves("cache", WIDTH, per=OP), *_among("memory", "cache", "launch"),
     ),
+    **{f"{sort}:{form}": blocks for sort, blocks in NARROW.items() for form in FORMATS},
 }  # fmt: skip
-FORMATS = ("bf16", "fp16", "int8")
-# Products in narrow formats are other kernels, on hosts without units for them many times slower: curves of their own, of few points.
-NARROW: Mapping[str, tuple[Block, ...]] = {
-    "conv": (*_levels("matmul", "memory", "cache", "launch"), *_curves("matmul", M, K, TAPS)),
-    "depthwise": _levels("vector", "memory", "cache", "launch"),
-    "grouped": _levels("matmul", "memory", "cache", "launch"),
-    "product": (*_levels("matmul", "memory", "cache", "launch"), *_curves("matmul", M, N, K)),
-    "attention": _levels("matmul", "vector", "memory", "cache", "launch"),
-}
-SORTS = {**SORTS, **{f"{sort}:{form}": blocks for sort, blocks in NARROW.items() for form in FORMATS}}
 FAMILIES: Mapping[tuple[str, ...], Family] = {
     (sort,): Family(NAME, TERMS, SERIAL, blocks, (), (), ("sort",), POWER, None) for sort, blocks in SORTS.items()
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...measurement.bench.context import busy, circumstances, moment
 from ...measurement.modules.run import Measured, run
-from ...measurement.modules.subject import subject
+from ...measurement.modules.subject import Recipe, made, recipe
 from ...scenario.scenario import Scenario
 from ..answers.prediction import Prediction
 from ..predict import predict
@@ -32,10 +32,7 @@ def measure_model(scenario: Scenario, seconds: float = 2.0) -> dict[str, Any]:
     program = scenario.program
     ref, workload = program.model, program.workload
     before = moment()
-    it = subject(
-        ref.source, ref.inputs, train=workload.phase == "train", dtype=ref.dtype, last=ref.layout == "channels_last",
-        autocast=ref.autocast, optimizer=workload.training.optimizer,
-    )  # fmt: skip
+    it = made(recipe_of(scenario))
     measured = run(it, seconds)
     answer = predict(scenario)
     warning = busy(before, moment(), measured.time.median * len(measured.time.samples))
@@ -45,8 +42,21 @@ def measure_model(scenario: Scenario, seconds: float = 2.0) -> dict[str, Any]:
         "ratio": float(answer.time) / measured.time.median, "memory": _memory(measured, answer),
         "host": {"measured": measured.host, "predicted": sum(float(r.time) for r in answer.ops if r.kind == "gap")},
         "pages": {"count": measured.pages, "system": measured.system}, "layers": layers(measured, answer), "warnings": [warning] if warning else [],
-        "assumptions": [{"what": a.what, "value": a.value, "grade": a.grade, "source": a.source} for a in answer.assumptions],
+        "assumptions": [a.to_dict() for a in answer.assumptions],
     }  # fmt: skip
+
+
+def recipe_of(scenario: Scenario) -> Recipe:
+    """How a scenario's module is run here.
+
+    Raises:
+        BadInput: for a source that cannot be run.
+    """
+    ref, workload = scenario.program.model, scenario.program.workload
+    return recipe(
+        ref.source, ref.inputs, train=workload.phase == "train", dtype=ref.dtype, last=ref.layout == "channels_last",
+        autocast=ref.autocast, optimizer=workload.training.optimizer,
+    )  # fmt: skip
 
 
 def _time(measured: Measured) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
+
+from ..modules.subject import Recipe
+from .method import Settings
 
 LEAST = 2  # layers that make a stack
 
@@ -34,10 +36,16 @@ def layers(module: Any) -> list[Any]:
     return [layer for stack in stacks(module) for layer in stack.children()]
 
 
-def without(stack: Any, stays: Callable[[int], bool]) -> Any:
-    """A stack with only those layers whose index stays, of its own class."""
-    kept = [layer for i, layer in enumerate(stack.children()) if stays(i)]
+def unstacked(recipe: Recipe, settings: Settings) -> str:
+    """Why a method that is about repeated layers cannot be applied; empty where there are some."""
+    return "" if stacks(recipe.module) else "the module has no repeated layers"
+
+
+def without(stack: Any, gone: range) -> Any:
+    """A stack without the layers of these indices, of its own class."""
     import torch
+
+    kept = [layer for i, layer in enumerate(stack.children()) if i not in gone]
 
     return torch.nn.ModuleList(kept) if isinstance(stack, torch.nn.ModuleList) else torch.nn.Sequential(*kept)
 

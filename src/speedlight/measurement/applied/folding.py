@@ -17,9 +17,10 @@ def reparameterized(module: Any) -> Any:
 
 
 def fold_norms(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
-    """Fold, in place, each norm whose input is a convolution's output that nothing else reads; how many were folded.
+    """Fold, in place, each norm whose input is a convolution's output; how many were folded.
 
-    Which norm follows which convolution is seen in one run, so code of any shape is fine.
+    Which norm follows which convolution is seen in one run, so code of any shape is fine. That nothing else reads the output is not
+    seen: where something does, results change, which comparing them shows.
     """
     import torch
     from torch.nn.utils.fusion import fuse_conv_bn_weights

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..modules.subject import Recipe
-from .blocks import replaced, stacks, without
+from .blocks import replaced, stacks, unstacked, without
 from .method import Method, Settings, changed, register
 
 
@@ -16,15 +16,11 @@ def _dropped(recipe: Recipe, settings: Settings) -> Recipe:
             gone = round(count * float(settings["share"]))
             # The middle ones go: the first and the last change most (ShortGPT, arXiv 2403.03853 §3).
             first = (count - gone) // 2
-            replaced(module, stack, without(stack, lambda i, a=first, b=first + gone: not a <= i < b))  # type: ignore[misc]
+            replaced(module, stack, without(stack, range(first, first + gone)))
 
     return changed(recipe, drop)
 
 
-def _stacked(recipe: Recipe, settings: Settings) -> str:
-    return "" if stacks(recipe.module) else "the module has no repeated layers"
-
-
 register(Method(
-    technique="layer-dropping", how="blocks in the middle of each stack taken out", apply=_dropped, refuse=_stacked,
+    technique="layer-dropping", how="blocks in the middle of each stack taken out", apply=_dropped, refuse=unstacked,
 ))  # fmt: skip

@@ -48,9 +48,13 @@ class Method:
         """As ``--technique`` takes it."""
         return self.technique + (f":{self.settings}" if self.settings else "")
 
+    def suits(self, train: bool) -> bool:
+        """Whether it is for this phase."""
+        return self.training is None or self.training is train
+
     def why_not(self, recipe: Recipe, settings: Settings) -> str:
         """Why it cannot be applied to a recipe with these settings; empty where it can."""
-        if self.training is not None and self.training is not recipe.train:
+        if not self.suits(recipe.train):
             return "it is for training (ask with --phase train)" if self.training else "it is for inference"
         return self.refuse(recipe, settings)
 

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from ..modules.subject import Recipe
-from .blocks import layers, stacks
+from .blocks import layers, stacks, unstacked
 from .method import Method, Settings, changed, register
 
 
@@ -24,11 +24,7 @@ def _checkpointed(recipe: Recipe, settings: Settings) -> Recipe:
 def _layers_again(recipe: Recipe, settings: Settings) -> str:
     if settings["kind"] != "full":
         return f"recomputation of kind {settings['kind']} has no library's call here; ask with kind=full"
-    return _stacked(recipe, settings)
-
-
-def _stacked(recipe: Recipe, settings: Settings) -> str:
-    return "" if stacks(recipe.module) else "the module has no repeated layers"
+    return unstacked(recipe, settings)
 
 
 register(Method(
@@ -49,7 +45,7 @@ def _frozen(recipe: Recipe, settings: Settings) -> Recipe:
 
 register(Method(
     technique="frozen-layers", how="requires_grad_(False) for the first blocks of each stack",
-    apply=_frozen, refuse=_stacked, training=True,
+    apply=_frozen, refuse=unstacked, training=True,
 ))  # fmt: skip
 
 

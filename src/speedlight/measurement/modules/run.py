@@ -99,7 +99,8 @@ def _from_system(it: Subject) -> tuple[int, float]:
 
 def peak(it: Subject) -> int:
     """Bytes of what outlives a step and the most that one step allocates beside it."""
-    return _kept(it) + _traced(it)[1]
+    with _recorded(it) as path:
+        return _kept(it) + _most(path)
 
 
 def _kept(it: Subject) -> int:
@@ -117,15 +118,22 @@ def _plain(tensor: Any) -> Iterator[Any]:
 
 
 def _traced(it: Subject) -> tuple[Trace, int]:
-    """A step under the profiler, and the most bytes it held beyond what was there before."""
+    """A step under the profiler by module, and the most bytes it held beyond what was there before."""
+    with _marked(it.module), _recorded(it) as path:
+        return read_chrome(path), _most(path)
+
+
+@contextmanager
+def _recorded(it: Subject) -> Iterator[Path]:
+    """The profiler's own file of one step."""
     from torch.profiler import ProfilerActivity, profile
 
-    with _marked(it.module), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorder:
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorder:
         it.step()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "trace.json"
         recorder.export_chrome_trace(str(path))
-        return read_chrome(path), _most(path)
+        yield path
 
 
 def _most(path: Path) -> int:

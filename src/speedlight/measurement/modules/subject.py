@@ -63,14 +63,6 @@ class Recipe:
     around: Callable[[], AbstractContextManager[Any]] = nullcontext
 
 
-def subject(
-    source: str, inputs: Sequence[str] = (), *, train: bool = False, dtype: str | None = None, last: bool = False,
-    autocast: str | None = None, optimizer: str = "adamw",
-) -> Subject:  # fmt: skip
-    """Build the module with random weights and make one step of it; arguments and errors are those of :func:`recipe`."""
-    return made(recipe(source, inputs, train=train, dtype=dtype, last=last, autocast=autocast, optimizer=optimizer))
-
-
 def recipe(
     source: str, inputs: Sequence[str] = (), *, train: bool = False, dtype: str | None = None, last: bool = False,
     autocast: str | None = None, optimizer: str = "adamw",
