@@ -19,6 +19,7 @@ from speedlight.frontends.torch_export.arguments import tensors_in
 from speedlight.frontends.torch_export.fold import fold
 from speedlight.frontends.torch_export.inputs import TORCH_DTYPES
 from speedlight.frontends.torch_export.source import find
+from speedlight.graph import stats
 from speedlight.graph.grammar import check
 from speedlight.graph.ir import Graph
 
@@ -108,3 +109,11 @@ def bytes_moved(graph: Graph, batch: float | None = None) -> float:
 
 def op_count(graph: Graph) -> float:
     return sum(values(graph, [op.count * block.count for block, op in graph.ops()]))
+
+
+def totals(graph: Graph, batch: float | None = None) -> tuple[float, ...]:
+    """Parameters, ops, FLOPs of products (unmasked, then all), bytes of operands."""
+    return (
+        stats.parameters(graph), op_count(graph), matmul_flops(graph, "forward", dense=False, batch=batch),
+        matmul_flops(graph, "forward", batch=batch), bytes_moved(graph, batch),
+    )  # fmt: skip

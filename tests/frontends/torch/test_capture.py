@@ -13,22 +13,13 @@ from torch import nn
 
 from speedlight._foundation.errors import BadInput, MissingDependency
 from speedlight.frontends.torch_export import capture, trace
-from speedlight.frontends.torch_export.fold import fold
 from speedlight.graph import stats
 from speedlight.graph.grammar import check
-from speedlight.graph.ir import Graph
 
-from .counting import bytes_moved, captured, flat, matmul_flops, op_count, timed, value
+from .counting import captured, matmul_flops, timed, totals, value
 from .modules import EXAMPLES, MODULES, GroupedCausal
 
 RESNET = f"{EXAMPLES}/resnet.py:resnet50"
-
-
-def totals(graph: Graph, batch: float | None = None) -> tuple[float, ...]:
-    return (
-        stats.parameters(graph), op_count(graph), matmul_flops(graph, "forward", dense=False, batch=batch),
-        matmul_flops(graph, "forward", batch=batch), bytes_moved(graph, batch),
-    )  # fmt: skip
 
 
 # the batch -------------------------------------------------------------------------------------------------------------
@@ -262,17 +253,6 @@ def test_kinds(function: Any, kind: str) -> None:
 # ways of tracing -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["conv", "decoder", "attention with weights", "gpt2", "lstm", "branches"])
-def test_the_dispatcher_sees_what_export_sees(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    exported = captured(name)
-    monkeypatch.setattr(trace, "exported", refuses)
-    watched = capture(*MODULES[name])
-    assert watched.attrs["capture"] == "dispatch"
-    assert watched.attrs["static"] == ("batch",)
-    assert totals(watched) == pytest.approx(totals(exported), rel=1e-12)
-    assert sorted(o.fn for _, o in watched.ops()) == sorted(o.fn for _, o in exported.ops())
-
-
 def refuses(*_: Any, **__: Any) -> None:
     raise RuntimeError("no export today")
 
@@ -378,40 +358,6 @@ def test_seven_billion_parameters_need_no_memory() -> None:
     assert time.process_time() - start < 20
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1_000_000  # kB
     assert [b.count.constant for b in graph.blocks] == [1, 3, 1]
-
-
-# folding ---------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "name", ["resnet50", "vit", "gpt2", "t5", "clip", "whisper", "encoder", "decoder", "convnext", "unet"]
-)
-def test_folding_changes_no_total(name: str) -> None:
-    assert len(flat(name).blocks) == 1
-    assert totals(captured(name)) == pytest.approx(totals(flat(name)), rel=1e-12)
-    assert totals(captured(name), 5) == pytest.approx(totals(flat(name), 5), rel=1e-12)
-    assert fold(captured(name)) is captured(name) or len(captured(name).blocks) == 1
-
-
-def test_capture_folds() -> None:
-    graph = capture(*MODULES["encoder"])
-    assert [b.name for b in graph.blocks] == [b.name for b in captured("encoder").blocks] == ["layers.0", "layers.1-3"]
-
-
-def test_layers_fold_with_their_indices() -> None:
-    blocks = {b.name: (b.count.constant, b.layers) for b in captured("vit").blocks}
-    assert blocks["blocks.0-11"] == (12, tuple(range(12)))
-    resnet = [(b.name, b.count.constant) for b in captured("resnet50").blocks if b.count.constant != 1]
-    assert resnet == [("layer1.1-2", 2), ("layer2.1-3", 3), ("layer3.1-5", 5), ("layer4.1-2", 2)]
-
-
-def test_invariant_tensors_pass_through_folded_layers() -> None:
-    """Decoder layers all read the encoder's result; folded blocks take it and hand it on."""
-    graph = captured("t5")
-    decoder = next(b for b in graph.blocks if b.name.startswith("decoder.block"))
-    assert decoder.count.constant == 2
-    assert len(decoder.inputs) == len(decoder.outputs) >= 2
-    assert any(i == o for i, o in zip(decoder.inputs, decoder.outputs, strict=True))
 
 
 def test_unequal_layers_stay_flat() -> None:

@@ -1,14 +1,21 @@
-"""FLOPs and parameters of captured modules against torch's counter, forwards and backwards."""
+"""Totals of captured modules: against torch's counter, forwards and backwards; exported or watched; folded or flat.
+
+All of them need every module's capture, which takes seconds: tests of one file share a process, and so the captures.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from speedlight.frontends.torch_export import capture, trace
+from speedlight.frontends.torch_export.fold import fold
 from speedlight.graph import stats
 from speedlight.graph.backward import add_optimizer, differentiate
 from speedlight.graph.grammar import check
 
-from .counting import captured, counted, matmul_flops, value
+from .counting import captured, counted, flat, matmul_flops, totals, value
 from .modules import MODULES
 
 GROUPED = ("grouped", "convnext")
@@ -110,8 +117,6 @@ def test_lstm_flops_by_hand() -> None:
 
 
 def test_experts_by_hand() -> None:
-    from speedlight.frontends.torch_export import capture
-
     from .modules import SMALL, hugging
 
     factory = hugging(
@@ -133,3 +138,52 @@ def test_every_trained_parameter_gets_a_gradient_and_a_state(name: str) -> None:
     count = stats.parameters(graph)
     assert value(graph, stats.kept(graph, "gradient", of_bytes=False)) == count
     assert value(graph, stats.kept(graph, "optimizer", of_bytes=False)) == 2 * count  # fp32: no master copy
+
+
+# ways of tracing, and folding
+
+
+def refuses(*_: Any, **__: Any) -> None:
+    raise RuntimeError("no export today")
+
+
+@pytest.mark.parametrize("name", ["conv", "decoder", "attention with weights", "gpt2", "lstm", "branches"])
+def test_the_dispatcher_sees_what_export_sees(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    exported = captured(name)
+    monkeypatch.setattr(trace, "exported", refuses)
+    watched = capture(*MODULES[name])
+    assert watched.attrs["capture"] == "dispatch"
+    assert watched.attrs["static"] == ("batch",)
+    assert totals(watched) == pytest.approx(totals(exported), rel=1e-12)
+    assert sorted(o.fn for _, o in watched.ops()) == sorted(o.fn for _, o in exported.ops())
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet50", "vit", "gpt2", "t5", "clip", "whisper", "encoder", "decoder", "convnext", "unet"]
+)
+def test_folding_changes_no_total(name: str) -> None:
+    assert len(flat(name).blocks) == 1
+    assert totals(captured(name)) == pytest.approx(totals(flat(name)), rel=1e-12)
+    assert totals(captured(name), 5) == pytest.approx(totals(flat(name), 5), rel=1e-12)
+    assert fold(captured(name)) is captured(name) or len(captured(name).blocks) == 1
+
+
+def test_capture_folds() -> None:
+    graph = capture(*MODULES["encoder"])
+    assert [b.name for b in graph.blocks] == [b.name for b in captured("encoder").blocks] == ["layers.0", "layers.1-3"]
+
+
+def test_layers_fold_with_their_indices() -> None:
+    blocks = {b.name: (b.count.constant, b.layers) for b in captured("vit").blocks}
+    assert blocks["blocks.0-11"] == (12, tuple(range(12)))
+    resnet = [(b.name, b.count.constant) for b in captured("resnet50").blocks if b.count.constant != 1]
+    assert resnet == [("layer1.1-2", 2), ("layer2.1-3", 3), ("layer3.1-5", 5), ("layer4.1-2", 2)]
+
+
+def test_invariant_tensors_pass_through_folded_layers() -> None:
+    """Decoder layers all read the encoder's result; folded blocks take it and hand it on."""
+    graph = captured("t5")
+    decoder = next(b for b in graph.blocks if b.name.startswith("decoder.block"))
+    assert decoder.count.constant == 2
+    assert len(decoder.inputs) == len(decoder.outputs) >= 2
+    assert any(i == o for i, o in zip(decoder.inputs, decoder.outputs, strict=True))
