@@ -141,13 +141,42 @@ def test_an_interrupted_measurement_goes_on(tmp_path, monkeypatch):
 
     monkeypatch.setattr(run, "_one", one)
     with pytest.raises(KeyboardInterrupt):
-        run.measure(plan, Evidence({"name": "Mine"}, {"device": "cpu"}), path)
+        run.measure(plan, Evidence({"name": "Mine"}, {"device": "cpu"}), path, patience=0)
     kept = read(path)
     assert kept.done() == {plan[0].name, plan[1].name}
     assert not kept.complete
-    run.measure(plan, kept, path)
+    run.measure(plan, kept, path, patience=0)
     assert asked == [p.name for p in plan] + [plan[2].name]
     assert read(path).complete
+
+
+@pytest.mark.parametrize(("slow", "times"), [((1.0, 1.0), 1), ((1.6, 1.0), 2), ((1.6, 1.4), 4)])
+def test_what_was_disturbed_is_measured_again(monkeypatch, slow, times):
+    """The least disturbed of the tries stays; how often is bounded."""
+    pytest.importorskip("torch")
+    from speedlight.measurement.bench import run
+
+    plan = [p for p in points(MIB) if p.sort == "launch"][:1]
+    states = iter([slow[0], *[slow[1]] * 9])
+
+    def seen(take, watch):
+        state = next(states)
+        return fixed(plan[0].name, "launch", plan[0].op, plan[0].sizes, state, moment={"slowness": state})
+
+    told = []
+    monkeypatch.setattr(run, "watched", seen)
+    found = run.measure(plan, Evidence({}, {}), None, tell=lambda point, what: told.append(what))
+    assert [p.median for p in found.points] == [min(slow[: min(times, 2)])]
+    assert next(states, None) == slow[1]
+    assert len(list(states)) == 9 - times
+
+
+def test_a_watch_tells_no_less_than_its_least():
+    pytest.importorskip("torch")
+    from speedlight.measurement.bench.reference import Watch
+
+    watch = Watch()
+    assert all(watch.slowness() >= 1.0 for _ in range(5))
 
 
 ALLOCATING = """

@@ -63,6 +63,8 @@ def split(kernel: Kernel, values: KernelValues, machine: Machine, conditions: Co
     for size in values.bytes:
         touched = touched + size
     kept = 1.0 if repeated else capacity**2 / maximum(capacity**2 + touched**2, 1.0)
+    # Weights come round once a step, after all others of the model.
+    turned = capacity**2 / maximum(capacity**2 + conditions.weights_bytes**2, 1.0)
     for index, access in enumerate(kernel.accesses):
         size, granule = values.bytes[index], values.granules[index]
         away = 0.0 if machine.kind in UNIFIED else sum(share for role, share in access.home if role == "host")
@@ -82,6 +84,8 @@ def split(kernel: Kernel, values: KernelValues, machine: Machine, conditions: Co
         dropped: Value = 0.0  # bytes the cache could hold, but is not expected to
         if access.cls in ("activation", "gradient", "input"):
             dropped = size * resident * (1.0 - kept)
+        elif access.cls in ("weight", "constant") and not repeated:
+            dropped = size * resident * (1.0 - turned)
         if granule is not None and not access.write:
             whole = minimum(cold, values.sizes[index])
             again = (cold - whole) * (1.0 - minimum(1.0, capacity / maximum(values.sizes[index], 1.0)))

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..._foundation.arrays import Value, log2, maximum, where
+from ..._foundation.arrays import Value, log2, maximum, minimum, where
 from ...hardware.machine import Curve, LocalCalibration, Machine
 from ...lowering.kernels import Kernel, KernelValues
 from ..calibration.blocks import Axis, Block
@@ -44,10 +44,11 @@ ONE = Axis("one", 0, 1)
 M, N, K = Axis("m", 0, 20, 2), Axis("n", 0, 16, 2), Axis("k", 2, 14, 2)
 TAPS, CHANNELS, SIDE = Axis("taps", 0, 8, 2), Axis("channels", 0, 10, 2), Axis("side", 0, 8, 2)
 STRIDE, RAGGED, GROUPS = Axis("stride", 0, 4, 2), Axis("ragged", 0, 1), Axis("groups", 0, 12, 3)
+SMALL = Axis("small", 0, 1)
 MOVED, WIDTH, PRODUCTS = Axis("moved", -10, 8, 2), Axis("width", 0, 12, 3), Axis("b", 0, 9, 3)
 HEAD, LENGTH, QUERIES = Axis("k", 3, 9, 2), Axis("n", 0, 12, 3), Axis("queries", 0, 12, 3)
 FEW = Axis("m", 0, 6)
-ALL, OP, AMONG = (), ("op",), ("residency",)
+ALL, OP, AMONG, LAYOUT = (), ("op",), ("residency",), ("layout",)
 FREE, SHARED, OWN = 1e-3, 1e-2, 3e-2  # ridges: a level, a curve of all, what a function has of its own
 
 
@@ -66,6 +67,11 @@ def _among(*terms: str) -> tuple[Block, ...]:
     return tuple(Block(term, (axis,), AMONG, (smooth,), OWN) for term, (axis, smooth) in over.items())
 
 
+def _lying(*terms: str) -> tuple[Block, ...]:
+    """What a convolution takes more (or less) channels last."""
+    return tuple(Block(term, (ONE,), LAYOUT, (0.0,), OWN) for term in terms)
+
+
 FORMATS = ("bf16", "fp16", "int8")
 # Products in narrow formats are other kernels, on hosts without units for them many times slower: curves of their own, of few points.
 NARROW: Mapping[str, tuple[Block, ...]] = {
@@ -79,11 +85,13 @@ SORTS: Mapping[str, tuple[Block, ...]] = {
     "conv": (
         *_levels("matmul", "memory", "cache", "launch"), *_curves("matmul", M, N, K, TAPS, CHANNELS, STRIDE, RAGGED),
         *_curves("matmul", M, K, per=OP), *_curves("cache", MOVED), *_curves("launch", FEW),
-        *_among("memory", "cache", "launch"),
+        *_curves("matmul", SMALL), *_curves("launch", SMALL), *_curves("cache", SMALL),
+        *_lying("matmul", "launch", "cache"), *_among("memory", "cache", "launch"),
     ),
     "depthwise": (
         *_levels("vector", "memory", "cache", "launch"), *_curves("vector", TAPS, SIDE, STRIDE, GROUPS, M),
-        *_curves("vector", TAPS, per=OP), *_curves("cache", MOVED), *_among("memory", "cache", "launch"),
+        *_curves("vector", TAPS, per=OP), *_curves("cache", MOVED), *_lying("vector", "launch", "cache"),
+        *_among("memory", "cache", "launch"),
     ),
     "grouped": (
         *_levels("matmul", "memory", "cache", "launch"), *_curves("matmul", M, CHANNELS, TAPS, SIDE, STRIDE),
@@ -235,9 +243,26 @@ def sizes_of(kernel: Kernel, values: KernelValues) -> dict[str, Value]:
     d = values.dims
     found.setdefault("m", log2(maximum(d.get("m", d.get("rows", 1.0)), 1.0)))
     found.setdefault("n", log2(maximum(d.get("n", 1.0), 1.0)))
+    if "taps" in found:
+        found["small"] = _alone(d)
     if "seqs" in d:
         found["queries"] = log2(maximum(d.get("rows", d["seqs"]) / maximum(d["seqs"], 1.0), 1.0))
     return found
+
+
+# Numbers in one image up to which PyTorch multiplies it itself on hosts (aten/src/ATen/native/Convolution.cpp, use_mkldnn).
+ALONE = 20480.0
+
+
+def _alone(d: Mapping[str, Value]) -> Value:
+    """1 where a convolution is one small image's by filters of a few points, which no library is called for; else 0."""
+    points: Value = 1.0
+    taken = d["in_channels"]
+    for axis in "dhw":
+        points, taken = points * d.get(f"out_{axis}", 1.0), taken * d.get(f"in_{axis}", 1.0)
+    narrow = minimum(d.get("kernel_h", 1.0), d.get("kernel_w", 1.0)) <= 3.0
+    own = (d["groups"] == 1.0) & narrow & (d["m"] < 1.5 * points) & (taken <= ALONE)
+    return where(own, 1.0, 0.0)
 
 
 def _shipped(key: Mapping[str, str]) -> Part | None:

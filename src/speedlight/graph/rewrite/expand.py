@@ -10,6 +10,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 
+from ..._foundation.expr import Expr, ge, maximum, product, where
 from ..builder import BlockBuilder
 from ..ir import Graph, Op, Operand
 from .edit import Edit, edited, with_reads
@@ -94,7 +95,7 @@ def _layout_copy(edit: Edit, op: Op, read: Operand, before: str, after: str) -> 
 @REWRITES.register("conv_layout")
 def conv_layout(
     graph: Graph, formats: Sequence[str] = ("fp16", "bf16"), grouped: bool = False, depthwise: bool = False, weights: bool = True,
-    results: bool = True, mixed: bool = True, label: bool = True,
+    results: bool = True, mixed: bool = True, label: bool = True, above: float = 0.0,
 ) -> Graph:  # fmt: skip
     """Layout changes around convolutions whose kernels want channels last.
 
@@ -106,6 +107,8 @@ def conv_layout(
         grouped: grouped convolutions, too; depthwise ones only with ``depthwise`` (they may have kernels of their own).
         weights, results: transpose these, not the input alone.
         label: note the layout a convolution runs in as ``attrs["layout"]``.
+        above: numbers in one image beyond which a library is called that wants it; a single smaller one is multiplied as it
+            lies, unless its filters see some of the channels only or reach over more than three points each way.
     """
     transposing = frozenset(formats)
 
@@ -125,9 +128,26 @@ def conv_layout(
             or (op.dims["groups"].constant != 1 and not grouped and not is_depthwise(op))
         ):
             return (op,)
-        return _transposed(edit, op, weights, results)
+        made = _transposed(edit, op, weights, results)
+        given = _given(op, above)
+        return made if given is None else [o if is_convolution(o) else _counted(o, given) for o in made]
 
     return edited(graph, visit)
+
+
+def _given(op: Op, above: float) -> Expr | None:
+    """Whether the library gets a convolution, as 1 or 0; None where it always does."""
+    d = op.dims
+    reach = sorted(d[f"kernel_{axis}"].constant or math.inf for axis in "hw" if f"kernel_{axis}" in d)
+    if not above or op.phase != "forward" or d["groups"].constant != 1 or (len(reach) == 2 and reach[0] > 3):
+        return None
+    points = product(d[f"out_{axis}"] for axis in "dhw" if f"out_{axis}" in d)
+    taken = product(d[f"in_{axis}"] for axis in "dhw" if f"in_{axis}" in d) * d["in_channels"]
+    return where(maximum(ge(d["m"] / points, 1.5), ge(taken, above + 0.5)), 1.0, 0.0)
+
+
+def _counted(op: Op, times: Expr) -> Op:
+    return dataclasses.replace(op, count=op.count * times)
 
 
 def _matching(edit: Edit, op: Op) -> list[Op]:

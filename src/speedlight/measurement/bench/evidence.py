@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,10 @@ class Evidence:
 
     def of(self, sort: str, op: str = "") -> tuple[Measurement, ...]:
         return tuple(p for p in self.points if p.sort == sort and (not op or p.op == op))
+
+    def with_point(self, point: Measurement) -> Evidence:
+        """The same with one of its points measured anew."""
+        return replace(self, points=tuple(point if p.name == point.name else p for p in self.points))
 
     def done(self) -> set[str]:
         return {p.name for p in self.points} | set(self.failed)

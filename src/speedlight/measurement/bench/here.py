@@ -17,7 +17,7 @@ from .machine_file import measured_rates, write_machine
 from .operators import operator
 from .plan import points
 from .point import Point
-from .run import SECONDS, measure
+from .run import PATIENCE, SECONDS, measure
 from .timing import timed
 
 SORTS = ("launch", "stream", "operator", "transfer", "message", "disk")
@@ -59,10 +59,11 @@ def measure_here(
 
     def told(point: Point, found: Measurement | str) -> None:
         nonlocal count
-        count += 1
+        count = min(count + 1, len(left))  # what was disturbed is measured once more
         tell(count, len(left), point, found)
 
-    evidence = measure(left, evidence, out, device=device, seconds=seconds, tell=told)
+    patience = PATIENCE / 10 if quick else PATIENCE
+    evidence = measure(left, evidence, out, device=device, seconds=seconds, patience=patience, tell=told)
     evidence = dataclasses.replace(evidence, complete=not (quick or only))
     write(out, evidence)
     written = None

@@ -14,7 +14,9 @@ from typing import Any
 
 FORMATS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 MIXED = ("linear", "add", "layer_norm", "relu", "softmax", "mm", "conv2d", "batch_norm", "cat", "sum")
-NETWORKS = ("convolutions", "separable", "attending")  # several operators among one another, as in a model
+NETWORKS = (  # several operators among one another, as in a model
+    "convolutions", "separable", "attending", "filtering", "gated", "pointwise", "branching", "token_filters", "rowwise_chain",
+)  # fmt: skip
 INTEGERS, FP8 = "linear_int8", "linear_fp8"
 UNPACKED, WRITTEN_OUT = "linear_unpacked", "sdpa_math"
 ABOUT = ("format", "backward", "training")  # sizes that say how an operator runs, not what it is
@@ -87,6 +89,8 @@ def trained(sizes: Mapping[str, Any]) -> bool:
 
 def _gradients(torch: Any, made: Made) -> Run:
     """The backward pass alone, of all floating-point operands: what the forward pass kept is kept on."""
+    if made.module is not None:
+        made.module.train()
     held = [*made.inputs, *made.weights, *(made.module.parameters() if made.module is not None else ())]
     wanted = [t.requires_grad_(True) for t in held if t.is_floating_point()]
     with torch.enable_grad():
@@ -176,6 +180,31 @@ def _conv(
         (weight,),
         turn=turn,
     )
+
+
+def _conv_of_tokens(
+    torch: Any,
+    tensor: Any,
+    b: int,
+    channels: int,
+    filters: int,
+    side: int,
+    kernel: int,
+    stride: int = 1,
+    groups: int = 1,
+) -> Made:
+    """A convolution of an image whose channels lie innermost, as the tokens of a transformer do: it runs channels last."""
+
+    def run(x: Any, weight: Any) -> Any:
+        image = x.transpose(1, 2).view(b, channels, side, side)
+        return torch.nn.functional.conv2d(image, weight, None, stride, kernel // 2 if stride < kernel else 0, 1, groups)
+
+    return Made(run, (tensor(b, side * side, channels),), (tensor(filters, channels // groups, kernel, kernel),))
+
+
+def _dropout(torch: Any, tensor: Any, elements: int) -> Made:
+    """What training draws at random: on hosts one number after another."""
+    return Made(torch.nn.Dropout(0.1).train(), (tensor(elements),), module=torch.nn.Dropout(0.1).train())
 
 
 def _attention(
@@ -413,6 +442,92 @@ def _attending(torch: Any, tensor: Any, b: int, tokens: int, width: int, depth: 
     return _network(torch, [f() for _ in range(depth) for f in (Attention, perceptron)], tensor(b, tokens, width))
 
 
+def _filtering(torch: Any, tensor: Any, b: int, channels: int, side: int, kernel: int, depth: int) -> Made:
+    """The same of depthwise convolutions alone."""
+    nn = torch.nn
+
+    def block() -> Any:
+        convolution = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels, bias=False)
+        return nn.Sequential(convolution, nn.BatchNorm2d(channels))
+
+    return _network(torch, [block() for _ in range(depth)], tensor(b, channels, side, side))
+
+
+def _gated(torch: Any, tensor: Any, b: int, channels: int, side: int, depth: int) -> Made:
+    """The same of gates: an image's channels scaled by what a small perceptron makes of their means."""
+    nn = torch.nn
+
+    class Gate(nn.Module):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            narrow = max(channels // 4, 8)
+            self.reduce, self.expand = nn.Conv2d(channels, narrow, 1), nn.Conv2d(narrow, channels, 1)
+
+        def forward(self, x: Any) -> Any:
+            means = x.mean((2, 3), keepdim=True)
+            return x * torch.sigmoid(self.expand(torch.relu(self.reduce(means))))
+
+    return _network(torch, [Gate() for _ in range(depth)], tensor(b, channels, side, side))
+
+
+def _pointwise(torch: Any, tensor: Any, b: int, channels: int, side: int, depth: int) -> Made:
+    """The same of 1 x 1 convolutions with a bias."""
+    nn = torch.nn
+    blocks = [nn.Sequential(nn.Conv2d(channels, channels, 1), nn.SiLU()) for _ in range(depth)]
+    return _network(torch, blocks, tensor(b, channels, side, side))
+
+
+def _branching(torch: Any, tensor: Any, b: int, channels: int, side: int, depth: int) -> Made:
+    """The same of branches, a convolution's and a pool's, laid beside one another."""
+    nn = torch.nn
+
+    class Branches(nn.Module):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.both = nn.Conv2d(channels, channels, 1, bias=False), nn.Conv2d(2 * channels, channels, 1)
+            self.norm, self.pool = nn.BatchNorm2d(channels), nn.AvgPool2d(3, 1, 1)
+
+        def forward(self, x: Any) -> Any:
+            return self.both(torch.cat((torch.relu(self.norm(self.one(x))), self.pool(x)), 1))
+
+    return _network(torch, [Branches() for _ in range(depth)], tensor(b, channels, side, side))
+
+
+def _token_filters(torch: Any, tensor: Any, b: int, side: int, width: int, depth: int) -> Made:
+    """The same of perceptrons over tokens with a depthwise convolution of their image inside."""
+    nn, wide = torch.nn, 4 * width
+
+    class Filters(nn.Module):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.rise, self.fall = nn.LayerNorm(width), nn.Linear(width, wide), nn.Linear(wide, width)
+            self.filter = nn.Conv2d(wide, wide, 3, padding=1, groups=wide)
+
+        def forward(self, x: Any) -> Any:
+            image = self.rise(self.norm(x)).transpose(1, 2).view(b, wide, side, side)
+            return self.fall(nn.functional.gelu(self.filter(image).flatten(2).transpose(1, 2)))
+
+    return _network(torch, [Filters() for _ in range(depth)], tensor(b, side * side, width))
+
+
+def _rowwise_chain(torch: Any, tensor: Any, b: int, tokens: int, width: int, depth: int) -> Made:
+    """The same of passes over rows: norms, functions, halves that change places, rows across."""
+    nn = torch.nn
+
+    class Passes(nn.Module):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.LayerNorm(width)
+
+        def forward(self, x: Any) -> Any:
+            one, other = self.norm(x).chunk(2, -1)
+            turned = torch.cat((-other, one), -1)
+            gate = torch.softmax(nn.functional.gelu(turned), -1)
+            return (gate * x).transpose(1, 2).contiguous().transpose(1, 2)
+
+    return _network(torch, [Passes() for _ in range(depth)], tensor(b, tokens, width))
+
+
 def _network(torch: Any, blocks: list[Any], x: Any) -> Made:
     """Blocks one after another, each added to what it was given."""
 
@@ -453,5 +568,7 @@ OPERATORS: Mapping[str, Callable[..., Made]] = {
     "avg_pool": _image(lambda f, x: f.avg_pool2d(x, 3, 2, 1)), "mean_pool": _image(lambda f, x: f.adaptive_avg_pool2d(x, 1)),
     "upsample": _image(lambda f, x: f.interpolate(x, scale_factor=2.0, mode="nearest")), "gather": _gather, "view": _view,
     "module": _module, "mixed": _mixed, "recorded": _recorded, "adamw": _adamw, "convolutions": _convolutions,
-    "separable": _separable, "attending": _attending, "lstm": _recurrent("LSTM"), "gru": _recurrent("GRU"),
+    "separable": _separable, "attending": _attending, "filtering": _filtering, "gated": _gated, "pointwise": _pointwise,
+    "branching": _branching, "token_filters": _token_filters, "rowwise_chain": _rowwise_chain, "conv_of_tokens": _conv_of_tokens,
+    "dropout": _dropout, "lstm": _recurrent("LSTM"), "gru": _recurrent("GRU"),
 }  # fmt: skip

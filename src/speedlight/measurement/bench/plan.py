@@ -57,6 +57,10 @@ def _dispatch() -> Iterator[Point]:
     yield Point("launch", "layer_norm", {"rows": 1, "columns": 8})
     yield Point("launch", "softmax", {"rows": 1, "columns": 8})
     yield Point("launch", "conv2d", {"b": 1, "channels": 8, "filters": 8, "side": 4, "kernel": 1})
+    # Calls of oneDNN: two images, or filters of single channels. One small image is a product of its own (im2col, gemm).
+    yield Point("launch", "conv2d", {"b": 2, "channels": 8, "filters": 8, "side": 4, "kernel": 1})
+    yield Point("launch", "conv2d", {"b": 1, "channels": 8, "filters": 8, "side": 4, "kernel": 3, "groups": 8})
+    yield Point("launch", "conv2d", {"b": 1, "channels": 8, "filters": 8, "side": 4, "kernel": 3})
     yield Point("launch", "sdpa", {"b": 1, "heads": 1, "queries": 1, "keys": 1, "width": 16})
     yield Point("launch", "module", {}, quick=True)
     for operators in (0, len(MIXED)):
@@ -234,6 +238,8 @@ def _convolutions(formats: tuple[str, ...]) -> Iterator[Point]:
         for channels, filters, side, kernel, width in ((192, 192, 17, 1, 7), (192, 192, 17, 7, 1), (384, 384, 8, 1, 3)):
             sizes = {"b": b, "channels": channels, "filters": filters, "side": side, "kernel": kernel, "width": width}
             yield Point("operator", "conv2d", {**sizes, "format": "fp32"})
+    yield from _small_convolutions()
+    yield from _convolutions_of_tokens()
     if "bf16" in formats:
         for channels, filters, side, kernel, stride in dense[1:8:2]:
             yield Point(
@@ -249,6 +255,31 @@ def _convolutions(formats: tuple[str, ...]) -> Iterator[Point]:
                     "format": "bf16",
                 },
             )
+
+
+def _small_convolutions() -> Iterator[Point]:
+    """One image of few numbers, which PyTorch gives to a product of its own instead of oneDNN."""
+    for channels, filters, side, kernel, stride in (
+        (80, 200, 14, 1, 1), (400, 96, 7, 1, 1), (48, 300, 20, 1, 1), (24, 24, 24, 1, 1), (64, 64, 14, 3, 1), (200, 200, 8, 3, 1),
+        (16, 32, 32, 3, 1), (48, 96, 20, 3, 2),
+    ):  # fmt: skip
+        sizes = {"b": 1, "channels": channels, "filters": filters, "side": side, "kernel": kernel, "stride": stride}
+        yield Point("operator", "conv2d", {**sizes, "format": "fp32"})
+
+
+def _convolutions_of_tokens() -> Iterator[Point]:
+    for b in (1, 8):
+        for channels, filters, side, kernel, stride in (
+            (96, 96, 28, 3, 1), (200, 200, 14, 3, 1), (640, 640, 7, 3, 1), (48, 48, 48, 7, 1), (320, 320, 14, 7, 1), (128, 128, 56, 3, 1),
+            (96, 96, 56, 3, 2),
+        ):  # fmt: skip
+            sizes = {"b": b, "channels": channels, "filters": filters, "side": side, "kernel": kernel, "stride": stride}
+            yield Point("operator", "conv_of_tokens", {**sizes, "groups": channels})
+        for channels, filters, side, kernel, stride in (
+            (64, 128, 28, 2, 2), (48, 96, 40, 3, 2), (160, 160, 14, 2, 2), (32, 32, 56, 8, 8), (128, 128, 14, 3, 1), (96, 200, 20, 1, 1),
+        ):  # fmt: skip
+            sizes = {"b": b, "channels": channels, "filters": filters, "side": side, "kernel": kernel, "stride": stride}
+            yield Point("operator", "conv_of_tokens", sizes)
 
 
 def _rows() -> Iterator[Point]:
@@ -315,6 +346,14 @@ def _attention() -> Iterator[Point]:
         (64, 3, 49, 49, 32),
         (8, 4, 256, 16, 32),
         (8, 14, 32, 32, 64),
+        # heads of few numbers, as image models have them, and of many
+        (1, 16, 400, 400, 8),
+        (8, 12, 200, 200, 8),
+        (4, 20, 300, 300, 16),
+        (2, 10, 700, 16, 16),
+        (8, 6, 300, 300, 24),
+        (2, 8, 800, 800, 48),
+        (2, 8, 400, 400, 128),
     ):
         yield Point(
             "operator",
@@ -363,6 +402,28 @@ def _networks() -> Iterator[Point]:
     ):  # fmt: skip
         sizes = {"b": b, "tokens": tokens, "width": width, "depth": depth}
         yield Point("operator", "attending", sizes, quick=width == 640 and b == 1)
+    for b in (1, 8):
+        for channels, side, kernel in ((40, 64, 3), (120, 28, 3), (240, 14, 5), (500, 7, 3)):
+            yield Point(
+                "operator", "filtering", {"b": b, "channels": channels, "side": side, "kernel": kernel, "depth": 8}
+            )
+        for channels, side in ((48, 40), (160, 14), (500, 7)):
+            yield Point("operator", "gated", {"b": b, "channels": channels, "side": side, "depth": 8})
+        for channels, side in ((40, 48), (96, 14), (200, 10), (400, 7)):
+            yield Point("operator", "pointwise", {"b": b, "channels": channels, "side": side, "depth": 8})
+        for channels, side in ((40, 48), (100, 24), (220, 12)):
+            yield Point("operator", "branching", {"b": b, "channels": channels, "side": side, "depth": 5})
+        for side, width in ((28, 40), (14, 100), (7, 240)):
+            yield Point("operator", "token_filters", {"b": b, "side": side, "width": width, "depth": 4})
+        for tokens, width in ((60, 300), (200, 160), (700, 96)):
+            yield Point("operator", "rowwise_chain", {"b": b, "tokens": tokens, "width": width, "depth": 6})
+    back = {"backward": 1}
+    for channels, side in ((48, 40), (176, 14)):
+        yield Point("operator", "convolutions", {"b": 8, "channels": channels, "side": side, "depth": 4, **back})
+    for channels, side in ((24, 56), (88, 14)):
+        yield Point("operator", "separable", {"b": 8, "channels": channels, "side": side, "depth": 3, **back})
+    for tokens, width in ((100, 256), (60, 640)):
+        yield Point("operator", "attending", {"b": 8, "tokens": tokens, "width": width, "depth": 2, **back})
 
 
 def _gradients() -> Iterator[Point]:
@@ -401,7 +462,18 @@ def _gradients() -> Iterator[Point]:
     for b, steps, width in ((8, 32, 256), (8, 64, 384)):
         yield Point("operator", "lstm", {"b": b, "steps": steps, "width": width, **back})
     yield Point("operator", "embedding", {"tokens": 1024, "table": 30000, "columns": 256, **back})
-    for tensors, elements in ((1, 2**20), (1, 2**24), (64, 512), (32, 2**14), (16, 2**18)):
+    for elements in (2**14, 2**18, 2**20, 2**22):
+        yield Point("operator", "dropout", {"elements": elements, "training": 1})
+    for tensors, elements in (
+        (1, 2**20),
+        (1, 2**24),
+        (64, 512),
+        (32, 2**14),
+        (16, 2**18),
+        (4, 2**21),
+        (3, 2**22),
+        (8, 2**16),
+    ):
         yield Point("operator", "adamw", {"tensors": tensors, "elements": elements, "training": 1})
 
 
