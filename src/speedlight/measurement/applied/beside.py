@@ -13,7 +13,7 @@ from ..bench.accelerator import waiting
 from ..bench.allocator import kept
 from ..bench.timing import LEAST
 from ..modules.run import peak
-from ..modules.subject import Recipe, floats, made
+from ..modules.subject import Recipe, floats, made, passes
 
 ROUND_S = 0.05  # of one side before the other's turn
 QUARTILE, DRAWS = 0.25, 400
@@ -146,13 +146,13 @@ def _results(recipe: Recipe) -> dict[str, Any]:
     """In double precision: outputs by their order, or a training step's gradients by parameter."""
     import torch
 
-    side = made(recipe)
+    run = passes(recipe)
     # Dropout and statistics of the batch would differ by themselves where a batch runs in pieces or a layer twice.
     recipe.module.eval()
     if not recipe.train:
         with torch.no_grad():
-            return {str(i): t.detach().double() for i, t in enumerate(floats(side.step(), grad=False))}
-    side.passes()
+            return {str(i): t.detach().double() for i, t in enumerate(floats(run(), grad=False))}
+    run()
     found = {}
     for name, parameter in recipe.module.named_parameters():
         if parameter.grad is not None:

@@ -25,7 +25,6 @@ class Subject:
         args, kwargs: what it is called with.
         device: PyTorch's name of it; the host's is ``cpu``.
         step: runs it once: a forward pass, or a whole training step.
-        passes: of a training step what comes before the optimizer: gradients lie in the parameters; else the same.
         kept: tensors that outlive a step: parameters, buffers, the optimizer's states, the arguments.
     """
 
@@ -35,7 +34,6 @@ class Subject:
     kwargs: dict[str, Any]
     device: str
     step: Callable[[], object]
-    passes: Callable[[], object]
     kept: Callable[[], list[Any]]
 
 
@@ -120,30 +118,11 @@ def made(of: Recipe) -> Subject:
     """
     import torch
 
-    from ...frontends.torch_export.inputs import TORCH_DTYPES
-
-    module, args, kwargs = of.module, of.args, dict(of.kwargs)
-    optimizer: Any = _optimizer(torch, of.optimizer, module) if of.train else None
-    cast = None if of.autocast is None else getattr(torch, TORCH_DTYPES[of.autocast])
-    kind = torch.device(of.device).type
-    pieces = [(args, kwargs)] if of.pieces == 1 else _pieces(torch, args, kwargs, of.pieces)
-
-    def call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
-        with nullcontext() if cast is None else torch.autocast(kind, dtype=cast), of.around():
-            return module(*args, **kwargs)
-
-    def forward() -> object:
-        with torch.inference_mode():
-            return call(args, kwargs)
-
-    def passes() -> object:
-        for some, named in pieces:
-            loss = sum(t.float().mean() for t in floats(call(some, named))) / len(pieces)
-            loss.backward()
-        return None
+    run = passes(of)
+    optimizer: Any = _optimizer(torch, of.optimizer, of.module) if of.train else None
 
     def training() -> object:
-        passes()
+        run()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         return None
@@ -152,10 +131,38 @@ def made(of: Recipe) -> Subject:
         states = (
             [] if optimizer is None else [t for s in optimizer.state.values() for t in s.values() if torch.is_tensor(t)]
         )
-        return [*module.parameters(), *module.buffers(), *_packed(module), *states, *args, *kwargs.values()]
+        module, held = of.module, (*of.args, *of.kwargs.values())
+        return [*module.parameters(), *module.buffers(), *_packed(module), *states, *held]
 
-    step, before = (training, passes) if of.train else (forward, forward)
-    return Subject(of.name, module, args, kwargs, of.device, step, before, kept)
+    return Subject(of.name, of.module, of.args, dict(of.kwargs), of.device, training if of.train else run, kept)
+
+
+def passes(of: Recipe) -> Callable[[], object]:
+    """What a step runs ahead of its optimizer: the forward pass, and in training the backward pass, after which gradients lie in the
+    parameters."""
+    import torch
+
+    from ...frontends.torch_export.inputs import TORCH_DTYPES
+
+    args, kwargs = of.args, dict(of.kwargs)
+    cast = None if of.autocast is None else getattr(torch, TORCH_DTYPES[of.autocast])
+    pieces = [(args, kwargs)] if of.pieces == 1 else _pieces(torch, args, kwargs, of.pieces)
+
+    def call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
+        with nullcontext() if cast is None else torch.autocast(torch.device(of.device).type, dtype=cast), of.around():
+            return of.module(*args, **kwargs)
+
+    def forward() -> object:
+        with torch.inference_mode():
+            return call(args, kwargs)
+
+    def both() -> object:
+        for some, named in pieces:
+            loss = sum(t.float().mean() for t in floats(call(some, named))) / len(pieces)
+            loss.backward()
+        return None
+
+    return both if of.train else forward
 
 
 def _packed(module: Any) -> list[Any]:
