@@ -14,9 +14,11 @@ from speedlight.engine.questions.resolve import Plan, planned, resolve
 from speedlight.engine.steps.evaluate import bindings
 from speedlight.engine.steps.memory import ledger_at
 from speedlight.engine.steps.phase import free_symbols
+from speedlight.engine.training.residents import buffers
 from speedlight.engine.training.step import step_of
 from speedlight.graph.backward import differentiate
 from speedlight.lowering.ledger import Ledger, live_sets
+from speedlight.placement.stages import deal
 from speedlight.scenario.scenario import Scenario
 from speedlight.stacks.stack import load_stack
 
@@ -87,9 +89,37 @@ def test_a_compiler_keeps_nothing_that_no_gradient_needs() -> None:
     assert none[0] == none[1]
 
 
+def test_stages_of_pytorch_keep_a_buffer_for_every_micro_batch() -> None:
+    """Four stages, eight micro-batches of one sequence. The first receives gradients and holds results of four under way; the last
+    receives activations of eight, one of them counted as its layer's input, and keeps eight sets of logits."""
+    options = {"ranks": 8, "dp": 2, "pp": 4, "micro_batch": 1, "batch": 16, "schedule": "1f1b", "recompute": "full"}
+    resolved = resolve(asked(**options))
+    made, dims = planned(resolved)
+    workload, parallel = resolved.scenario.program.workload, resolved.scenario.program.parallel
+    step = step_of(workload, parallel)
+    env = bindings(step, dims, free_symbols(resolved.graph, workload))
+    holdings = made.holdings.evaluate(env, [g.env() for g in step.groups])
+    cut = deal(made.graph, parallel)
+    handed, logits = 8192 * 4096 * 2, 8192 * VOCABULARY * 2
+    kept = [buffers(rank, cut, holdings, parallel, 8, 1, max(4 - rank, 1)) for rank in range(4)]
+    assert kept[0] == pytest.approx(handed * (4 + 8))
+    assert kept[1] == pytest.approx(handed * (5 + 3 + 8))
+    assert kept[3] == pytest.approx(handed * 7 + 8 * logits)
+
+
+def test_logits_wait_for_one_micro_batch_only() -> None:
+    """The backward pass of a loss follows it at once, however many micro-batches are under way; under gpipe all wait."""
+    options = {"ranks": 8, "dp": 2, "pp": 4, "batch": 32, "micro_batch": 1, "recompute": "full"}
+    few, all_of_them = (
+        held(asked(stack="deepspeed", schedule=name, virtual=virtual, **options)).by_class["activations"]
+        for name, virtual in (("interleaved", 2), ("gpipe", 1))
+    )
+    assert all_of_them - few > 12 * 8192 * VOCABULARY * 4  # sixteen log-softmaxes, not one
+
+
 @pytest.mark.data
 def test_peaks_that_torchtitan_publishes(data_dir: Path) -> None:
-    """Bar 6 % in the median; every step of the 8B model within 3 %."""
+    """Bar 6 % in the median; every step of the 8B model within 3 %, and of all the others most within 5 %."""
     from speedlight.validation.training.rows import row_of
 
     with (data_dir / "published" / "training.csv").open(newline="", encoding="utf-8") as file:
@@ -103,7 +133,9 @@ def test_peaks_that_torchtitan_publishes(data_dir: Path) -> None:
     assert len(errors) == 20
     assert np.median(np.abs(list(errors.values()))) < 0.03
     assert all(abs(e) < 0.03 for name, e in errors.items() if "-8b-" in name)
-    assert all(abs(e) < 0.16 for e in errors.values())
+    larger = [abs(e) for name, e in errors.items() if "-8b-" not in name]
+    assert np.median(larger) < 0.05
+    assert max(larger) < 0.14
 
 
 def saved_of(model: str, stack: str, **options: object) -> tuple[float, Plan]:

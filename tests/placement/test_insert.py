@@ -8,6 +8,7 @@ from speedlight._foundation.expr import evaluate
 from speedlight.frontends.source import load_graph
 from speedlight.graph.backward import differentiate
 from speedlight.graph.ir import Graph
+from speedlight.placement.insert import insert_messages
 from speedlight.placement.mesh import axes
 from speedlight.placement.place import dims_of, place
 from speedlight.scenario.scenario import Parallel
@@ -79,6 +80,27 @@ def test_experts_across_replicas_send_every_pick_there_and_back() -> None:
     parallel = Parallel(dp=8, ep=8)
     assert messages(graph, parallel, "layers") == [("all_to_all", "ep", 1.0, picked)] * 2
     assert messages(graph, parallel, "layers.backward") == [("all_to_all", "ep", 1.0, picked)] * 2
+
+
+def test_experts_in_a_narrower_space_send_its_width_both_ways() -> None:
+    """Nemotron 3 Super: 22 experts of a token, in 1,024 of 4,096 dimensions; what is added behind them travels nowhere."""
+    graph = differentiate(load_graph("nemotron-3-super-120b-a12b-fp8", (), "bf16", "bf16", "bf16"))
+    picked = TOKENS * 22 * 1024 * 2
+    parallel = Parallel(dp=8, ep=8)
+    layer = next(b.name for b in graph.blocks if any(o.kind == "moe" for o in b.ops))
+    for block in (layer, f"{layer}.backward"):
+        assert messages(graph, parallel, block) == [("all_to_all", "ep", 1.0, picked)] * 2
+
+
+def test_inputs_that_stay_gathered_are_gathered_once() -> None:
+    """DTensor's products keep what they gathered: nothing is gathered again for a weight's gradient, and all of it waits."""
+    graph = differentiate(load_graph("llama-3.1-8b"))
+    for keeps, gathers in ((False, 4), (True, 2)):
+        placed = insert_messages(graph, axes(Parallel(tp=8, sp=1)), keeps_gathered=keeps)
+        behind = next(b for b in placed.blocks if b.name == "layers.backward")
+        assert sum(o.fn == "all_gather" for o in behind.ops) == gathers
+        waits = [n for n in placed.attrs["saved"]["layers"] if n.endswith(".whole")]
+        assert len(waits) == (2 if keeps else 0)
 
 
 def test_experts_within_tensor_parallel_ranks_are_summed() -> None:

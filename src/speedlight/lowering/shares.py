@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from .._foundation.arrays import Value, maximum
 from .._foundation.expr import Expr, Tape, compile_tape, symbols, total
+from ..graph.backward.differentiate import LOSSES
 from ..graph.ir import ZERO, Block, Graph, Tensor
 from ..graph.stats import persistent_tensors
 from .ledger import live_sets
@@ -29,6 +30,7 @@ class Held:
         saved_whole: the same without recomputation.
         live: the largest simultaneous sum of the others.
         handed: bytes it hands to the next block.
+        scored: of what its loss reads, before it is widened.
         kept: of caches and states of sequences.
     """
 
@@ -39,6 +41,7 @@ class Held:
     saved_whole: Value = 0.0
     live: Value = 0.0
     handed: Value = 0.0
+    scored: Value = 0.0
     kept: Value = 0.0
 
 
@@ -87,6 +90,7 @@ class HoldingsPlan:
             lives = [live_sets(graph, b) for b in (block, pair) if b is not None]
             rows["live"] = [slot(total(sizes)) for sets in lives for sizes in sets]
             rows["handed"] = [slot(total(block.tensors[n].bytes for n in block.outputs if n in block.tensors))]
+            rows["scored"] = [slot(_scored(block))]
             rows["kept"] = [slot(total(t.kept_bytes for t in block.tensors.values() if t.cls in ("kv", "state")))]
             self._blocks[block.name] = rows
             self._counts[block.name] = slot(block.count)
@@ -125,8 +129,8 @@ class HoldingsPlan:
                 live = maximum(live, cells[index])
             pairs = [(cells[rows[n][0]], cells[rows[n][1]]) for n in ("weights", "gradients", "parameters")]
             kept = [cells[i] for i in rows.get("saved", ())] or [0.0, 0.0]
-            handed, caches = (cells[rows[n][0]] if n in rows else 0.0 for n in ("handed", "kept"))
-            return Held(pairs[0], pairs[1], pairs[2], kept[0], kept[1], live, handed, caches)
+            others = (cells[rows[n][0]] if n in rows else 0.0 for n in ("handed", "scored", "kept"))
+            return Held(pairs[0], pairs[1], pairs[2], kept[0], kept[1], live, *others)
 
         states = [cells[i] for i in self._states]
         each = tuple(
@@ -149,6 +153,18 @@ def _some(value: Value) -> bool:
 def _bytes(block: Block, saved: Mapping[str, tuple[str, ...]], again: frozenset[str]) -> Expr:
     """Of what the backward pass reads, all but what fused kernels make again (:mod:`.remade`)."""
     return total(block.tensors[n].bytes for n in saved.get(block.name, ()) if n in block.tensors and n not in again)
+
+
+def _scored(block: Block) -> Expr:
+    """Bytes of the logits that a loss in this block reads, in the format the network makes them in."""
+    made = {write.tensor: op for op in block.ops for write in op.writes}
+    for op in block.ops:
+        if op.fn in LOSSES:
+            name = op.reads[0].tensor
+            while name in made and made[name].fn == "cast":
+                name = made[name].reads[0].tensor
+            return block.tensors[name].bytes if name in block.tensors else ZERO
+    return ZERO
 
 
 def _users(graph: Graph) -> dict[str, frozenset[str]]:

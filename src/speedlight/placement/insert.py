@@ -33,23 +33,28 @@ LOSSES = ("cross_entropy", "cross_entropy_backward")
 
 
 @lru_cache(maxsize=64)
-def insert_messages(graph: Graph, axes: frozenset[str] = frozenset(), local_loss: bool = False) -> Graph:
+def insert_messages(
+    graph: Graph, axes: frozenset[str] = frozenset(), local_loss: bool = False, keeps_gathered: bool = False
+) -> Graph:
     """The graph with every message its layout needs.
 
     Args:
         axes: what the layout divides beyond tp (:func:`.mesh.axes`).
         local_loss: the loss is computed on each rank's part of the vocabulary, whose logits are never gathered.
+        keeps_gathered: what the forward pass gathered for a product waits whole for the product's weights' gradient, instead of
+            being gathered again.
     """
     if axes & {"ring", "gather", "ulysses"} and strips(graph):
         return in_strips(graph)
     if not graph.dims and not axes and not any(op.exchanges for _, op in graph.ops()):
         return graph  # a module that names nothing to divide
-    blocks = tuple(_Placing(graph, block, axes, local_loss).block() for block in graph.blocks)
+    blocks = tuple(_Placing(graph, block, axes, local_loss, keeps_gathered).block() for block in graph.blocks)
     saved = dict(graph.attrs.get("saved", {}))
+    stays = ("routed", "whole") if keeps_gathered else ("routed",)  # experts' inputs stay where they were computed with
     for block in blocks:
         for name in saved.get(block.name, ()):
-            if f"{name}.routed" in block.tensors:  # experts' inputs stay where they were computed with
-                saved[block.name] = (*saved[block.name], f"{name}.routed")
+            there = tuple(f"{name}.{how}" for how in stays if f"{name}.{how}" in block.tensors)
+            saved[block.name] = (*saved[block.name], *there)
     attrs = {**graph.attrs, "saved": saved} if saved else graph.attrs
     return check(graph.replace(blocks=blocks, attrs=attrs))
 
@@ -57,8 +62,12 @@ def insert_messages(graph: Graph, axes: frozenset[str] = frozenset(), local_loss
 class _Placing:
     """One block under way."""
 
-    def __init__(self, graph: Graph, block: Block, axes: frozenset[str], local_loss: bool) -> None:
+    def __init__(
+        self, graph: Graph, block: Block, axes: frozenset[str], local_loss: bool, keeps_gathered: bool = False
+    ) -> None:
         self.graph, self.source, self.axes, self.local_loss = graph, block, axes, local_loss
+        mirrored = graph.attrs.get("mirrors", {}).get(block.name)
+        self.kept = set(graph.attrs.get("saved", {}).get(mirrored, ())) if keeps_gathered and mirrored else set()
         self.divided = {n for n, d in graph.dims.items() if d.role in TP_ROLES and d.role not in _EXPERT_ROLES}
         self.expert = {n for n, d in graph.dims.items() if d.role in _EXPERT_ROLES}
         self.tensors: dict[str, Tensor] = dict(block.tensors)
@@ -187,6 +196,8 @@ class _Placing:
             return
         if (read.tensor, sort) in self.sent or not symbols(tensor.elements) & {"tokens", "logits"}:
             return
+        if sort == "divided" and read.tensor in self.kept:
+            return
         if sort == "divided":
             whole = tensor.elements if read.elements is None else read.elements
             collective = algebra.message(algebra.SPLIT, algebra.WHOLE)
@@ -250,7 +261,17 @@ class _Placing:
         elif experts:
             self._message(op, f"{op.name}.all_reduce{suffix}", "all_reduce", axis, whole, tensor, TP, times=stays)
         if experts and self._tensor_sort(tensor) == "token" and "expert_ffn" in roles:
-            self._route(op, exchange.tensor, tensor, outwards=False, suffix=suffix)
+            self._route(op, exchange.tensor, self._summed() or tensor, outwards=False, suffix=suffix)
+
+    def _summed(self) -> Tensor | None:
+        """What the last sum over a token's picks wrote: of experts in a narrower space, narrower than what the block hands on."""
+        for op in reversed(self.ops):
+            if op.kind != "reduction" or len(op.writes) != 1:
+                continue
+            read, made = ([self.graph.tensor(self.source, o.tensor) for o in side] for side in (op.reads, op.writes))
+            if self._tensor_sort(made[0]) == "token" and any(self._tensor_sort(t) == "expert" for t in read):
+                return made[0]
+        return None
 
     def _route(self, op: Op, name: str, tensor: Tensor, *, outwards: bool, suffix: str = "") -> None:
         """Tokens to the ranks of their experts, or back: each rank's own, once for every expert picked."""

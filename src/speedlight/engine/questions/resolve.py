@@ -346,7 +346,8 @@ def plan(graph: Graph, stack: Stack, training: TrainingPlan | None, divided: fro
     written = unfold(graph, stack, training is not None)
     complete = written if training is None else _training_graph(written, training)
     shards = training is not None and bool(stack.attrs.get("local_loss", False))
-    placed = expanded(insert_messages(complete, divided, shards), stack)
+    keeps = training is not None and bool(stack.attrs.get("keeps_gathered", False))
+    placed = expanded(insert_messages(complete, divided, shards, keeps), stack)
     if training is not None:
         placed = placed.replace(attrs={**placed.attrs, "remade": remade(placed, stack)})
     return _lowered(placed, by_kernels(stack, placed), bool(stack.attrs.get("holds_arguments")))

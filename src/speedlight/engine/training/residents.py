@@ -98,6 +98,7 @@ def of_rank(
     versions = FAMILIES[name].versions(parallel.pp, micro, rank)
     sums = {key: [0.0, 0.0] for key in ("weights", "gradients", "parameters")}
     saved: Value = 0.0
+    saved_last: Value = 0.0
     live: Value = 0.0
     gathered: Value = 0.0
     again = again_share(training, parallel, cut.layers)
@@ -107,7 +108,11 @@ def of_rank(
         for key in sums:
             for i in (0, 1):
                 sums[key][i] = sums[key][i] + count * getattr(held, key)[i]
-        saved = saved + count * (again * held.saved + (1 - again) * held.saved_whole)
+        waits = count * (again * held.saved + (1 - again) * held.saved_whole)
+        if cut.positions[block][0] < cut.layers:
+            saved = saved + waits
+        else:
+            saved_last = saved_last + waits
         here = where(np.asarray(count) > 0, 1.0, 0.0)
         live = maximum(live, here * held.live * cut.part(block))
         whole = held.weights[0] + held.weights[1]
@@ -127,7 +132,11 @@ def of_rank(
         if parallel.near is not None:  # the second copy, from which backward passes gather
             by["weights"] = by["weights"] + where(zero >= 3, copied * sums["weights"][i] / parallel.near, 0.0)
     flying = in_flight(name, parallel.pp, micro, training.virtual, rank)
-    by["activations"] = saved * flying + live
+    # What stands behind the last layer is followed by its own backward pass, whatever else is under way; gpipe goes forward first.
+    behind = flying if name == "gpipe" else -maximum(-flying, -1.0)
+    by["activations"] = saved * flying + saved_last * behind + live
+    if stack.attrs.get("pipeline_buffers") == "every":
+        by["activations"] = by["activations"] + buffers(rank, cut, holdings, parallel, micro, training.virtual, flying)
     if stack.attrs.get("sharded_weights") == "master":  # narrow weights exist gathered only
         by["weights"] = where(zero >= 3, 0.0, by["weights"])
         gathered = _gathered(shares, cut, holdings, stack)
@@ -146,6 +155,31 @@ def of_rank(
         held = by["weights"] + by["gradients"] + by["optimizer"]
         by["workspace"] = by["workspace"] * (1 + gaps) + held * gaps
     return {name: plain(size) for name, size in by.items()}
+
+
+def buffers(
+    rank: Value, cut: Deal, holdings: Holdings, parallel: Parallel, micro: Value, virtual: Value, flying: Value
+) -> Value:  # fmt: skip
+    """What PyTorch's pipeline stages hold beside the layers' own activations (torch/distributed/pipelining/stage.py).
+
+    A buffer to receive each micro-batch in, forward and backward, for the whole step (``_prepare_forward_infra``,
+    ``_create_grad_recv_info``; what is under way is its first layer's input, counted there already), a stage's result until its
+    backward pass (``fwd_cache``), and the last stage's for the whole step (``output_chunks``).
+
+    Args:
+        flying: micro-batches under way, in whole ranks of layers (:func:`speedlight.schedule.families.in_flight`).
+    """
+    handed: Value = 0.0
+    scored: Value = 0.0
+    for block, held in holdings.blocks.items():
+        scored = maximum(scored, held.scored)
+        if 0 <= cut.positions[block][0] < cut.layers:
+            handed = maximum(handed, held.handed)
+    first = where(np.asarray(rank) == 0, 1.0, 0.0)
+    last = where(np.asarray(rank) == np.asarray(parallel.pp) - 1, 1.0, 0.0)
+    taking, giving = virtual - first, virtual - last  # stages with one before them, and behind them
+    kept = handed * (taking * maximum(micro - flying, 0.0) + giving * (flying + micro)) + last * micro * scored
+    return where(np.asarray(parallel.pp) > 1, kept, 0.0)
 
 
 def _whole(held: Held, stack: Stack) -> Value:

@@ -151,10 +151,10 @@ def row_of(cells: Mapping[str, Any]) -> Row:
     task = str(cells.get("task", ""))
     inferred: list[str] = []
     micro = number(cells, "micro_batch")
-    if local := re.match(
-        r"local (\d+)", str(cells.get("micro_batch", ""))
-    ):  # torchtitan: as many micro-batches as stages
-        micro = max(1.0, float(local[1]) // pp)
+    virtual = 2.0 if str(cells.get("vpp", "")).strip() == "interleaved" else number(cells, "vpp")
+    if local := re.match(r"local (\d+)", str(cells.get("micro_batch", ""))):
+        # torchtitan's default: as many micro-batches as stages, of all ranks together (--experimental.pipeline_parallel_microbatches)
+        micro = max(1.0, float(local[1]) // (pp * (virtual or 1)))
     batch = number(cells, "global_batch")
     accumulated = number(cells, "grad_accum")
     if batch is None and micro is not None:
@@ -172,7 +172,6 @@ def row_of(cells: Mapping[str, Any]) -> Row:
     stated = str(cells.get("recompute", ""))
     recompute, share = recompute_of(stated)
     layers = None if share is None else math.ceil(share * (number(cells, "layers") or 0) / pp)
-    virtual = 2.0 if str(cells.get("vpp", "")).strip() == "interleaved" else number(cells, "vpp")
     for name, value in (("recompute", recompute), ("micro_batch", micro)):
         if value is None:
             inferred.append(name)
