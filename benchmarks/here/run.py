@@ -1,6 +1,6 @@
 """Runs every case here and keeps time and peak memory (JSON), case by case; a run that was interrupted goes on.
 
-Usage: python benchmarks/here/run.py --out measured.json [--every N] [--seconds S]
+Usage: python benchmarks/here/run.py --out measured.json [--every N] [--seconds S] [--device cuda]
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from speedlight.measurement.modules.run import run
 from speedlight.measurement.modules.subject import made, recipe
 
 
-def measured(case: Case, seconds: float) -> dict[str, object]:
-    step = made(recipe(case.source, case.inputs, train=case.train))
+def measured(case: Case, seconds: float, device: str) -> dict[str, object]:
+    step = made(recipe(case.source, case.inputs, train=case.train, device=device))
     found = run(step, seconds)
     return {
         "pages": found.pages, "system_s": found.system,
@@ -36,14 +36,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--every", type=int, default=1, help="only every N-th case")
     parser.add_argument("--seconds", type=float, default=1.5, help="for each case, at most, beside its warm-up")
+    parser.add_argument("--device", default="cpu", help="PyTorch's name: cpu, cuda")
     given = parser.parse_args()
-    kept = json.loads(given.out.read_text()) if given.out.exists() else {"context": circumstances(), "cases": {}}
+    kept = (
+        json.loads(given.out.read_text())
+        if given.out.exists()
+        else {"context": circumstances(given.device), "cases": {}}
+    )
     for case in cases()[:: given.every]:
         if case.name in kept["cases"]:
             continue
         start = time.perf_counter()
         try:
-            kept["cases"][case.name] = measured(case, given.seconds)
+            kept["cases"][case.name] = measured(case, given.seconds, given.device)
             said = (
                 f"{1e3 * kept['cases'][case.name]['median']:.2f} ms, {kept['cases'][case.name]['peak'] / 2**20:.0f} MiB"
             )

@@ -15,6 +15,7 @@ from speedlight._foundation.errors import BadInput, Unsupported
 from speedlight._foundation.expr import const
 from speedlight.cli.main import main
 from speedlight.engine.cut import Cuts
+from speedlight.engine.predict import predict
 from speedlight.graph.crossing import crossings, numbered
 from speedlight.graph.ir import Block, Graph, Op, Operand, Persistent, Tensor
 from speedlight.scenario.file import dumps, loads
@@ -143,6 +144,53 @@ def test_more_machines_than_two_and_the_way_back() -> None:
     assert answer.stages[-1].time == pytest.approx(4000 / 125e3 + 1e-3, rel=1e-9)
     saved = loads(dumps(answer.scenario))
     assert speedlight.explain(saved).time == pytest.approx(answer.time, rel=1e-12)
+
+
+# the technique that cuts at a share of the work
+
+
+def test_a_split_network_is_one_of_its_cuts() -> None:
+    """The technique's share of the work names a place; its answer is that cut's, narrowed tensors and all."""
+    from speedlight.techniques.compose import ask, parsed
+
+    scenario = speedlight.make_scenario("resnet50", SERVER, batch=1)
+    found = speedlight.cuts("resnet50", SERVER, before=BOARD, links="100 Mbit/s", phase="forward", batch=1)
+    whole, split, narrow = (
+        ask(scenario.replace(techniques=tuple(map(parsed, labels))))
+        for labels in ((), ("split-computing",), ("split-computing:narrowed=0.1",))
+    )
+    point = int(found.cuttable.at_work(0.25))
+    assert found.cuttable.work[point] == pytest.approx(0.25, abs=0.01)
+    assert split.time == pytest.approx(found.time[point], rel=1e-9)
+    assert split.flops == pytest.approx(whole.flops, rel=1e-12)
+    sent, less = (next(s.time for s in p.stages if "→" in s.name) for p in (split, narrow))
+    assert sent == pytest.approx(found.bytes[0][point] / 12.5e6, rel=1e-9)
+    assert less == pytest.approx(sent / 10, rel=1e-9)
+    assert split.stages[0].place == BOARD
+
+
+def test_work_in_front_of_a_cut_rises_from_none_to_all() -> None:
+    work = speedlight.cuts("vit-base", SERVER, before=BOARD, links="1 Gbit/s", phase="forward", batch=2).cuttable.work
+    assert (work[0], work[-1]) == (0.0, pytest.approx(1.0, rel=1e-12))
+    assert np.all(np.diff(work) >= 0)
+
+
+def test_splits_of_a_sweep_are_each_points_own() -> None:
+    """Batches and shares together: every point is cut at its own place and sends its own bytes."""
+    from speedlight.techniques.compose import Set, edited
+    from speedlight.techniques.technique import find
+
+    technique = find("split-computing")
+
+    def answer(share: object, **sizes: object) -> speedlight.Prediction:
+        asked = speedlight.make_scenario("llama-3.2-1b", SERVER, phase="prefill", **sizes)
+        return predict(edited(asked, (Set(technique, technique.settings({"share": share})),)), details=False)
+
+    shares, batches, lengths = np.array([0.0, 0.3, 1.0]), np.array([1.0, 2.0, 4.0]), np.array([64.0, 512.0, 64.0])
+    swept = answer(shares, batch=batches, isl=lengths)
+    for i in range(3):
+        alone = answer(float(shares[i]), batch=float(batches[i]), isl=float(lengths[i]))
+        assert swept.time[i] == pytest.approx(float(alone.time), rel=1e-9)
 
 
 # at the door

@@ -90,36 +90,6 @@ def test_machines_of_a_stream_work_beside_each_other() -> None:
     assert calls / together.throughput["value"] == pytest.approx(sum(s.computing for s in together.stages), rel=1e-9)
 
 
-def test_a_split_network_is_its_halves_and_the_tensor_between() -> None:
-    from speedlight.techniques.compose import ask, parsed
-
-    scenario = speedlight.make_scenario("resnet50", SERVER, batch=1)
-    whole, split, narrow = (
-        ask(scenario.replace(techniques=tuple(map(parsed, labels))))
-        for labels in ((), ("split-computing",), ("split-computing:narrowed=0.1",))
-    )
-    assert split.flops == pytest.approx(whole.flops, rel=1e-12)
-    sent, less = (next(s.time for s in p.stages if "→" in s.name) for p in (split, narrow))
-    assert less == pytest.approx(sent / 10, rel=1e-9)
-    assert split.stages[0].place == "jetson-orin-nano-8gb"
-
-
-def test_parts_that_meet_hold_every_layer_once() -> None:
-    from speedlight.frontends.source import load_graph
-    from speedlight.graph.rewrite import rewrite
-    from speedlight.graph.stats import parameters
-
-    for name in ("resnet50", "llama-3.1-8b"):
-        graph = load_graph(name)
-        cuts = [(0.0, 0.3), (0.3, 0.7), (0.7, 1.0)]
-        parts = [rewrite(graph, "part", {"start": a, "stop": b}) for a, b in cuts]
-        assert sum(map(parameters, parts)) == parameters(graph)
-        assert rewrite(parts[0], "part", {"start": 0.0, "stop": 0.3}) is parts[0]
-        assert rewrite(graph, "part", {}) is graph
-        with pytest.raises(BadInput, match="part from"):
-            rewrite(graph, "part", {"start": 0.5, "stop": 0.5})
-
-
 def test_pictures_are_decoded_where_it_is_asked() -> None:
     from speedlight.techniques.compose import ask, parsed
 

@@ -27,7 +27,7 @@ def test_an_unknown_sort(tmp_path, capsys):
 
 
 def test_every_operator_runs():
-    from speedlight.measurement.bench.operators import OPERATORS, operator
+    from speedlight.measurement.bench.operators import FP8, OPERATORS, operator
     from speedlight.measurement.bench.plan import points
 
     seen = set()
@@ -37,9 +37,9 @@ def test_every_operator_runs():
                 k: v if isinstance(v, str) or k in ("kernel", "stride", "groups") else min(v, 16)
                 for k, v in point.sizes.items()
             }
-            operator(point.op, {**small, "groups": 1} if point.op == "conv2d" else small)()
+            operator(point.op, {**small, "groups": 1} if "kernel" in small and "groups" in small else small)()
             seen.add(point.op)
-    assert seen == set(OPERATORS)
+    assert seen == set(OPERATORS) - {FP8}  # a GPU alone multiplies in it
 
 
 def test_streams_move_what_they_say():

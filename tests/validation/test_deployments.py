@@ -152,6 +152,31 @@ def test_every_row_has_an_answer_within_its_limits(tmp_path: Path) -> None:
     assert tpot[0] < tpot[1] < tpot[2]  # more clients, longer steps
 
 
+def test_sorts_of_rows_are_judged_apart(tmp_path: Path) -> None:
+    counted = {"prefill_num_workers": 2.0, "decode_num_workers": 1.0}
+    rows = [
+        {**ROW, "measured_ttft": 0.1, "measured_tpot": 0.01},
+        *({**SPLIT, "measured_ttft": 0.3, "measured_tpot": 0.01, **w} for w in (counted, {})),
+    ]
+    rows = [{**dict.fromkeys([*SPLIT, *counted]), **row} for row in rows]
+    outcome = validate(str(table(tmp_path, rows)))
+    assert {name: part["rows"] for name, part in outcome["parts"].items()} == dict.fromkeys(
+        deployments.PARTS.values(), 1
+    )
+    for name, part in outcome["parts"].items():
+        one = part["metrics"]["measured_ttft"]
+        assert one["n"] == 1
+        assert outcome["groups"]["rows"][name]["measured_ttft"]["median_ape"] == one["median_ape"]
+        assert part["averages"]["measured_ttft"]["median_ape"] == pytest.approx(one["median_ape"])
+
+
+def test_the_fit_that_ships_says_its_errors_left_out_by_sort_of_row() -> None:
+    told = deployments.shipped_bends().header["cross_validation"]
+    for column in deployments.COLUMNS:
+        found = {(e["leave"], e["part"]) for e in told[column]}
+        assert found == {(by, part) for by in ("group", "device") for part in deployments.PARTS.values()}
+
+
 @pytest.mark.data
 @pytest.mark.slow
 def test_errors_stay_within_their_bars(data_dir: Path) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from speedlight.placement.serving import Layout
+from speedlight.validation.published import offline
 from speedlight.validation.published.bending import Part, seconds, solve
 from speedlight.validation.suites import inference
 from speedlight.validation.validate import validate
@@ -45,6 +47,42 @@ def test_rows_speak_of_one_column_or_say_why_not(row: dict, expected: str) -> No
     _, column, part = inference.question(row)
     assert column == expected
     assert (part is not None) == (expected in inference.PREDICTED)
+
+
+@pytest.mark.parametrize(
+    ("software", "release"),
+    [("llama.cpp (2024-05), x", "2024"), ("llama.cpp build 6918, ubatch 2048", "build 6918"), ("llama.cpp", "2025"),
+     ("llama.cpp, ubatch 2048", "2025")],
+)  # fmt: skip
+def test_a_release_is_a_year_or_the_build_named(software: str, release: str) -> None:
+    part = inference.question({**LLAMA, "output_len": 128.0, "software": software})[2]
+    assert part is not None
+    assert part.labels["release"] == release
+
+
+def test_a_published_maximum_of_experts_may_rest_on_replicated_attention() -> None:
+    experts, dense = (
+        offline.loaded(model, (None, None, None), "h200-sxm-141gb") for model in ("qwen3-30b-a3b", "llama-3.1-8b")
+    )
+    assert offline.layouts(experts, 4, 2) == (Layout(4, 1, 4, 1, 2), Layout(1, 4, 1, 4, 2))
+    assert offline.layouts(experts, 1, 1) == (Layout(1, 1, 1, 1, 1),)
+    assert offline.layouts(dense, 4, 1) == (Layout(4, 1, 4, 1, 1),)
+    row = {
+        "model": "Qwen3-30B-A3B",
+        "precision_weights": "FP8",
+        "tp": 4.0,
+        "n_gpus": 4.0,
+        "input_len": 128.0,
+        "output_len": 128.0,
+    }
+    best = offline.published(row, "h200-sxm-141gb")[1]
+    each = [
+        offline.tokens("qwen3-30b-a3b", offline.FORMATS["FP8"], "h200-sxm-141gb", layout, 4.0, 128.0, 128.0, "trtllm")
+        for layout in offline.layouts(experts, 4, 1)
+    ]
+    assert best is not None
+    assert sum(best.seconds.values()) == min(sum(part.seconds.values()) for part in each if part is not None)
+    assert best.limit == min(part.limit for part in each if part is not None)
 
 
 def test_rates_stay_below_what_physics_allows(tmp_path: Path) -> None:

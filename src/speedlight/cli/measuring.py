@@ -41,7 +41,7 @@ def measure_module(
     answered: Callable[[dict[str, Any]], bool], show: Callable[[Any], None],
 ) -> int:  # fmt: skip
     """One module, run here."""
-    stray = [k for k in ("out", "machine_file", "quick", "only", "device") if own[k]]
+    stray = [k for k in ("out", "machine_file", "quick", "only") if own[k]]
     if stray:
         raise BadInput(
             f"--{stray[0].replace('_', '-').removesuffix('-file')} beside a model",
@@ -50,7 +50,7 @@ def measure_module(
     from ..engine.measured.beside import measure_model
     from .question import question
 
-    result = measure_model(question(model, on or "here", given), own["time_s"] or MODEL_S)
+    result = measure_model(question(model, on or "here", given), own["time_s"] or MODEL_S, own["device"])
     if html is not None:
         from .._foundation.files import write_atomically
         from ..report.beside import beside_html

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .._foundation.arrays import shape_of
 from .._foundation.errors import BadInput
 from ..scenario.scenario import Scenario
 from .answers.prediction import Prediction
@@ -113,6 +114,8 @@ def cuts(question: Scenario, before: Sequence[str], hops: Sequence[Hop], back: H
         BadInput: where hops and machines do not match, or there are more cuts than :data:`MOST_CUTS`.
         Unsupported: as :func:`.programs.cuts.cuttable`.
     """
+    if shape_of(question):
+        raise BadInput("the question holds arrays", expected="one question: its cuts are the sweep")
     if len(hops) != len(before):
         raise BadInput(f"{len(hops)} links between {len(before) + 1} machines", expected="one for each two neighbours")
     found = cuttable(question, before)

@@ -63,7 +63,7 @@ class Crossings:
     """Every place in front of an op that runs, and the one behind the last.
 
     Attributes:
-        bytes: that cross at each.
+        bytes: that cross at each, with the axes of the values' sweep behind the places'.
         tensors: how many tensors those are.
     """
 
@@ -76,7 +76,7 @@ def crossings(graph: Graph, env: Mapping[str, Value], groups: Sequence[Mapping[s
     """The tensors at every place of a numbered graph.
 
     Args:
-        env, groups: values of all symbols, floats.
+        env, groups: values of all symbols; the instances of a block are as many at every point of a sweep.
     """
     sizes: list[Expr] = [block.count for block in graph.blocks]
     firsts: list[int] = []  # per block, where the counts of its ops stand
@@ -96,10 +96,11 @@ def crossings(graph: Graph, env: Mapping[str, Value], groups: Sequence[Mapping[s
         rows.append([[slot(block.tensors[name]) for name in alive] for alive in _alive(block)])
     held = _held(graph)
     outside = [slot(tensor) for tensor, _, _ in held]
-    values = compile_tape(sizes).run(env, groups)
-    counts = [round(float(v)) for v in values[: len(graph.blocks)]]
+    found = compile_tape(sizes).run(env, groups)
+    values = np.stack([np.asarray(v, dtype=float) for v in np.broadcast_arrays(*found)])
+    counts = [round(float(np.max(v))) for v in values[: len(graph.blocks)]]
     places: list[Place] = []
-    amount: list[float] = []
+    amount: list[np.ndarray] = []
     tensors: list[int] = []
     runs: list[bool] = []
     starts: list[int] = []
@@ -109,23 +110,23 @@ def crossings(graph: Graph, env: Mapping[str, Value], groups: Sequence[Mapping[s
         names = _names(block)
         here = [False] * len(names)
         for op, at in zip(numbers_of(block), range(firsts[number], firsts[number] + len(block.ops)), strict=True):
-            here[op] = here[op] or bool(values[at])
+            here[op] = here[op] or bool(np.any(values[at]))
         for instance in range(count):
             for op, there in enumerate(alive[:-1]):
                 places.append(Place(len(places), number, instance, op, before))
-                amount.append(sum(float(values[at]) for at in there))
+                amount.append(values[there].sum(axis=0))
                 tensors.append(len(there))
                 runs.append(here[op])
                 before = _called(block, names[op], instance) if here[op] else before
     places.append(Place(len(places), len(graph.blocks), 0, 0, before))
-    amount.append(sum(float(values[at]) for at in rows[-1][-1]) if rows else 0.0)
+    amount.append(values[rows[-1][-1] if rows else []].sum(axis=0))
     tensors.append(len(rows[-1][-1]) if rows else 0)
     runs.append(True)
-    sent, together = np.array(amount), np.array(tensors)
+    sent, together = np.stack(amount), np.array(tensors)
     for at, (_, first, last) in zip(outside, held, strict=True):
         begin = 0 if first is None else _place(graph, starts, counts, *first, final=False) + 1
         end = _place(graph, starts, counts, *last, final=True) + 1
-        sent[begin:end] += float(values[at])
+        sent[begin:end] += values[at]
         together[begin:end] += 1
     kept = np.flatnonzero(runs)
     return Crossings(tuple(places[i] for i in kept), sent[kept], together[kept])

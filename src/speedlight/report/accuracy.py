@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from .._foundation.quantity import format_percent
@@ -24,6 +24,9 @@ Both are out of sample and come from the headers of the fits that ship. *Shipped
 where it was fitted to it; where nothing was fitted (`–` on its left) it is the analytic time from spec sheets. *Below limit*
 counts measurements better than the stated physics allows: more than 0.1 % would be a bug of the limit. Rows of *training* that
 leave choices open count, groups out, by what of the error lies outside the range of those choices; shipped, by the plain error.
+*deployments* has three sorts of rows, judged apart: one engine; prefill and decode workers whose counts are stated; and those
+whose counts nobody recorded, where the interval over what they may have been is the answer (the error shown is of its middle,
+which is no prediction). Errors over rows, each counting alike, stand in the tables of each suite below.
 """
 
 
@@ -59,13 +62,15 @@ def accuracy_markdown(result: Mapping[str, Any]) -> str:
 
 def accuracy_rows(answer: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     """A row of cells for each measured column of a table. (Seconds differ from run to run: the page in the docs has none.)"""
-    fit = answer["fit"]
-    for column, m in answer["metrics"].items():
-        errors = {e["leave"]: e for e in (fit["cv"] if fit else ()) if e["column"] == column}
-        yield (
-            answer["suite"], column, f"{answer['rows']:,}", *_errors(errors.get("group")), *_errors(errors.get("device")),
-            *_errors(answer["averages"].get(column) or m), format_percent(answer["coverage"]), below(m),
-        )  # fmt: skip
+    found = answer["fit"]["cv"] if answer["fit"] else ()
+    for part, own in (answer.get("parts") or {"": answer}).items():
+        for column, m in own["metrics"].items():
+            errors = {e["leave"]: e for e in found if e["column"] == column and e.get("part", "") == part}
+            yield (
+                answer["suite"], f"{column}: {part}" if part else column, f"{own['rows']:,}", *_errors(errors.get("group")),
+                *_errors(errors.get("device")), *_errors(own["averages"].get(column) or m), format_percent(own["coverage"]),
+                below(m),
+            )  # fmt: skip
 
 
 def _errors(found: Mapping[str, Any] | None) -> tuple[str, str]:
@@ -82,14 +87,27 @@ def failures(result: Mapping[str, Any]) -> list[str]:
     return [f"{f['table']}: {f['error']['message']}" for f in result["failed"]]
 
 
+def _left_out(found: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Out-of-sample errors over rows, where the fit's header has them."""
+    told = [e for e in found if "over_rows" in e]
+    if told:
+        yield from ("", "| column | left out | rows | median | mean | in 80 % |", "|---|---|" + "---:|" * 4)
+    for e in told:
+        own = e["over_rows"]
+        name = f"{e['column']}: {e['part']}" if "part" in e else e["column"]
+        shares = " | ".join(format_percent(own[k]) for k in ("median_ape", "mape", "coverage_80"))
+        yield f"| {name} | {e['leave']}s | {own['n']:,} | {shares} |"
+
+
 def classes(answer: Mapping[str, Any]) -> list[str]:
-    """In-sample errors of a table by its slices."""
+    """Errors of the shipped fit on a table, over rows, by its slices."""
     lines = [f"\n## {answer['suite']}\n"]
     if answer["fit"] is not None:
         lines.append(f"Fit `{answer['fit']['id']}`.")
     kernel = answer["kernel"]
     if kernel and kernel["n"]:
         lines.append(f"The kernel is named right in {format_percent(kernel['named_right'])} of {kernel['n']:,} rows.")
+    lines += _left_out(answer["fit"]["cv"] if answer["fit"] else ())
     lines += ["", "| column | slice | rows | median | mean | p90 | bias | in 80 % |", "|---|---|" + "---:|" * 6]
     for key, values in answer["groups"].items():
         if key == "class":

@@ -51,7 +51,7 @@ def verify(scenario: Scenario, label: str, seconds: float = 4.0) -> dict[str, An
     work = method.work(use.settings)
     found = beside(given, method.apply(given, use.settings), seconds, compare=work == 1)
     warning = busy(before, moment(), seconds)
-    return result(scenario, use, method, gain, after, found, [warning] if warning else [])
+    return result(scenario, use, method, gain, after, found, [warning] if warning else [], given.device)
 
 
 def applicable(use: Set) -> Method:
@@ -80,7 +80,14 @@ def _predicted(scenario: Scenario, use: Set) -> tuple[Gain, Prediction]:
 
 
 def result(
-    scenario: Scenario, use: Set, method: Method, gain: Gain, after: Prediction, found: Beside, warnings: list[str]
+    scenario: Scenario,
+    use: Set,
+    method: Method,
+    gain: Gain,
+    after: Prediction,
+    found: Beside,
+    warnings: list[str],
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """The JSON object of ``verify``."""
     work = method.work(use.settings)
@@ -96,7 +103,7 @@ def result(
     }  # fmt: skip
     return {
         "model": scenario.program.model.source, "machine": scenario.machine, "phase": scenario.program.workload.phase,
-        "technique": use.label, "title": use.technique.title, "how": method.how, "exact": method.exact, "context": circumstances(),
+        "technique": use.label, "title": use.technique.title, "how": method.how, "exact": method.exact, "context": circumstances(device),
         "measured": measured, "predicted": predicted, "ratio": float(gain.speedup) / speedup,
         "direction": direction(speedup, float(gain.speedup), float(gain.low), float(gain.high)),
         "difference": None if found.difference is None else dataclasses.asdict(found.difference),

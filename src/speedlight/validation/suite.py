@@ -51,6 +51,8 @@ class Predicted:
         classes: names of the classes whose errors are averaged (device|framework|format).
         kind: class number of each row; −1 where it has none.
         kernels: where the suite knows kernels.
+        parts: names of sorts of rows that ask different things and are judged apart; empty where all ask the same.
+        part: number of each row's sort; −1 where it has none.
     """
 
     outcomes: Mapping[str, Outcome]
@@ -60,6 +62,8 @@ class Predicted:
     classes: tuple[str, ...] = ()
     kind: np.ndarray | None = None
     kernels: Kernels | None = None
+    parts: tuple[str, ...] = ()
+    part: np.ndarray | None = None
 
 
 @dataclass(frozen=True, slots=True)

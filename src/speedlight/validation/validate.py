@@ -180,7 +180,7 @@ class Report:
 
     def to_dict(self, cv: str | None, bars: Sequence[Bar], seconds: float) -> dict[str, Any]:
         table, rules, result = self.table, self.rules, self.result
-        metrics = {n: {**c.metrics(), "below_limit": int(c.beyond.sum())} for n, c in self.compared.items()}
+        metrics = self.metrics()
         answered = np.zeros(table.rows, dtype=bool)
         for outcome in result.outcomes.values():
             answered |= np.isfinite(outcome.predicted)
@@ -201,6 +201,7 @@ class Report:
             "status": {str(s): int(c) for s, c in sorted(zip(statuses, counts, strict=True), key=lambda p: str(p[0]))},
             "metrics": metrics,
             "averages": self.averages(),
+            "parts": self.parts(),
             "groups": self.groups(),
             "kernel": kernel_of(result.kernels),
             "below_limit": [b for name, c in self.compared.items() for b in examples(name, c)],
@@ -212,6 +213,14 @@ class Report:
             "passed": all(held),
         }
 
+    def metrics(self, some: np.ndarray | None = None) -> dict[str, Any]:
+        """By column, errors of all rows or of some, and how many measurements are better than their limit."""
+        found = {}
+        for name, c in self.compared.items():
+            at = slice(None) if some is None else some[c.rows]
+            found[name] = {**c.metrics(at), "below_limit": int(c.beyond[at].sum())}
+        return found
+
     def averages(self) -> dict[str, Any]:
         """By column, over device × framework × format (and group, for coverage)."""
         if self.result.kind is None:
@@ -219,13 +228,35 @@ class Report:
         group = group_codes(self.table.columns, self.rules.group, self.table.rows)
         return {name: c.averages(self.result.kind, group) for name, c in self.compared.items()}
 
+    def parts(self) -> dict[str, Any]:
+        """By sort of row, where a suite has several: its rows, and by column its metrics with averages over its classes."""
+        part, kind = self.result.part, self.result.kind
+        if part is None or kind is None:
+            return {}
+        group = group_codes(self.table.columns, self.rules.group, self.table.rows)
+        found: dict[str, Any] = {}
+        for number, name in enumerate(self.result.parts):
+            here = part == number
+            if not here.any():
+                continue
+            own = np.where(here, kind, -1)
+            answered = np.any([np.isfinite(o.predicted[here]) for o in self.result.outcomes.values()], axis=0)
+            found[name] = {
+                "rows": int(here.sum()), "coverage": float(answered.mean()),
+                "metrics": self.metrics(here),
+                "averages": {n: c.averages(own, group) for n, c in self.compared.items()},
+            }  # fmt: skip
+        return found
+
     def groups(self) -> dict[str, Any]:
-        """Metrics by each slice, and by class."""
+        """Metrics by each slice, by sort of row and by class."""
         found: dict[str, Any] = {}
         for key in self.rules.slices:
             if key in self.table:
                 values, codes = codes_of(self.table.columns[key])
                 self._add(found, key, codes, ["" if v is None else str(v) for v in values])
+        if self.result.part is not None:
+            self._add(found, "rows", self.result.part, self.result.parts)
         if self.result.kind is not None and self.result.classes:
             self._add(found, "class", self.result.kind, self.result.classes)
         return found
@@ -244,6 +275,22 @@ class Report:
             return {}
         found = differences(self.table, schema)
         return {"missing": list(found.missing), "extra": list(found.extra), "mistyped": dict(found.mistyped)}
+
+
+def entry(leave: str, average: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """What a fit's header says of rows left out: averages over classes, and over rows.
+
+    Args:
+        leave: ``group`` or ``device``.
+        average, metrics: of one column, :meth:`Report.averages` and :meth:`Report.metrics`.
+    """
+    kept = ("median_ape", "mape", "coverage_80")
+    rows = {name: round(metrics[name], 4) for name in kept}
+    return {
+        "leave": leave,
+        **{name: round(average[name], 4) for name in kept},
+        "over_rows": {"n": metrics["n"], **rows},
+    }
 
 
 def fit_of(fits: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
+from ...hardware.catalogue import load_machine
+from ...measurement.bench.accelerator import default_device
 from ...measurement.bench.context import busy, circumstances, moment
 from ...measurement.modules.run import Measured, run
 from ...measurement.modules.subject import Recipe, made, recipe
@@ -14,13 +16,14 @@ from ..answers.prediction import Prediction
 from ..predict import predict
 
 
-def measure_model(scenario: Scenario, seconds: float = 2.0) -> dict[str, Any]:
+def measure_model(scenario: Scenario, seconds: float = 2.0, device: str | None = None) -> dict[str, Any]:
     """Run a scenario's module here, and set its time and memory beside the prediction.
 
     Args:
         scenario: one program of a module that can be run: a factory or one of timm's names, ``forward`` or ``train``, on a
-            host (``here``, or a machine file that ``measure`` wrote).
+            machine at hand (``here``, or a machine file that ``measure`` wrote).
         seconds: to time it for, at most.
+        device: PyTorch's name of where it runs; by default what the machine computes with.
 
     Returns:
         ``measured``, ``predicted`` and ``limit`` of the step, its ``memory``, ``pages`` that a step gets anew from the system with the seconds that takes, and ``layers``: by module path and pass, seconds of
@@ -32,13 +35,13 @@ def measure_model(scenario: Scenario, seconds: float = 2.0) -> dict[str, Any]:
     program = scenario.program
     ref, workload = program.model, program.workload
     before = moment()
-    it = made(recipe_of(scenario))
+    it = made(recipe_of(scenario, device))
     measured = run(it, seconds)
     answer = predict(scenario)
     warning = busy(before, moment(), measured.time.median * len(measured.time.samples))
     return {
         "model": ref.source, "machine": answer.machine["id"], "stack": answer.stack, "phase": workload.phase,
-        "context": circumstances(), "measured": _time(measured), "predicted": _predicted(answer),
+        "context": circumstances(it.device), "measured": _time(measured), "predicted": _predicted(answer),
         "ratio": float(answer.time) / measured.time.median, "memory": _memory(measured, answer),
         "host": {"measured": measured.host, "predicted": sum(float(r.time) for r in answer.ops if r.kind == "gap")},
         "pages": {"count": measured.pages, "system": measured.system}, "layers": layers(measured, answer), "warnings": [warning] if warning else [],
@@ -46,16 +49,20 @@ def measure_model(scenario: Scenario, seconds: float = 2.0) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def recipe_of(scenario: Scenario) -> Recipe:
-    """How a scenario's module is run here.
+def recipe_of(scenario: Scenario, device: str | None = None) -> Recipe:
+    """How a scenario's module is run here: on the processor where the scenario's machine is one, else on the accelerator that
+    PyTorch sees.
 
     Raises:
         BadInput: for a source that cannot be run.
+        MissingDependency: without PyTorch.
     """
+    if device is None:
+        device = "cpu" if load_machine(scenario.machine).kind == "cpu" else default_device()
     ref, workload = scenario.program.model, scenario.program.workload
     return recipe(
         ref.source, ref.inputs, train=workload.phase == "train", dtype=ref.dtype, last=ref.layout == "channels_last",
-        autocast=ref.autocast, optimizer=workload.training.optimizer,
+        autocast=ref.autocast, optimizer=workload.training.optimizer, device=device,
     )  # fmt: skip
 
 
@@ -90,9 +97,9 @@ def _memory(measured: Measured, answer: Prediction) -> dict[str, Any]:
 def layers(measured: Measured, answer: Prediction) -> list[dict[str, Any]]:
     """Modules by measured time: operators' seconds, those predicted, and their limit; modules that only one side has too.
 
-    Measured seconds are those under the profiler, at the scale of the step without it.
+    Measured seconds are those under the profiler, at the scale of the step without it; a device's kernels take as long with it.
     """
-    scale = min(measured.time.median / measured.traced, 1.0) if measured.traced else 1.0
+    scale = min(measured.time.median / measured.traced, 1.0) if measured.traced and not measured.kernels else 1.0
     found: dict[tuple[str, str], dict[str, Any]] = {}
 
     def row(path: str, phase: str) -> dict[str, Any]:

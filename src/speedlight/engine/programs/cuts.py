@@ -8,13 +8,14 @@ the very beginning, a machine does nothing and the inputs cross; at the very end
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..._foundation.arrays import Value, shape_of
+from ..._foundation.arrays import Value
 from ..._foundation.errors import BadInput, Unsupported
+from ..._foundation.expr import Expr, compile_tape
 from ..._foundation.quantity import parse_quantity
 from ...graph.crossing import Crossings, Place, crossings, numbered, numbers_of
 from ...graph.ir import Graph
@@ -67,6 +68,7 @@ class Cuttable:
         joined: what no place divides (:func:`speedlight.graph.rewrite.stretch.stretch`).
         found: places with the bytes that cross.
         names: of places, for people.
+        work: share of the network's matrix FLOPs in front of each place, with the axes of the question's sweep behind the places'.
     """
 
     question: Scenario
@@ -74,6 +76,13 @@ class Cuttable:
     joined: Joints
     found: Crossings
     names: tuple[str, ...]
+    work: np.ndarray
+
+    def at_work(self, share: Value) -> np.ndarray:
+        """Index of the place nearest to having a share of the work in front of it; of places alike the first."""
+        off = np.abs(self.work - np.asarray(share, dtype=float))
+        nearest: np.ndarray = np.argmin(off, axis=0)
+        return nearest
 
 
 def cuttable(question: Scenario, before: Sequence[str]) -> Cuttable:
@@ -85,6 +94,39 @@ def cuttable(question: Scenario, before: Sequence[str]) -> Cuttable:
 
     Raises:
         BadInput, Unsupported: for a question that is no such.
+    """
+    check_cut(question, before)
+    program = question.program
+    machines = (*before, question.machine)
+    graph = numbered(model_graph(program))
+    resolved = [_alone(question, machine) for machine in machines]
+    joined = _joined(graph, resolved)
+    workload = program.workload
+    written = as_written(graph, resolved[0].stack, program.model.autocast)
+    _, dims = planned(resolved[0])
+    step = single_step(workload)
+    env = bindings(step, dims, free_symbols(graph, workload))
+    groups = [group.env() for group in step.groups]
+    every = crossings(written, env, groups)
+    inside = {block: {at for a, b in spans for at in range(a + 1, b)} for block, spans in joined}
+    blocks = [block.name for block in graph.blocks]
+    kept = [
+        i for i, p in enumerate(every.places)
+        if p.block == len(blocks) or p.op not in inside.get(blocks[p.block], ())
+    ]  # fmt: skip
+    sent = every.bytes[kept]
+    if not np.any(sent[0]):
+        sent[0] = ID_BYTES * np.asarray(env["tokens"])
+    found = Crossings(tuple(every.places[i] for i in kept), sent, every.tensors[kept])
+    names = tuple(_name(p, len(blocks)) for p in found.places)
+    return Cuttable(question, machines, joined, found, names, _work(graph, found.places, env, groups))
+
+
+def check_cut(question: Scenario, before: Sequence[str]) -> None:
+    """Refuse a question whose network is not cut by this version.
+
+    Raises:
+        BadInput, Unsupported: saying what would be.
     """
     program = question.program
     if len(question.programs) > 1 or program.workload.places:
@@ -98,8 +140,6 @@ def cuttable(question: Scenario, before: Sequence[str]) -> Cuttable:
         )  # fmt: skip
     if program.parallel != Parallel():
         raise Unsupported("each part of a cut network runs on one device by this version", expected="--tp 1 --pp 1 …")
-    if shape_of(question):
-        raise BadInput("the question holds arrays", expected="one question: its cuts are the sweep")
     if not before:
         raise BadInput("no machine stands before the question's own", expected="at least one")
     machines = (*before, question.machine)
@@ -108,32 +148,38 @@ def cuttable(question: Scenario, before: Sequence[str]) -> Cuttable:
             f"two of the machines are called {max(machines, key=machines.count)!r}",
             expected="names of their own", hint=f"{machines[0]}#2 is another one of the same",
         )  # fmt: skip
-    graph = numbered(model_graph(program))
-    resolved = [_alone(question, machine) for machine in machines]
-    joined = _joined(graph, resolved)
-    workload = program.workload
-    written = as_written(graph, resolved[0].stack, program.model.autocast)
-    _, dims = planned(resolved[0])
-    step = single_step(workload)
-    env = bindings(step, dims, free_symbols(graph, workload))
-    groups = [{k: float(v) for k, v in group.env().items()} for group in step.groups]
-    every = crossings(written, env, groups)
-    inside = {block: {at for a, b in spans for at in range(a + 1, b)} for block, spans in joined}
-    blocks = [block.name for block in graph.blocks]
-    kept = [
-        i for i, p in enumerate(every.places)
-        if p.block == len(blocks) or p.op not in inside.get(blocks[p.block], ())
-    ]  # fmt: skip
-    sent = every.bytes[kept]
-    if not sent[0]:
-        sent[0] = ID_BYTES * float(env["tokens"])
-    found = Crossings(tuple(every.places[i] for i in kept), sent, every.tensors[kept])
-    return Cuttable(question, machines, joined, found, tuple(_name(p, len(blocks)) for p in found.places))
 
 
 def _alone(question: Scenario, machine: str) -> Resolved:
     """The whole question on one of the machines; figures stated with it are its own machine's."""
     return resolve(question if machine == question.machine else question.replace(machine=machine, overrides={}))
+
+
+def _work(
+    graph: Graph, places: Sequence[Place], env: Mapping[str, Value], groups: Sequence[Mapping[str, Value]]
+) -> np.ndarray:  # fmt: skip
+    """Share of the matrix FLOPs in front of each place; of a network without any, of its ops."""
+    each: list[Expr] = [op.flops("matmul") * op.count for block in graph.blocks for op in block.ops]
+    counts = [block.count for block in graph.blocks]
+    found = np.stack(
+        [np.asarray(v, dtype=float) for v in np.broadcast_arrays(*compile_tape([*each, *counts]).run(env, groups))]
+    )
+    if not np.all(found[: len(each)].sum(axis=0)):
+        found[: len(each)] = 1.0
+    number, behind = 0, np.zeros(found.shape[1:])
+    starts: list[np.ndarray] = []
+    within: list[np.ndarray] = []
+    for index, block in enumerate(graph.blocks):
+        ops = found[number : number + len(block.ops)]
+        number += len(block.ops)
+        starts.append(behind)
+        within.append(np.concatenate([np.zeros((1, *ops.shape[1:])), np.cumsum(ops, axis=0)]))
+        behind = behind + within[-1][-1] * found[len(each) + index]
+    ahead = [
+        starts[p.block] + within[p.block][-1] * p.instance + within[p.block][p.op] if p.block < len(starts) else behind
+        for p in places
+    ]  # fmt: skip
+    return np.stack(ahead) / behind
 
 
 def _name(place: Place, blocks: int) -> str:
@@ -218,17 +264,25 @@ def cut_at(
             )
         )
     ways = [
-        Edge(programs[i].name, programs[i + 1].name, _plain(cuttable.found.bytes[at[i]]) * hop.narrowed, hop.link, latency_s=hop.latency_s)
+        Edge(programs[i].name, programs[i + 1].name, _sent(cuttable.found.bytes, at[i]) * hop.narrowed, hop.link, latency_s=hop.latency_s)
         for i, hop in enumerate(hops)
     ]  # fmt: skip
     if back is not None:
-        results = float(cuttable.found.bytes[-1]) * back.narrowed
+        results = _plain(cuttable.found.bytes[-1]) * back.narrowed
         ways.append(Edge(programs[-1].name, "", results, back.link, latency_s=back.latency_s))
     return question.replace(programs=tuple(programs), edges=tuple(ways), main=programs[-1].name)
+
+
+def _sent(crossing: np.ndarray, at: np.ndarray | int) -> Value:
+    """Bytes at some places; where the question is a sweep, each point's at its own place."""
+    shape = np.broadcast_shapes(np.shape(at), crossing.shape[1:])
+    everywhere = np.broadcast_to(crossing.reshape(len(crossing), *(1,) * (len(shape) - crossing.ndim + 1), *crossing.shape[1:]),
+                                 (len(crossing), *shape))  # fmt: skip
+    return _plain(np.take_along_axis(everywhere, np.broadcast_to(at, shape)[None], axis=0)[0])
 
 
 def _plain(values: np.ndarray) -> Value:
     return values if np.ndim(values) else float(values)
 
 
-__all__ = ["PHASES", "Cuttable", "Hop", "cut_at", "cuttable", "hop_of", "part_name"]
+__all__ = ["PHASES", "Cuttable", "Hop", "check_cut", "cut_at", "cuttable", "hop_of", "part_name"]

@@ -29,7 +29,6 @@
     norms.py            batch norms folded into the weights before them
     numbers.py          number formats of products, of whole layers or of part of each
     padding.py          experts of a fixed capacity
-    part.py             a stretch of a network, the rest elsewhere
     patches.py          a network's first block, patch by patch
     prompt.py           layers that prompt tokens pass by
     registry.py         where rewrites are filed by name
@@ -89,7 +88,6 @@ from . import (  # noqa: F401  they register themselves
     norms,
     numbers,
     padding,
-    part,
     patches,
     prompt,
     rotate,

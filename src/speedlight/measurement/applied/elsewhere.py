@@ -1,4 +1,4 @@
-"""Techniques that have no kernels on a host's CPU: why not."""
+"""Techniques that no method here applies, since their kernels are for GPUs: why not."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ NVIDIA = "its kernels exist for NVIDIA GPUs"
 GPU = "its kernels exist for GPUs"
 
 REASONS: Mapping[str, str] = {
-    "sparsity-2-4": "2:4 products need the sparse matrix units of NVIDIA GPUs (Ampere and later)",
-    "cuda-graphs": "a CUDA graph is recorded from a GPU's stream",
     "flash-attention-1-kernel": GPU, "flash-attention-2": GPU, "flash-attention-3": NVIDIA, "flash-decoding": GPU,
-    "flex-attention": GPU, "stream-k": GPU, "megakernel": GPU, "fp8": "8-bit floating-point products need a GPU's matrix units",
+    "flex-attention": GPU, "stream-k": GPU, "megakernel": GPU,
+    "fp8": "8-bit floating-point products need a GPU's matrix units, and the library's layers a compiler around them, which would be measured with them",
     "fp8-training": "8-bit floating-point products need a GPU's matrix units",
     "fp4-training": "4-bit floating-point products need a GPU's matrix units", "w4a4kv4": "4-bit products need a GPU's matrix units",
     "nf4": "bitsandbytes' 4-bit kernels exist for GPUs", "qlora": "bitsandbytes' 4-bit kernels exist for GPUs",

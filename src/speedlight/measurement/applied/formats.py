@@ -63,9 +63,13 @@ def _dynamic(recipe: Recipe, settings: Settings) -> Recipe:
     return dataclasses.replace(recipe, module=other)
 
 
+def _on_host(recipe: Recipe, settings: Settings) -> str:
+    return _linear(recipe, settings) if recipe.device == "cpu" else "the library's kernels for it are for hosts"
+
+
 register(Method(
     technique="dynamic-int8", how="torch.ao.quantization.quantize_dynamic(module, {nn.Linear}, dtype=torch.qint8)",
-    apply=_dynamic, refuse=_linear,
+    apply=_dynamic, refuse=_on_host,
 ))  # fmt: skip
 
 

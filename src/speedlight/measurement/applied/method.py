@@ -16,7 +16,7 @@ from ..modules.subject import Recipe
 Settings = Mapping[str, Any]
 Change = Callable[[Recipe, Settings], Recipe]
 
-HOMES = ("kernels", "formats", "layers", "tokens", "steps")
+HOMES = ("kernels", "formats", "layers", "tokens", "steps", "devices")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,8 @@ MAX_BYTES = 256 * 2**20
 class Measurement(msgspec.Struct, frozen=True):
     """One measured point; seconds of one run, what moved in bytes where it is known.
 
-    ``samples`` are means over ``runs`` runs in a row; ``low`` and ``high`` the median's 95 % interval.
+    ``samples`` are means over ``runs`` runs in a row; ``low`` and ``high`` the median's 95 % interval. ``alone``: the device ran
+    without the host (a graph's replays).
     """
 
     name: str
@@ -41,6 +42,7 @@ class Measurement(msgspec.Struct, frozen=True):
     moved: float = 0.0
     moment: dict[str, float] = {}
     warning: str = ""
+    alone: bool = False
 
 
 class _File(msgspec.Struct, frozen=True):

@@ -7,15 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..._foundation.errors import BadInput, MissingDependency
+from ..._foundation.errors import BadInput
 from ...hardware.catalogue import load_machine
 from ...hardware.machine import Machine
+from .accelerator import default_device, waiting
 from .context import circumstances
 from .evidence import Evidence, Measurement, resumed, write
 from .machine_file import measured_rates, write_machine
 from .operators import operator
-from .plan import Point, points
-from .run import PATIENCE, SECONDS, WORTH, measure
+from .plan import points
+from .point import Point
+from .run import PATIENCE, SECONDS, measure
 from .timing import timed
 
 SORTS = ("launch", "stream", "operator", "transfer", "message", "disk")
@@ -45,7 +47,7 @@ def measure_here(
     strange = [s for s in only if s not in SORTS]
     if strange:
         raise BadInput(f"{strange[0]!r} is no sort of benchmark", expected="of " + ", ".join(SORTS))
-    device = device or _device()
+    device = device or default_device()
     machine = load_machine("here")
     facts = {"id": machine.id, "name": machine.name, "kind": machine.kind, "units": float(machine.engine.units)}
     evidence = resumed(out, facts, circumstances(device))
@@ -90,29 +92,14 @@ def _before(machine: Machine, path: str) -> float | None:
     return None if fact is None or not isinstance(fact.value, (int, float)) else float(fact.value)
 
 
-def _device() -> str:
-    """An accelerator that PyTorch sees, else the processor.
-
-    Raises:
-        MissingDependency: without PyTorch.
-    """
-    try:
-        import torch
-    except ImportError:
-        raise MissingDependency("torch", "torch", WORTH) from None
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
 def _formats(device: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(fp32 and the 16-bit formats that the device multiplies in about the same time or less, those that are emulated)."""
-    sizes = {"m": PROBE, "n": PROBE, "k": PROBE}
-    base = timed(operator("mm", {**sizes, "format": "fp32"}, device), seconds=0.05).median
+    sizes, wait = {"m": PROBE, "n": PROBE, "k": PROBE}, waiting(device)
+    base = timed(operator("mm", {**sizes, "format": "fp32"}, device), seconds=0.05, wait=wait).median
     found, slow = ["fp32"], list[str]()
     for form in ("bf16", "fp16"):
         try:
-            seconds = timed(operator("mm", {**sizes, "format": form}, device), seconds=0.05).median
+            seconds = timed(operator("mm", {**sizes, "format": form}, device), seconds=0.05, wait=wait).median
         except RuntimeError:
             continue
         (found if seconds < SLOW_FORMAT * base else slow).append(form)

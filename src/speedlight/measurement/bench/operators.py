@@ -17,7 +17,7 @@ MIXED = ("linear", "add", "layer_norm", "relu", "softmax", "mm", "conv2d", "batc
 NETWORKS = (  # several operators among one another, as in a model
     "convolutions", "separable", "attending", "filtering", "gated", "pointwise", "branching", "token_filters", "rowwise_chain",
 )  # fmt: skip
-INTEGERS = "linear_int8"
+INTEGERS, FP8 = "linear_int8", "linear_fp8"
 UNPACKED, WRITTEN_OUT = "linear_unpacked", "sdpa_math"
 ABOUT = ("format", "backward", "training")  # sizes that say how an operator runs, not what it is
 Run = Callable[[], object]
@@ -120,9 +120,20 @@ def _linear_int8(torch: Any, tensor: Any, m: int, n: int, k: int) -> Made:
 
 def _linear_unpacked(torch: Any, tensor: Any, m: int, n: int, k: int) -> Made:
     """A linear layer whose weights are held in 8 bits and widened by a call of their own (torchao's weight-only layers)."""
-    weights = torch.randint(-127, 128, (n, k), dtype=torch.int8)
     scale = tensor(n)
+    weights = torch.randint(-127, 128, (n, k), dtype=torch.int8, device=scale.device)
     return Made(lambda x, w, s: torch.mm(x, w.to(x.dtype).t()) * s, (tensor(m, k),), (weights, scale))
+
+
+def _linear_fp8(torch: Any, tensor: Any, m: int, n: int, k: int) -> Made:
+    """A product of 8-bit floating-point operands with a scale each, as libraries of fp8 layers call it on GPUs."""
+    x, weight = (t.to(torch.float8_e4m3fn) for t in (tensor(m, k), tensor(n, k)))
+    one = torch.ones((), dtype=torch.float32, device=x.device)
+    return Made(
+        lambda x, weight: torch._scaled_mm(x, weight.t(), scale_a=one, scale_b=one, out_dtype=torch.bfloat16),
+        (x,),
+        (weight,),
+    )
 
 
 def _attention_written_out(torch: Any, tensor: Any, b: int, heads: int, length: int, width: int) -> Made:
@@ -530,7 +541,7 @@ def _network(torch: Any, blocks: list[Any], x: Any) -> Made:
                 x = x + block(x)
             return x
 
-    module = Network().eval()
+    module = Network().eval().to(x.device)
     return Made(module, (x,), module=module)
 
 
@@ -544,7 +555,7 @@ def _recurrent(kind: str) -> Callable[..., Made]:
 
 
 OPERATORS: Mapping[str, Callable[..., Made]] = {
-    "linear": _linear, INTEGERS: _linear_int8, UNPACKED: _linear_unpacked, WRITTEN_OUT: _attention_written_out, "mm": _mm, "bmm": _bmm, "conv2d": _conv, "sdpa": _attention, "copy": _copy,
+    "linear": _linear, INTEGERS: _linear_int8, FP8: _linear_fp8, UNPACKED: _linear_unpacked, WRITTEN_OUT: _attention_written_out, "mm": _mm, "bmm": _bmm, "conv2d": _conv, "sdpa": _attention, "copy": _copy,
     **{name: _binary(name) for name in ("add", "mul", "div", "sub")},
     **{
         name: _unary(name)

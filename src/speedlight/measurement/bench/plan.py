@@ -9,34 +9,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
 
 from .operators import INTEGERS, MIXED, UNPACKED, WRITTEN_OUT
-
-KIB, MIB = 2**10, 2**20
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One thing to measure.
-
-    Attributes:
-        sort: ``stream``, ``operator``, ``launch``, ``transfer``, ``message`` or ``disk``.
-        op: the loop or operator; see :mod:`.streams` and :mod:`.operators`.
-        sizes: its arguments.
-        quick: one of the few points of ``--quick``.
-    """
-
-    sort: str
-    op: str
-    sizes: Mapping[str, Any]
-    quick: bool = False
-
-    @property
-    def name(self) -> str:
-        return f"{self.sort}:{self.op}(" + ",".join(f"{k}={v}" for k, v in self.sizes.items()) + ")"
+from .plan_accelerator import accelerator_points
+from .point import KIB, MIB, Point
 
 
 def points(
@@ -64,7 +41,8 @@ def points(
         *_gradients(),
         *_networks(),
     ]
-    found += [*_transfers(device), *_messages(), *_disk()]
+    # Messages go between processes of a host; between devices they need two of them.
+    found += [*_messages(), *_disk()] if device == "cpu" else [*accelerator_points(formats)]
     unique = {p.name: p for p in found}
     return tuple(sorted(unique.values(), key=lambda p: not p.quick))
 
@@ -507,18 +485,6 @@ def _others() -> Iterator[Point]:
     for b, steps, width in ((1, 32, 128), (8, 32, 256), (1, 64, 512), (1, 16, 256), (8, 64, 384), (32, 16, 128)):
         yield Point("operator", "lstm", {"b": b, "steps": steps, "width": width})
         yield Point("operator", "gru", {"b": b, "steps": steps, "width": width})
-
-
-def _transfers(device: str) -> Iterator[Point]:
-    """Between host and device, from pageable and from pinned memory; nothing to do on a host alone."""
-    if device == "cpu":
-        return
-    for pinned in (0, 1):
-        for direction in ("to", "from"):
-            for size in (4 * KIB, 256 * KIB, 16 * MIB, 256 * MIB):
-                yield Point(
-                    "transfer", direction, {"bytes": size, "pinned": pinned}, quick=pinned == 1 and size == 16 * MIB
-                )
 
 
 def _messages() -> Iterator[Point]:

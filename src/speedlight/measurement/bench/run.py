@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from ..._foundation.errors import MissingDependency
+from .accelerator import WORTH, on_device, recordable, waiting
 from .allocator import steady
 from .context import busy, moment
 from .evidence import Evidence, Measurement, measurement, write
 from .operators import operator, setting
-from .plan import Point
+from .point import Point
 from .reference import SLOW, Watch, slowness_of, watched
 from .streams import stream
 from .timing import Timed, timed
 
 SECONDS = 0.35  # for a point, at most
 PATIENCE, ROUNDS = 120.0, 3  # seconds for measuring again what was disturbed, and how often each point may be
-WORTH = "measuring needs PyTorch: operators are timed as it runs them"
 
 
 def measure(
@@ -80,14 +80,19 @@ def measure(
 
 def _one(point: Point, device: str, seconds: float) -> Measurement:
     before, start = moment(), time.perf_counter()
-    moved = 0.0
+    moved, alone = 0.0, False
     if point.sort == "stream":
         loop, moved = stream(point.op, int(point.sizes["working_set"]))
         result = timed(loop, seconds=seconds)
-    elif point.sort in ("operator", "launch"):
+    elif point.sort == "operator":
+        with recordable(device):
+            run = operator(point.op, point.sizes, device)
+            with setting(point.sizes):
+                result, alone = on_device(run, device, seconds)
+    elif point.sort == "launch":
         run = operator(point.op, point.sizes, device)
         with setting(point.sizes):
-            result = timed(run, seconds=seconds, wait=_wait(device))
+            result = timed(run, seconds=seconds, wait=waiting(device))
     elif point.sort == "transfer":
         result, moved = _transfer(point.op, point.sizes, device, seconds), float(point.sizes["bytes"])
     elif point.sort == "disk":
@@ -99,19 +104,8 @@ def _one(point: Point, device: str, seconds: float) -> Measurement:
     after = moment()
     warning = busy(before, after, time.perf_counter() - start)
     return measurement(
-        point.name, point.sort, point.op, point.sizes, result, moved=moved, moment=after, warning=warning
+        point.name, point.sort, point.op, point.sizes, result, moved=moved, moment=after, warning=warning, alone=alone
     )
-
-
-def _wait(device: str) -> Callable[[], object] | None:
-    if device == "cpu":
-        return None
-    import torch
-
-    kind = torch.device(device).type
-    module = getattr(torch, kind)
-    wait: Callable[[], object] = module.synchronize
-    return wait
 
 
 def _transfer(direction: str, sizes: Mapping[str, Any], device: str, seconds: float) -> Timed:
@@ -120,7 +114,7 @@ def _transfer(direction: str, sizes: Mapping[str, Any], device: str, seconds: fl
     host = torch.empty(int(sizes["bytes"]), dtype=torch.uint8, pin_memory=bool(sizes["pinned"]))
     far = torch.empty(int(sizes["bytes"]), dtype=torch.uint8, device=device)
     one, other = (far, host) if direction == "to" else (host, far)
-    return timed(lambda: one.copy_(other, non_blocking=bool(sizes["pinned"])), seconds=seconds, wait=_wait(device))
+    return timed(lambda: one.copy_(other, non_blocking=bool(sizes["pinned"])), seconds=seconds, wait=waiting(device))
 
 
 def _disk(op: str, size: int, seconds: float) -> Timed:

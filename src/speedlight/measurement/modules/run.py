@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..bench.accelerator import allocating, waiting
 from ..bench.timing import Timed, timed
 from ..traces.chrome import read_chrome
 from ..traces.nesting import computing, parents
 from ..traces.sorts import op_sort
-from ..traces.trace import Trace
+from ..traces.trace import DEVICE, Trace
 from .subject import Subject
 
 MARK = "module:"
@@ -49,11 +50,13 @@ class Measured:
     Attributes:
         time: without the profiler.
         traced: seconds of the step under it.
-        spent: seconds of operators by module, most first; what is left of ``traced`` is the host's.
+        spent: seconds of operators by module, most first; what is left of ``traced`` is the host's. On a device, of its kernels by the
+            operator that launched them.
         kept: bytes of parameters, buffers, the optimizer's states and the arguments.
         peak: those and the most that was allocated beside them.
         pages: of memory that a step gets anew from the system, and the ``system`` seconds that it spends there: an allocator that
             gives freed blocks back pays for them in each step.
+        kernels: ``spent`` is of a device's kernels.
     """
 
     time: Timed
@@ -63,6 +66,7 @@ class Measured:
     peak: int
     pages: int = 0
     system: float = 0.0
+    kernels: bool = False
 
     @property
     def host(self) -> float:
@@ -78,11 +82,12 @@ def run(it: Subject, seconds: float = 2.0) -> Measured:
     """
     for _ in range(2):
         it.step()
-    time = timed(it.step, seconds=seconds, once=True)
+    time = timed(it.step, seconds=seconds, once=True, wait=waiting(it.device))
     pages, system = _from_system(it)
     trace, allocated = _traced(it)
     kept = _kept(it)
-    return Measured(time, float(trace.end.max()), _spent(trace), kept, kept + allocated, pages, system)
+    device = bool(trace.of(DEVICE).any())
+    return Measured(time, float(trace.end.max()), _spent(trace), kept, kept + allocated, pages, system, device)
 
 
 def _from_system(it: Subject) -> tuple[int, float]:
@@ -99,6 +104,10 @@ def _from_system(it: Subject) -> tuple[int, float]:
 
 def peak(it: Subject) -> int:
     """Bytes of what outlives a step and the most that one step allocates beside it."""
+    if _on_cuda(it):
+        with allocating() as found:
+            it.step()
+        return _kept(it) + found.most
     with _recorded(it) as path:
         return _kept(it) + _most(path)
 
@@ -119,8 +128,15 @@ def _plain(tensor: Any) -> Iterator[Any]:
 
 def _traced(it: Subject) -> tuple[Trace, int]:
     """A step under the profiler by module, and the most bytes it held beyond what was there before."""
-    with _marked(it.module), _recorded(it) as path:
-        return read_chrome(path), _most(path)
+    with _marked(it.module), allocating() if _on_cuda(it) else nullcontext() as found, _recorded(it) as path:
+        trace = read_chrome(path)
+        most = _most(path) if found is None else 0
+    return trace, most if found is None else found.most
+
+
+def _on_cuda(it: Subject) -> bool:
+    """Whether the device's own allocator tells what it handed out; elsewhere the profiler's marks do."""
+    return it.device.startswith("cuda")
 
 
 @contextmanager
@@ -128,8 +144,12 @@ def _recorded(it: Subject) -> Iterator[Path]:
     """The profiler's own file of one step."""
     from torch.profiler import ProfilerActivity, profile
 
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorder:
+    wait = waiting(it.device)
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if _on_cuda(it) else [])]
+    with profile(activities=activities, profile_memory=wait is None) as recorder:
         it.step()
+        if wait is not None:
+            wait()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "trace.json"
         recorder.export_chrome_trace(str(path))
@@ -172,11 +192,39 @@ def _marked(module: Any) -> Iterator[None]:
 
 def _spent(trace: Trace) -> tuple[Spent, ...]:
     """Operators that compute, by the module whose forward pass they are in, or whose backward pass."""
+    rows, parent, places = _placed(trace)
+    names = [trace.names[n] for n in trace.name[rows]]
+    if trace.of(DEVICE).any():
+        pairs = _launched(trace, rows)
+    else:
+        computed = np.flatnonzero(computing(trace.names, trace.name[rows], parent))
+        pairs = [(row, float(trace.duration[rows[row]])) for row in computed.tolist()]
+    found: dict[tuple[str, str, str], list[float]] = {}
+    for row, busy in pairs:
+        entry = found.setdefault((*places[row], names[row]), [0, 0.0])
+        entry[0] += 1
+        entry[1] += busy
+    made = [
+        Spent(path, phase, name, op_sort(name), int(count), busy)
+        for (path, phase, name), (count, busy) in found.items()
+    ]
+    return tuple(sorted(made, key=lambda s: -s.busy))
+
+
+def _launched(trace: Trace, rows: np.ndarray) -> list[tuple[int, float]]:
+    """(operator, as index of ``rows``; seconds) of each event of a device, by the number both carry."""
+    numbers = {int(trace.outer[row]): i for i, row in enumerate(rows.tolist()) if trace.outer[row] >= 0}
+    events = np.flatnonzero(trace.of(DEVICE)).tolist()
+    known = ((numbers.get(int(trace.outer[e])), e) for e in events)
+    return [(row, float(trace.duration[e])) for row, e in known if row is not None]
+
+
+def _placed(trace: Trace) -> tuple[np.ndarray, np.ndarray, list[tuple[str, str]]]:
+    """(rows of operators and annotations, the parent of each among them, module path and phase of each)."""
     rows = np.flatnonzero(trace.of(("op", "annotation")))
     parent = parents(trace.start[rows], trace.end[rows], trace.track[rows])
     names = [trace.names[n] for n in trace.name[rows]]
     links = trace.link[rows].tolist()
-    places: list[tuple[str, str]] = []
     forward: dict[int, str] = {}  # number of an operator that autograd follows → its module
     order = np.lexsort((-trace.end[rows], trace.start[rows]))
     place_of: dict[int, tuple[str, str]] = {}
@@ -192,14 +240,4 @@ def _spent(trace: Trace) -> tuple[Spent, ...]:
         elif links[row] >= 0 and place[1] == "forward":
             forward.setdefault(links[row], place[0])
         place_of[row] = place
-    places = [place_of[row] for row in range(rows.size)]
-    found: dict[tuple[str, str, str], list[float]] = {}
-    for row in np.flatnonzero(computing(trace.names, trace.name[rows], parent)):
-        entry = found.setdefault((*places[row], names[row]), [0, 0.0])
-        entry[0] += 1
-        entry[1] += float(trace.end[rows[row]] - trace.start[rows[row]])
-    made = [
-        Spent(path, phase, name, op_sort(name), int(count), busy)
-        for (path, phase, name), (count, busy) in found.items()
-    ]
-    return tuple(sorted(made, key=lambda s: -s.busy))
+    return rows, parent, [place_of[row] for row in range(rows.size)]

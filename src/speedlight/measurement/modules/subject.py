@@ -21,10 +21,10 @@ class Subject:
 
     Attributes:
         name: of the model.
-        module: with weights, on the host, in evaluation or training mode.
+        module: with weights, on the device, in evaluation or training mode.
         args, kwargs: what it is called with.
+        device: PyTorch's name of it; the host's is ``cpu``.
         step: runs it once: a forward pass, or a whole training step.
-        passes: of a training step what comes before the optimizer: gradients lie in the parameters; else the same.
         kept: tensors that outlive a step: parameters, buffers, the optimizer's states, the arguments.
     """
 
@@ -32,8 +32,8 @@ class Subject:
     module: Any
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    device: str
     step: Callable[[], object]
-    passes: Callable[[], object]
     kept: Callable[[], list[Any]]
 
 
@@ -43,13 +43,14 @@ class Recipe:
 
     Attributes:
         name: of the model.
-        module: with weights, on the host.
+        module: with weights, on the device.
         args, kwargs: what it is called with.
         train: a training step, else a forward pass.
         autocast: ``bf16`` or ``fp16`` around the forward pass.
         optimizer: used when training.
         pieces: of the batch that a training step runs one after the other, adding gradients up.
         around: makes a context that each forward pass runs in.
+        device: PyTorch's name of where all of it lies.
     """
 
     name: str
@@ -61,11 +62,12 @@ class Recipe:
     optimizer: str = "adamw"
     pieces: int = 1
     around: Callable[[], AbstractContextManager[Any]] = nullcontext
+    device: str = "cpu"
 
 
 def recipe(
     source: str, inputs: Sequence[str] = (), *, train: bool = False, dtype: str | None = None, last: bool = False,
-    autocast: str | None = None, optimizer: str = "adamw",
+    autocast: str | None = None, optimizer: str = "adamw", device: str = "cpu",
 ) -> Recipe:  # fmt: skip
     """Build the module with random weights and its arguments with random values.
 
@@ -75,6 +77,7 @@ def recipe(
         last: channels last.
         autocast: ``bf16`` or ``fp16`` around the forward pass.
         optimizer: ``adamw``, ``adam``, ``sgd`` or ``sgd_momentum``; used when training.
+        device: PyTorch's name of where it runs.
 
     Raises:
         BadInput: for code that fails, or a source that is no module.
@@ -92,19 +95,19 @@ def recipe(
         module = module.to(getattr(torch, TORCH_DTYPES.get(dtype, dtype)))
     if last:
         module = module.to(memory_format=torch.channels_last)
-    module.train(train)
+    module = module.to(device).train(train)
     own = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
     args, kwargs = [], {}
     for shape in parse_inputs(tuple(inputs)):
         kind = own if shape.dtype is None else getattr(torch, TORCH_DTYPES[shape.dtype])
-        value = _values(torch, shape.shape, kind)
+        value = _values(torch, shape.shape, kind).to(device)
         if last and value.dim() == 4:
             value = value.contiguous(memory_format=torch.channels_last)
         if shape.name is None:
             args.append(value)
         else:
             kwargs[shape.name] = value
-    return Recipe(source, module, tuple(args), kwargs, train, autocast, optimizer)
+    return Recipe(source, module, tuple(args), kwargs, train, autocast, optimizer, device=device)
 
 
 def made(of: Recipe) -> Subject:
@@ -115,29 +118,11 @@ def made(of: Recipe) -> Subject:
     """
     import torch
 
-    from ...frontends.torch_export.inputs import TORCH_DTYPES
-
-    module, args, kwargs = of.module, of.args, dict(of.kwargs)
-    optimizer: Any = _optimizer(torch, of.optimizer, module) if of.train else None
-    cast = None if of.autocast is None else getattr(torch, TORCH_DTYPES[of.autocast])
-    pieces = [(args, kwargs)] if of.pieces == 1 else _pieces(torch, args, kwargs, of.pieces)
-
-    def call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
-        with nullcontext() if cast is None else torch.autocast("cpu", dtype=cast), of.around():
-            return module(*args, **kwargs)
-
-    def forward() -> object:
-        with torch.inference_mode():
-            return call(args, kwargs)
-
-    def passes() -> object:
-        for some, named in pieces:
-            loss = sum(t.float().mean() for t in floats(call(some, named))) / len(pieces)
-            loss.backward()
-        return None
+    run = passes(of)
+    optimizer: Any = _optimizer(torch, of.optimizer, of.module) if of.train else None
 
     def training() -> object:
-        passes()
+        run()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         return None
@@ -146,10 +131,38 @@ def made(of: Recipe) -> Subject:
         states = (
             [] if optimizer is None else [t for s in optimizer.state.values() for t in s.values() if torch.is_tensor(t)]
         )
-        return [*module.parameters(), *module.buffers(), *_packed(module), *states, *args, *kwargs.values()]
+        module, held = of.module, (*of.args, *of.kwargs.values())
+        return [*module.parameters(), *module.buffers(), *_packed(module), *states, *held]
 
-    step, before = (training, passes) if of.train else (forward, forward)
-    return Subject(of.name, module, args, kwargs, step, before, kept)
+    return Subject(of.name, of.module, of.args, dict(of.kwargs), of.device, training if of.train else run, kept)
+
+
+def passes(of: Recipe) -> Callable[[], object]:
+    """What a step runs ahead of its optimizer: the forward pass, and in training the backward pass, after which gradients lie in the
+    parameters."""
+    import torch
+
+    from ...frontends.torch_export.inputs import TORCH_DTYPES
+
+    args, kwargs = of.args, dict(of.kwargs)
+    cast = None if of.autocast is None else getattr(torch, TORCH_DTYPES[of.autocast])
+    pieces = [(args, kwargs)] if of.pieces == 1 else _pieces(torch, args, kwargs, of.pieces)
+
+    def call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
+        with nullcontext() if cast is None else torch.autocast(torch.device(of.device).type, dtype=cast), of.around():
+            return of.module(*args, **kwargs)
+
+    def forward() -> object:
+        with torch.inference_mode():
+            return call(args, kwargs)
+
+    def both() -> object:
+        for some, named in pieces:
+            loss = sum(t.float().mean() for t in floats(call(some, named))) / len(pieces)
+            loss.backward()
+        return None
+
+    return both if of.train else forward
 
 
 def _packed(module: Any) -> list[Any]:

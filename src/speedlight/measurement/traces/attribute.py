@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .nesting import computing, parents
-from .sorts import is_message, kernel_sort, loads, op_sort, waits
+from .sorts import by_host, is_message, kernel_sort, loads, op_sort, waits
 from .spans import NOTHING, Spans, common, either, length, union, without
 from .trace import DEVICE, Trace
 
@@ -112,6 +112,7 @@ def _on_device(trace: Trace) -> tuple[Spans, Spans, Spans, tuple[Calls, ...], in
     copies = trace.of(("memcpy", "memset"))
     op, shape = _launchers(trace)
     calls = _grouped(trace, compute, sorts, op, shape)
+    messages |= trace.of(("annotation", "op")) & trace.named([by_host(n) for n in trace.names])
     return _spans(trace, compute), _spans(trace, messages), _spans(trace, copies), calls, int(kernels.sum())
 
 
@@ -182,7 +183,7 @@ def _grouped(
 def _named(trace: Trace, device: bool) -> dict[str, str]:
     """The name that most of a cause's own events have, for words."""
     tests = {
-        "communication": lambda n: is_message(n) if not device else kernel_sort(n) == "collective",
+        "communication": lambda n: is_message(n) if not device else by_host(n) or kernel_sort(n) == "collective",
         "data_loading": loads,
         "synchronisation": waits,
     }

@@ -141,6 +141,7 @@ _WAITS = re.compile(
 _LOADING = re.compile(
     r"DataLoader.*(__next__|_next_data)|dataloader|data_?loading|fetch_?batch|next_?batch", re.IGNORECASE
 )
+_HOST_MESSAGE = re.compile(r"^(gloo|mpi):", re.IGNORECASE)
 _MESSAGE = re.compile(r"^(gloo|nccl|mpi|ucc|xccl):", re.IGNORECASE)
 
 
@@ -177,3 +178,9 @@ def loads(name: str) -> bool:
 def is_message(name: str) -> bool:
     """Whether an annotation of this name spans a collective on a thread of its own."""
     return bool(_MESSAGE.search(name)) and "barrier" not in name
+
+
+def by_host(name: str) -> bool:
+    """Whether an annotation of this name spans a collective that the host carries out, also between devices: of others the host's
+    annotation is but the call that starts kernels."""
+    return is_message(name) and bool(_HOST_MESSAGE.search(name))

@@ -36,15 +36,15 @@ FORMATS = {"q4_k": "q4_k", "q4_0": "q4_0", "q8_0": "q8_0", "f16": "fp16", "mxfp4
 UNPACKING = 8.0  # vector operations of a weight's byte: mask, shift, convert, scale of two values
 LAUNCH = 3e-6  # seconds of one kernel before fitting
 LEVELS: Levels = {
-    "weights": (((), 1.0), (("side",), 0.3), (("year",), 0.2)),
+    "weights": (((), 1.0), (("side",), 0.3), (("release",), 0.2)),
     "unpack": (((), 1.0), (("side",), 0.5), (("architecture",), 0.3)),
-    "launch": (((), 1.0), (("side",), 0.7), (("year",), 0.5)),
+    "launch": (((), 1.0), (("side",), 0.7), (("release",), 0.5)),
     "stream": (((), 1.0), (("side",), 0.7)),
-    "attention": (((), 1.0), (("side",), 0.7), (("year",), 0.5)),
+    "attention": (((), 1.0), (("side",), 0.7), (("release",), 0.5)),
     "products": (
-        ((), 1.0), (("side",), 0.6), (("architecture",), 0.5), (("year",), 0.4), (("architecture", "year"), 0.4),
+        ((), 1.0), (("side",), 0.6), (("architecture",), 0.5), (("release",), 0.4), (("architecture", "release"), 0.4),
     ),
-    "prompt": (((), 1.0), (("side",), 0.7), (("year",), 0.7)),
+    "prompt": (((), 1.0), (("side",), 0.7), (("release",), 0.7)),
 }  # fmt: skip
 
 
@@ -73,14 +73,14 @@ def part_of(row: Mapping[str, Any], machine: str) -> tuple[str, Part | None]:
     batch = number(row.get("batch_or_concurrency")) or 1.0
     prompt, output, depth = (number(row.get(n)) for n in ("input_len", "output_len", "context_depth"))
     software = str(row.get("software", ""))
-    found = re.search(r"20\d\d", software)
-    year = found[0] if found else "2025"
+    found = re.search(r"build \d+|\b20[12]\d\b", software)
+    release = found[0] if found else "2025"  # a year, or the build where it is named
     device = resolved.machine
     side = "cpu" if device.kind == "cpu" else device.vendor
     labels = {
         "side": side,
         "architecture": device.architecture,
-        "year": year,
+        "release": release,
         "task": "generate" if output else "prompt",
     }
     labels["format"] = number_format or ""

@@ -7,6 +7,8 @@ differ from the sum of their kernels (:mod:`speedlight.engine.serving.serving_fi
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ...costs.calibration.samples import as_floats
@@ -24,6 +26,9 @@ GROUP = (
     "model_path", "system", "backend", "precision", "isl", "osl", "tp_size", "attention_dp_size", "moe_tp_size",
     "moe_ep_size", "prefill_tp_size", "decode_tp_size", "prefill_moe_ep_size", "decode_moe_ep_size",
 )  # fmt: skip
+
+# Sorts of rows, judged apart: of the last only the interval is an answer (its middle is no prediction).
+PARTS = {"agg": "one engine", "disagg": "split, workers counted", "open": "split, workers unknown"}
 
 
 def predict(inputs: Columns, rows: int) -> Predicted:
@@ -51,8 +56,11 @@ def outcomes(said: Said, point: np.ndarray, least: np.ndarray, most: np.ndarray,
     layer[found] = "calibrated"
     names = tuple(dict.fromkeys(_class(q) for q in said.questions))
     kind = np.array([names.index(_class(q)) if ok else -1 for q, ok in zip(said.questions, found, strict=True)])
-    header = {"id": "serving", "date": "", "tables": [], "cross_validation": [], **bends.header}
-    return Predicted(made, layer, status, dict.fromkeys(COLUMNS, header), names, kind if rows else None)
+    header: dict[str, Any] = {"id": "serving", "date": "", "tables": [], "cross_validation": {}, **bends.header}
+    fits = {c: {**header, "cross_validation": header["cross_validation"].get(c, ())} for c in COLUMNS}
+    sorts = list(PARTS)
+    part = np.array([sorts.index(k) if k in PARTS else -1 for k in said.kinds], dtype=np.int64)
+    return Predicted(made, layer, status, fits, names, kind if rows else None, parts=tuple(PARTS.values()), part=part)
 
 
 def _class(question: Deployment) -> str:
@@ -64,14 +72,17 @@ def cross(table: Table, leave: Leave, progress: Progress) -> Predicted:
     inputs = SUITE.inputs(table)
     said = said_of(deployments(inputs, table.rows))
     measured = np.stack([as_floats(table.columns[c]) for c in COLUMNS], 1)
-    if leave.by == "device":
-        names = [str(v) for v in inputs["system"]]
-        fold = np.array([sorted(set(names)).index(n) for n in names])
-    else:
-        fold = folds_of(group_keys(inputs, table.rows), 5)
+    fold = folds(inputs, table.rows, leave.by)
     progress(f"{NAME}: {len(set(fold.tolist()))} fits")
     apart = out_of_fold(said, measured, fold)
     return outcomes(said, *apart, Bends({}, {}, ends(said, measured, apart)))
+
+
+def folds(inputs: Columns, rows: int, by: str) -> np.ndarray:
+    """The number of what each row is left out with: one of five folds of configurations, or its system."""
+    if by == "device":
+        return np.unique([str(v) for v in inputs["system"]], return_inverse=True)[1]
+    return folds_of(group_keys(inputs, rows), 5)
 
 
 def group_keys(inputs: Columns, rows: int) -> list[str]:

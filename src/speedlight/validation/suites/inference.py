@@ -83,8 +83,15 @@ def answered(questions: Sequence[tuple[str, str, Part | None]], fits: Sequence[F
         layer[i] = "calibrated"
         kind[i] = names.setdefault(f"{part.labels['architecture']}|{family}|{part.labels['task']}", len(names))
     outcomes = {c: Outcome(*v) for c, v in numbers.items()}
-    header = {"id": "inference", "date": "", "tables": [], "cross_validation": [], **(fits[0].header if rows else {})}
-    return Predicted(outcomes, layer, status, dict.fromkeys(PREDICTED, header), tuple(names), kind)
+    header: dict[str, Any] = {
+        "id": "inference",
+        "date": "",
+        "tables": [],
+        "cross_validation": {},
+        **(fits[0].header if rows else {}),
+    }
+    by_column = {c: {**header, "cross_validation": header["cross_validation"].get(c, ())} for c in PREDICTED}
+    return Predicted(outcomes, layer, status, by_column, tuple(names), kind)
 
 
 LEVELS: Mapping[str, Levels] = {"llama.cpp": llama_cpp.LEVELS, "offline": offline.LEVELS}
