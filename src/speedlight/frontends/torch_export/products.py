@@ -174,6 +174,7 @@ def attention(call: Call) -> Facts:
     FLOPs are of the unmasked query·key pairs: with ``is_causal`` query i sees min(i + 1, S) keys (PyTorch aligns the
     mask at the top left). An explicit mask is data: its pairs all count, as they do in the kernels that take one.
     ``attrs["rows"]``: each head's features lie side by side in q, k and v, as fused kernels on GPUs require.
+    ``attrs["dropout"]``: scores are dropped at random, as training does.
     """
     q, k, v = call.view("query"), call.view("key"), call.view("value")
     require_one_dtype("scaled_dot_product_attention", (q, k, v))
@@ -199,6 +200,8 @@ def attention(call: Call) -> Facts:
         "rows": seqs * queries, "keys": seqs * keys,
     }  # fmt: skip
     attrs = {"causal": causal, "window": None, "mask": mask is not None, "rows": q.rows and k.rows and v.rows}
+    if call.args.get("dropout_p"):
+        attrs["dropout"] = True
     reads = (q, k, v) if mask is None else (q, k, v, mask)
     return Facts("attention", "sdpa", work, dims, attrs, reads=reads)
 

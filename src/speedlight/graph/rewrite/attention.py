@@ -13,7 +13,7 @@ from .registry import REWRITES
 
 
 @REWRITES.register("written_out_attention")
-def written_out_attention(graph: Graph, copies: bool = True, safe: bool = False) -> Graph:
+def written_out_attention(graph: Graph, copies: bool = True, safe: bool = False, dropped: bool = False) -> Graph:
     """``sdpa`` → scale, q·kᵀ, mask, softmax, scores·v; every query·key pair is computed, masked or not.
 
     Attention over a cache (of keys kept from earlier steps) stays as it is.
@@ -23,10 +23,13 @@ def written_out_attention(graph: Graph, copies: bool = True, safe: bool = False)
             a tensor of its own before it, and their result goes back to rows of tokens (``reshape`` of ``transpose``).
         safe: as PyTorch's own fallback runs it (``SDPBackend.MATH``, from 2.5 on): queries and keys are scaled by the root each,
             and rows of scores that are masked from end to end are looked for (``_safe_softmax``).
+        dropped: only attention that drops scores at random, which not every library's fused kernels do.
     """
 
     def visit(edit: Edit, op: Op) -> Iterable[Op]:
         if op.fn != "sdpa" or op.phase != "forward" or any(edit.tensor(r.tensor).persistent for r in op.reads):
+            return (op,)
+        if dropped and not op.attrs.get("dropout"):
             return (op,)
         return _parts(edit, op, copies, safe)
 
@@ -95,6 +98,10 @@ def _parts(edit: Edit, op: Op, copies: bool, safe: bool) -> list[Op]:
         )
         weights = add(
             "where", "elementwise", "where", (lost, weights), pairs, BlockBuilder.element_work("where", pairs)
+        )
+    if op.attrs.get("dropout"):
+        weights = add(
+            "dropout", "elementwise", "dropout", (weights,), pairs, BlockBuilder.element_work("dropout", pairs)
         )
     work = Work("matmul", pairs * 2 * v_width, product.format, product.accumulate)
     dims = {"m": tall, "n": v_width, "k": long, "batch": batch}
