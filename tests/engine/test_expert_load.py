@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import cache
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 import speedlight
 from speedlight._foundation.errors import BadInput
 from speedlight.cli.main import main
-from speedlight.engine.predict import _answer
+from speedlight.engine.predict import _answer, predict
 from speedlight.engine.questions.resolve import resolve
 from speedlight.engine.steps.expert_ranks import classes_of
 from speedlight.graph.expert_spread import Spread, ranks, spread_of
@@ -25,8 +26,12 @@ spreads = st.one_of(
 )
 
 
-def asked(load: str, **changes: object) -> speedlight.Prediction:
-    return speedlight.explain("qwen3-30b-a3b", "dgx-h100", moe_load=load, **(ASKED | changes))
+@cache
+def asked(load: str, details: bool = False, **changes: object) -> speedlight.Prediction:
+    """The answer, kept; sensitivities and rows of ops with ``details`` only."""
+    return predict(
+        speedlight.make_scenario("qwen3-30b-a3b", "dgx-h100", moe_load=load, **(ASKED | changes)), details=details
+    )
 
 
 @settings(max_examples=60, deadline=None)
@@ -64,7 +69,9 @@ def test_more_skew_takes_longer_and_no_more_work() -> None:
     assert [a.flops for a in times] == pytest.approx([times[0].flops] * 5, rel=1e-9)
     for a in times:
         assert a.limit <= a.low <= a.time <= a.high
-        assert sum(row.time for row in a.ops) == pytest.approx(a.time, rel=1e-9)
+    whole = asked("power:0.6", details=True)
+    assert whole.time == times[3].time
+    assert sum(row.time for row in whole.ops) == pytest.approx(whole.time, rel=1e-9)
 
 
 def test_one_rank_has_the_mean_and_fewer_experts_are_touched_by_skewed_picks() -> None:
@@ -83,7 +90,7 @@ def test_the_interval_holds_the_spread_of_the_load() -> None:
 
 
 def test_dropped_tokens_are_neither_computed_nor_waited_for() -> None:
-    free, dropping = asked("power:0.6"), asked("power:0.6,capacity:1")
+    free, dropping = asked("power:0.6"), asked("power:0.6,capacity:1", details=True)
     assert dropping.time < free.time
     assert dropping.flops < free.flops
     assert dropping.attrs["experts"]["dropped"] > 0.1
@@ -94,7 +101,7 @@ def test_dropped_tokens_are_neither_computed_nor_waited_for() -> None:
 
 def test_a_sweep_equals_its_points() -> None:
     sizes = np.array([1, 4, 16])
-    swept = asked("power:0.8", phase="decode", context=512, batch=sizes, dp=8, tp=1)
+    swept = asked.__wrapped__("power:0.8", phase="decode", context=512, batch=sizes, dp=8, tp=1)
     for i, batch in enumerate(sizes):
         one = asked("power:0.8", phase="decode", context=512, batch=int(batch), dp=8, tp=1)
         assert (swept.time[i], swept.low[i], swept.high[i]) == pytest.approx((one.time, one.low, one.high), rel=1e-9)

@@ -11,6 +11,7 @@ import speedlight
 from speedlight._foundation.errors import BadInput
 from speedlight.engine.post_training.loop import LoopAnswer, iteration
 from speedlight.engine.post_training.question import loop_of, words_of
+from speedlight.engine.predict import predict
 
 TRAIN = {"batch": 32, "dp": 8, "zero": 3, "micro_batch": 2, "recompute": "full"}
 WORDS = {"prompts": 16, "samples": 4, "isl": 256, "osl": 64, "spread": 0.5, "replicas": 2, "stack": "vllm"}
@@ -31,9 +32,11 @@ def test_parts_are_what_the_verbs_say() -> None:
     assert one.served.metrics["finished"] == 64
     assert one.parts["rollout"] == one.served.run.reached
     length = round(float((requests.prompt + requests.output).mean()))
-    step = speedlight.explain("llama-3.1-8b", "dgx-h100", phase="train", isl=length, **TRAIN)
+    step, judge = (
+        predict(speedlight.make_scenario("llama-3.1-8b", "dgx-h100", isl=length, **options), details=False)
+        for options in ({"phase": "train", **TRAIN}, {"phase": "forward", "batch": 8})
+    )
     assert one.parts["training"] == pytest.approx(2 * float(step.time))
-    judge = speedlight.explain("llama-3.1-8b", "dgx-h100", phase="forward", isl=length, batch=8)
     assert one.passes["reference"] == pytest.approx(float(judge.time)), "64 samples: eight replicas of eight"
     assert one.time == pytest.approx(sum(one.parts.values()))
 
