@@ -231,6 +231,30 @@ def _binary(name: str) -> Callable[..., Made]:
     return make
 
 
+def _function(call: Callable[[Any, Any], Any]) -> Callable[..., Made]:
+    """An element-wise function that is no name of PyTorch's alone."""
+
+    def make(torch: Any, tensor: Any, elements: int) -> Made:
+        return Made(lambda x: call(torch, x), (tensor(elements),))
+
+    return make
+
+
+def _where(torch: Any, tensor: Any, elements: int) -> Made:
+    chosen = tensor(elements) > 0
+    return Made(torch.where, (chosen, tensor(elements), tensor(elements)))
+
+
+def _cast(torch: Any, tensor: Any, elements: int) -> Made:
+    return Made(lambda x: x.to(torch.float32), (tensor(elements).to(torch.int64),))
+
+
+def _pick(torch: Any, tensor: Any, rows: int, table: int, columns: int) -> Made:
+    """Columns of a table by their numbers, element by element."""
+    places = torch.randint(0, table, (columns,), device=tensor(1).device)
+    return Made(lambda table, places: table[:, places], (tensor(rows, table), places))
+
+
 def _scale(torch: Any, tensor: Any, elements: int) -> Made:
     return Made(lambda x: x * 0.5, (tensor(elements),))
 
@@ -570,5 +594,7 @@ OPERATORS: Mapping[str, Callable[..., Made]] = {
     "module": _module, "mixed": _mixed, "recorded": _recorded, "adamw": _adamw, "convolutions": _convolutions,
     "separable": _separable, "attending": _attending, "filtering": _filtering, "gated": _gated, "pointwise": _pointwise,
     "branching": _branching, "token_filters": _token_filters, "rowwise_chain": _rowwise_chain, "conv_of_tokens": _conv_of_tokens,
-    "dropout": _dropout, "lstm": _recurrent("LSTM"), "gru": _recurrent("GRU"),
+    "dropout": _dropout, "where": _where, "cast": _cast, "pick": _pick, "square": _function(lambda torch, x: x.pow(2)),
+    "clamp": _function(lambda torch, x: x.clamp(-1.0, 1.0)), "neg": _function(lambda torch, x: -x),
+    "sin": _function(lambda torch, x: torch.sin(x)), "pad": _image(lambda f, x: f.pad(x, (1, 1, 1, 1))), "lstm": _recurrent("LSTM"), "gru": _recurrent("GRU"),
 }  # fmt: skip

@@ -311,6 +311,7 @@ def _rows() -> Iterator[Point]:
             "last",
             "upsample",
             "cat",
+            "pad",
         ):
             yield Point("operator", op, {"b": b, "channels": channels, "side": side})
     for rows, columns in ((64, 512), (512, 768), (2048, 1024)):
@@ -325,6 +326,11 @@ def _elements(cache_bytes: float) -> Iterator[Point]:
     ):  # fmt: skip
         for elements in (1024, 16384, 2**17, 2**20, 2**22, large):
             yield Point("operator", op, {"elements": elements}, quick=op in ("add", "gelu") and elements == 2**20)
+    for op in ("where", "cast", "square", "clamp", "neg", "sin"):
+        for elements in (16384, 2**20, 2**22):
+            yield Point("operator", op, {"elements": elements})
+    for rows, table, columns in ((4, 196, 196 * 196), (8, 1024, 256 * 256)):
+        yield Point("operator", "pick", {"rows": rows, "table": table, "columns": columns})
     for elements in (2**16, 2**19, 2**21, 2**22, 2**23, 2**24):
         yield Point("operator", "chain", {"elements": elements, "steps": 8}, quick=elements == 2**21)
     for rows, columns in ((256, 256), (1024, 1024), (4096, 4096)):

@@ -180,7 +180,7 @@ def graph_of(point: Measurement) -> tuple[Graph, str]:
     made = operands(
         "linear" if phase == "optimizer" else point.op, _small(sizes) if phase == "optimizer" else sizes, "meta"
     )
-    inputs = ["x".join(map(str, t.shape)) + (":int64" if not t.is_floating_point() else "") for t in made.inputs]
+    inputs = ["x".join(map(str, t.shape)) + _kind(t) for t in made.inputs]
     graph = capture(
         lambda: _held(point, sizes),
         inputs,
@@ -196,6 +196,10 @@ def graph_of(point: Measurement) -> tuple[Graph, str]:
             shared=_followed(graph.shared, *graph.blocks),
         )
     return training_mode(graph), phase
+
+
+def _kind(tensor: Any) -> str:
+    return "" if tensor.is_floating_point() else ":" + str(tensor.dtype).removeprefix("torch.")
 
 
 REWRITTEN: Mapping[str, tuple[str, Callable[[Graph], Graph]]] = {
