@@ -66,10 +66,12 @@ class Observed:
     failed: Mapping[str, str]
 
     def host(self, hot: float, dispatch: float, backward: float) -> np.ndarray:
-        """Seconds of the host: of each launch, in a loop or among others; and of each backward pass."""
+        """Seconds of the host: of each launch, in a loop or among others; and of each backward pass. A device that ran alone waited
+        for none."""
         several = np.array([p.op in NETWORKS for p in self.points])
         passes = np.array([1.0 if p.sizes.get("backward") else 0.0 for p in self.points])
-        found: np.ndarray = np.where(several, dispatch, hot) * self.launches + backward * passes
+        calls = np.array([0.0 if p.alone else 1.0 for p in self.points])
+        found: np.ndarray = calls * (np.where(several, dispatch, hot) * self.launches + backward * passes)
         return found
 
     def wholes(self, host: np.ndarray) -> Wholes:
@@ -90,8 +92,7 @@ def observe(points: Sequence[Measurement], machine: Machine, page: float) -> Obs
         machine: with the rates that were measured.
         page: seconds a byte of new memory (:func:`.figures.page_seconds`).
     """
-    stack = load_stack(FRAMEWORK)
-    stack = without_device_runtime(stack.on_cpu or stack)
+    stack = stack_on(machine)
     rows: dict[Sort, list[dict[str, Any]]] = {}
     kept: list[Measurement] = []
     launches: list[float] = []
@@ -123,6 +124,12 @@ def observe(points: Sequence[Measurement], machine: Machine, page: float) -> Obs
         kept.append(point)
         launches.append(float(sum(c * v.launches for _, v, _, c in found)))
     return Observed(tuple(kept), {sort: _table(own) for sort, own in rows.items()}, np.array(launches), failed)
+
+
+def stack_on(machine: Machine) -> Stack:
+    """PyTorch as it runs a module operator by operator on a machine."""
+    stack = load_stack(FRAMEWORK)
+    return without_device_runtime(stack.on_cpu or stack) if machine.kind == "cpu" else stack
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Kernels:
@@ -180,10 +187,13 @@ def graph_of(point: Measurement) -> tuple[Graph, str]:
     made = operands(
         "linear" if phase == "optimizer" else point.op, _small(sizes) if phase == "optimizer" else sizes, "meta"
     )
-    inputs = ["x".join(map(str, t.shape)) + (":int64" if not t.is_floating_point() else "") for t in made.inputs]
+    narrow = str(sizes.get("format", "fp32"))
+    ending = "" if narrow == "fp32" else f":{narrow}"
+    inputs = ["x".join(map(str, t.shape)) + (ending if t.is_floating_point() else ":int64") for t in made.inputs]
     graph = capture(
         lambda: _held(point, sizes),
         inputs,
+        channels_last=bool(sizes.get("last")),
         train=trained(point.sizes) or point.op.endswith("_train"),
         dynamic_batch=False,
         quick=True,
