@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .._foundation.quantity import format_percent, format_si
+from .._foundation.quantity import format_percent, format_time
 
 # What single operators tell beside kernels (costs/families/module_here.py).
 FIGURES = {
@@ -66,7 +66,7 @@ def _factors(own: Mapping[str, Any]) -> Any:
     if own.get("curves"):
         text.append(f"  {own['curves']} curves of sizes, by sort and function\n")
     for name, seconds in own.get("figures", {}).items():
-        text.append(f"  {FIGURES.get(name, name)}: {format_si(seconds, 's')}\n")
+        text.append(f"  {FIGURES.get(name, name)}: {format_time(seconds)}\n")
     for term, factor in own["factors"].items():
         text.append(f"  {term}: {meaning(factor, own['layered_on'])}\n")
     low, high = own["interval"]

@@ -213,6 +213,8 @@ def class_of(kernel: Kernel, machine: Machine) -> dict[str, str]:
         key["sort"] = "recurrent"
     if key["sort"] in NARROW:
         form = next((w.format for w in kernel.work if w.format in FORMATS), None)
+        if form == "fp16" and machine.kind != "cpu":
+            form = "bf16"  # a device's matrix units take both at one rate, so that points of either tell of both
         key["sort"] += f":{form}" if form is not None else ""
     if kernel.attrs.get("training") and kernel.fn == "batch_norm":
         key["op"] = "batch_norm+statistics"

@@ -70,8 +70,10 @@ SORTS: Mapping[str, tuple[Block, ...]] = {
         _curve("memory", SIDE, LAYOUT),
     ),
     "depthwise": (
-        *_levels("memory"),
+        *_levels("memory", "vector"),
         _level("memory", LAYOUT, OWN), _level("memory", (*RUN, "layout"), OWN), _level("memory", OP, OWN),
+        _level("vector", LAYOUT, OWN), _level("vector", OP, OWN),
+        _curve("vector", TAPS, LAYOUT), _curve("vector", STRIDE, LAYOUT, OWN, 0.1), _curve("vector", SIDE, LAYOUT),
         _curve("memory", TAPS, LAYOUT), _curve("memory", STRIDE, LAYOUT, OWN, 0.1), _curve("memory", SIDE, LAYOUT),
         _curve("memory", GROUPS, LAYOUT),
     ),
@@ -94,7 +96,7 @@ SORTS: Mapping[str, tuple[Block, ...]] = {
     "stream": (
         *_levels("memory", "vector"),
         _level("memory", OP, OWN), _level("memory", (*RUN, "op"), OWN), _level("vector", OP, OWN),
-        _curve("memory", MOVED, ALL), _curve("memory", WIDTH, OP, RARE),
+        _curve("memory", MOVED, ALL), _curve("memory", WIDTH, OP, RARE), _curve("vector", WIDTH, OP, OWN),
     ),
 }  # fmt: skip
 
@@ -104,10 +106,6 @@ SORTS: Mapping[str, tuple[Block, ...]] = {
 HOST: Mapping[str, tuple[Block, ...]] = {
     **{sort: _levels("launch") for sort in SORTS},
     "stream": (*_levels("launch", "cache"), _level("cache", OP, RARE)),
-    "depthwise": (
-        *_levels("launch", "vector"), _level("vector", LAYOUT, OWN), _level("vector", OP, OWN),
-        _curve("vector", TAPS, LAYOUT), _curve("vector", STRIDE, LAYOUT, OWN, 0.1), _curve("vector", SIDE, LAYOUT),
-    ),
 }  # fmt: skip
 KINDS = {"gpu": {}, "cpu": HOST}  # kinds of machine that share nothing
 FAMILIES: Mapping[tuple[str, ...], Family] = {

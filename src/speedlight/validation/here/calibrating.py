@@ -18,11 +18,10 @@ from ...hardware.calibrated import base_of, calibrated_file, write_calibrations
 from ...hardware.catalogue import load_machine
 from ...hardware.machine import LocalCalibration, PointErrors
 from ...measurement.bench.evidence import Evidence, Measurement, read
-from ...stacks.stack import load_stack
 from ..metrics import finite
 from .figures import backward_call, dispatch, hot_dispatch, page_seconds, recorded
 from .fitting import FOLDS, LEAST, Fitted, fitted
-from .points import FRAMEWORK, Observed, observe
+from .points import FRAMEWORK, Observed, observe, stack_on
 
 BETTER = 0.9  # of the median error: less is not worth a calibration
 
@@ -55,15 +54,14 @@ def calibrate_here(path: Path, on: str, out: Path | None = None, quick: bool = F
     if out is not None:
         calibrated_file(out, base)  # refused before anything is fitted
     points = evidence.points
-    page = page_seconds(points)
+    page = page_seconds(points) if machine.kind == "cpu" else 0.0  # devices' allocators keep what is freed
     observed = observe(points, machine, page)
     if len(observed.points) < LEAST:
         raise BadInput(
             f"{path} has {len(observed.points)} operators that can be looked at", expected=f"at least {LEAST}",
             hint="speedlight measure --quick",
         )  # fmt: skip
-    stack = load_stack(FRAMEWORK)
-    stated = (stack.on_cpu or stack).host.launch_s
+    stated = stack_on(machine).host.launch_s if machine.kind == "cpu" else 0.0  # a device's points ran without the host
     host = observed.host(hot_dispatch(points), dispatch(points), backward_call(points))
     found = fitted(observed, host, stated, 2 if quick else FOLDS)
     figures = {DISPATCH: dispatch(points), RECORDED: recorded(points), PAGE: page}

@@ -34,7 +34,7 @@ from ...graph.rewrite.thinned import packed_weights
 from ...hardware.machine import Machine, OperatingPoint
 from ...lowering.kernels import Kernel, KernelValues
 from ...measurement.bench.evidence import Measurement
-from ...measurement.bench.operators import INTEGERS, NETWORKS, UNPACKED, WRITTEN_OUT, operands, trained
+from ...measurement.bench.operators import FORMATS, INTEGERS, NETWORKS, UNPACKED, WRITTEN_OUT, operands, trained
 from ...scenario.scenario import ModelRef, Program, Scenario
 from ...stacks.stack import Stack, load_stack
 from ...workload.workload import Workload, single_step
@@ -66,10 +66,12 @@ class Observed:
     failed: Mapping[str, str]
 
     def host(self, hot: float, dispatch: float, backward: float) -> np.ndarray:
-        """Seconds of the host: of each launch, in a loop or among others; and of each backward pass."""
+        """Seconds of the host: of each launch, in a loop or among others; and of each backward pass. A device that ran alone waited
+        for none."""
         several = np.array([p.op in NETWORKS for p in self.points])
         passes = np.array([1.0 if p.sizes.get("backward") else 0.0 for p in self.points])
-        found: np.ndarray = np.where(several, dispatch, hot) * self.launches + backward * passes
+        calls = np.array([0.0 if p.alone else 1.0 for p in self.points])
+        found: np.ndarray = calls * (np.where(several, dispatch, hot) * self.launches + backward * passes)
         return found
 
     def wholes(self, host: np.ndarray) -> Wholes:
@@ -90,8 +92,7 @@ def observe(points: Sequence[Measurement], machine: Machine, page: float) -> Obs
         machine: with the rates that were measured.
         page: seconds a byte of new memory (:func:`.figures.page_seconds`).
     """
-    stack = load_stack(FRAMEWORK)
-    stack = without_device_runtime(stack.on_cpu or stack)
+    stack = stack_on(machine)
     rows: dict[Sort, list[dict[str, Any]]] = {}
     kept: list[Measurement] = []
     launches: list[float] = []
@@ -123,6 +124,12 @@ def observe(points: Sequence[Measurement], machine: Machine, page: float) -> Obs
         kept.append(point)
         launches.append(float(sum(c * v.launches for _, v, _, c in found)))
     return Observed(tuple(kept), {sort: _table(own) for sort, own in rows.items()}, np.array(launches), failed)
+
+
+def stack_on(machine: Machine) -> Stack:
+    """PyTorch as it runs a module operator by operator on a machine."""
+    stack = load_stack(FRAMEWORK)
+    return without_device_runtime(stack.on_cpu or stack) if machine.kind == "cpu" else stack
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Kernels:
@@ -184,6 +191,7 @@ def graph_of(point: Measurement) -> tuple[Graph, str]:
     graph = capture(
         lambda: _held(point, sizes),
         inputs,
+        channels_last=bool(sizes.get("last")),
         train=trained(point.sizes) or point.op.endswith("_train"),
         dynamic_batch=False,
         quick=True,
@@ -199,7 +207,10 @@ def graph_of(point: Measurement) -> tuple[Graph, str]:
 
 
 def _kind(tensor: Any) -> str:
-    return "" if tensor.is_floating_point() else ":" + str(tensor.dtype).removeprefix("torch.")
+    """What an input's text says of its numbers, where they are not fp32."""
+    name = str(tensor.dtype).removeprefix("torch.")
+    known = {theirs: ours for ours, theirs in FORMATS.items()}
+    return "" if name == "float32" else ":" + known.get(name, name)
 
 
 REWRITTEN: Mapping[str, tuple[str, Callable[[Graph], Graph]]] = {

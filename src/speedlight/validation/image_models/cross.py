@@ -17,6 +17,7 @@ from ..suite import Columns, Leave, Progress
 from .fitting import LeftOut, Rows, bands, leave_devices_out, leave_groups_out, spreads_of
 from .networks import alike
 from .observed import Observed, observe
+from .ours import PLAIN, with_networks
 from .questions import Question, questions
 
 
@@ -36,10 +37,12 @@ def rows_of(
 def _looked_at(
     columns: Columns, count: int, seconds: np.ndarray, keep: Path | None, progress: Progress, share: int = 1
 ) -> tuple[Observed, Rows, Mapping[int, str]]:
+    columns, count = with_networks(columns, count)
+    seconds = as_floats(columns["latency"])
     asked = [
         (question, own[np.isfinite(seconds[own]) & (seconds[own] > 0)])
         for question, own in questions(columns, count)
-        if zlib.crc32(question.model.encode()) % share == 0
+        if question.harness == PLAIN or zlib.crc32(question.model.encode()) % share == 0
     ]
     asked = [(question, own) for question, own in asked if own.size]
     seen = observe(asked, as_floats(columns["batch_size"]), keep, progress)
@@ -95,9 +98,9 @@ def out_of_fold(
         spreads = spreads_of(rows, rest if by_group else None, None if by_group else rest)
         ends = bands(rows, spreads, "known" if by_group else "stranger")
         low[own], high[own] = ends[0][own], ends[1][own]
-    wanted = np.ones(residual.size, dtype=bool)
+    wanted = seen.rows < table.rows  # ours come behind
     if leave.devices:
-        wanted = np.isin(rows.device, list(leave.devices))
+        wanted &= np.isin(rows.device, list(leave.devices))
     found = {name: np.full(table.rows, np.nan) for name in ("seconds", "low", "high")}
     at = seen.rows[wanted]
     found["seconds"][at] = left.seconds[wanted]
@@ -105,6 +108,6 @@ def out_of_fold(
     found["high"][at] = (left.seconds * np.exp(high))[wanted]
     status = np.full(table.rows, "out-of-scope:not left out", dtype=object)
     status[at] = "ok"
-    for row, why in failed.items():
+    for row, why in ((r, w) for r, w in failed.items() if r < table.rows):
         status[row] = f"unsupported:{why[:80]}"
     return found, status

@@ -31,7 +31,11 @@ OPTIMIZER = "sgd_momentum"  # what timm's benchmark trains with unless told othe
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One setting of one model, at any batch."""
+    """One setting of one model, at any batch.
+
+    Attributes:
+        harness: what ran it: timm's own benchmark, or another.
+    """
 
     model: str
     image_size: int
@@ -41,6 +45,7 @@ class Question:
     compiled: bool
     torch: str
     device: str
+    harness: str = "timm"
 
     @property
     def stack(self) -> str:
@@ -53,7 +58,9 @@ class Question:
         return load_machine(self.device, table=True).id
 
     def rewrites(self) -> tuple[Rewrite, ...]:
-        """What the benchmark does to the model before it runs it."""
+        """What the benchmark does to the model before it runs it; other harnesses run it as it is."""
+        if self.harness != "timm":
+            return ()
         norms = (NORMS,) if AUTOCAST[self.precision] is not None else ()
         numbers = tuple(int(n) for n in version_of(self.torch).split(".") if n.isdigit())
         return norms if self.mode == "train" or numbers < DEPLOYED_FROM else (DEPLOYED, *norms)
@@ -90,13 +97,13 @@ def questions(columns: Columns, rows: int) -> Iterator[tuple[Question, np.ndarra
 
     Sizes that are no whole numbers of at least 1 are left out.
     """
-    texts = {name: _texts(columns[name]) for name in TEXTS}
+    texts = {name: _texts(columns[name]) for name in (*TEXTS, *(["harness"] if "harness" in columns else []))}
     compiled = _truths(columns["compiled"])
     sizes, batch = as_floats(columns["image_size"]), as_floats(columns["batch_size"])
     good = whole(sizes) & whole(batch)
     found: dict[Question, list[int]] = {}
     for row in np.flatnonzero(good).tolist():
-        words = {name: str(texts[name][row]) for name in TEXTS}
+        words = {name: str(texts[name][row]) for name in texts}
         question = Question(image_size=int(sizes[row]), compiled=bool(compiled[row]), **words)
         found.setdefault(question, []).append(row)
     for question in sorted(found, key=lambda q: (q.model, q.image_size, q.layout, q.stack, q.mode, q.device)):
