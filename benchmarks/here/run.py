@@ -1,5 +1,8 @@
 """Runs every case here and keeps time and peak memory (JSON), case by case; a run that was interrupted goes on.
 
+On a host the allocator is told to keep what is freed, as ``verify`` does: how much of a step's memory glibc maps anew by itself
+depends on what ran in the process before (``--returning`` leaves it so).
+
 Usage: python benchmarks/here/run.py --out measured.json [--every N] [--seconds S] [--device cuda]
 """
 
@@ -15,6 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 from cases import Case, cases
 
+from speedlight.measurement.bench.allocator import kept as keep_memory
 from speedlight.measurement.bench.context import circumstances, moment
 from speedlight.measurement.bench.reference import SLOW, Watch
 from speedlight.measurement.modules.run import run
@@ -45,7 +49,10 @@ def main() -> None:
         "--patience", type=float, default=240.0, help="seconds for measuring again what others disturbed"
     )
     parser.add_argument("--device", default="cpu", help="PyTorch's name: cpu, cuda")
+    parser.add_argument("--returning", action="store_true", help="leave the allocator to its own habits")
     given = parser.parse_args()
+    if given.device == "cpu" and not given.returning:
+        keep_memory()
     kept = (
         json.loads(given.out.read_text())
         if given.out.exists()
