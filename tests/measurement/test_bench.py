@@ -150,33 +150,17 @@ def test_an_interrupted_measurement_goes_on(tmp_path, monkeypatch):
     assert read(path).complete
 
 
-@pytest.mark.parametrize(("slow", "times"), [((1.0, 1.0), 1), ((1.6, 1.0), 2), ((1.6, 1.4), 4)])
-def test_what_was_disturbed_is_measured_again(monkeypatch, slow, times):
-    """The least disturbed of the tries stays; how often is bounded."""
+@pytest.mark.parametrize("patience", [0, 60])
+def test_the_faster_of_two_measurements_counts(monkeypatch, patience):
     pytest.importorskip("torch")
     from speedlight.measurement.bench import run
 
-    plan = [p for p in points(MIB) if p.sort == "launch"][:1]
-    states = iter([slow[0], *[slow[1]] * 9])
-
-    def seen(take, watch):
-        state = next(states)
-        return fixed(plan[0].name, "launch", plan[0].op, plan[0].sizes, state, moment={"slowness": state})
-
-    told = []
-    monkeypatch.setattr(run, "watched", seen)
-    found = run.measure(plan, Evidence({}, {}), None, tell=lambda point, what: told.append(what))
-    assert [p.median for p in found.points] == [min(slow[: min(times, 2)])]
-    assert next(states, None) == slow[1]
-    assert len(list(states)) == 9 - times
-
-
-def test_a_watch_tells_no_less_than_its_least():
-    pytest.importorskip("torch")
-    from speedlight.measurement.bench.reference import Watch
-
-    watch = Watch()
-    assert all(watch.slowness() >= 1.0 for _ in range(5))
+    plan = [p for p in points(MIB) if p.sort == "launch"][:3]
+    took = iter([1.0, 2.0, 3.0, 4.0, 1.5, 3.0])
+    monkeypatch.setattr(run, "_one", lambda p, *_: fixed(p.name, p.sort, p.op, p.sizes, next(took)))
+    found = run.measure(plan, Evidence({}, {}), None, patience=patience)
+    assert [p.median for p in found.points] == ([1.0, 1.5, 3.0] if patience else [1.0, 2.0, 3.0])
+    assert found.complete
 
 
 ALLOCATING = """

@@ -29,7 +29,7 @@ from .calibration.samples import architecture_of
 from .calibration.seen import SEERS, Seen, framework_of
 from .calibration.store import shipped
 from .cost import Conditions, Cost, bound_of
-from .families.module_here import PAGE, along, here, part_of, sight
+from .families.module_here import along, here, part_of, sight
 
 # Kinds of engines that no table measured, and whose kernels have nothing in common with a GPU's.
 UNMEASURED = ("dataflow", "in-memory")
@@ -90,7 +90,7 @@ def calibrate(
 
 def _measured_here(kernel: Kernel, values: KernelValues, machine: Machine, cost: Cost, own: LocalCalibration) -> Cost:
     """By the curves of the machine's own operators, over whatever ships."""
-    seen = sight(kernel, values, machine, cost, own.second(PAGE) or 0.0)
+    seen = sight(kernel, values, machine, cost)
     part = part_of(own, seen.key["sort"])
     assert part is not None
     found = along(part, seen, seen.coords(values, Conditions()), own)

@@ -76,6 +76,10 @@ class Evidence:
     def of(self, sort: str, op: str = "") -> tuple[Measurement, ...]:
         return tuple(p for p in self.points if p.sort == sort and (not op or p.op == op))
 
+    def point(self, name: str) -> Measurement:
+        """The point of that name."""
+        return next(p for p in self.points if p.name == name)
+
     def with_point(self, point: Measurement) -> Evidence:
         """The same with one of its points measured anew."""
         return replace(self, points=tuple(point if p.name == point.name else p for p in self.points))

@@ -34,7 +34,8 @@ from ...graph.rewrite.thinned import packed_weights
 from ...hardware.machine import Machine, OperatingPoint
 from ...lowering.kernels import Kernel, KernelValues
 from ...measurement.bench.evidence import Measurement
-from ...measurement.bench.operators import FORMATS, INTEGERS, NETWORKS, UNPACKED, WRITTEN_OUT, operands, trained
+from ...measurement.bench.networks import NETWORKS
+from ...measurement.bench.operators import FORMATS, INTEGERS, UNPACKED, WRITTEN_OUT, operands, trained
 from ...scenario.scenario import ModelRef, Program, Scenario
 from ...stacks.stack import Stack, load_stack
 from ...workload.workload import Workload, single_step
