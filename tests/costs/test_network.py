@@ -17,7 +17,7 @@ from speedlight.costs.network import algorithms
 from speedlight.costs.network.choose import Passage, choose, least
 from speedlight.costs.network.footprint import ranks_within, shares
 from speedlight.costs.network.levels import levels
-from speedlight.costs.network.libraries import ANY, NCCL, PLAIN, Library
+from speedlight.costs.network.libraries import ANY, NCCL, PLAIN, Library, dispatching
 from speedlight.costs.network.routing import busiest
 from speedlight.hardware.catalogue import load_machine
 from speedlight.hardware.machine import Domain
@@ -78,6 +78,30 @@ def test_no_algorithm_beats_the_least(question: Any, library: Library) -> None:
     assert found.time >= bound * (1 - 1e-9)
     if ranks == 1:
         assert found.time == 0.0 == bound
+
+
+@given(questions(), st.floats(1.0, 16.0), st.sampled_from((ANY, NCCL)))
+def test_rows_sent_once_are_no_fewer_than_the_least_and_no_more_on_any_link_than_each_by_itself(
+    question: Any, copies: float, library: Library
+) -> None:
+    """Of a box alone; where rows go on from where they entered a set, the links in it carry them once more."""
+    domains, _, ranks, spans, size = question
+    once = run(domains, "all_to_all", ranks, spans, size, dispatching(library, copies))
+    bound = max(least("all_to_all", ranks, size, levels(domains, ranks, spans), copies).values())
+    assert once.time >= bound * (1 - 1e-9)
+    if copies == 1.0:
+        each = run(domains, "all_to_all", ranks, spans, size, library)
+        last = levels(domains, ranks, spans)[-1].name
+        assert once.busy.get(last, 0.0) == pytest.approx(each.busy.get(last, 0.0), rel=1e-9)
+
+
+def test_rows_sent_once_by_hand() -> None:
+    """A token's eight experts over four boxes of eight: 4 · (1 − (3/4)^8) boxes meet one, 32 · (1 − (31/32)^8) ranks."""
+    size, n, copies = 64e6, 32.0, 8.0
+    inside, between = algorithms.once(copies).amounts(levels(CLUSTER, n), n, size, "all_to_all")
+    assert between == pytest.approx(size / 8 * 4 * (1 - 0.75**8) * 3 / 4)
+    assert inside == pytest.approx(size / 8 * 32 * (1 - (31 / 32) ** 8) * 7 / 8)
+    assert algorithms.once(copies).messages(levels(CLUSTER, n), n, "all_to_all") == [1.0, 1.0]
 
 
 @given(questions(), st.floats(1.0, 100.0), st.integers(0, 2), st.sampled_from((ANY, NCCL)))

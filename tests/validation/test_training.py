@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speedlight._foundation.errors import SpeedlightError
-from speedlight.costs.training import EMPTY, Entry, TrainingFit, instead, read, written
+from speedlight.api import make_scenario
+from speedlight.costs.training import EMPTY, Entry, TrainingFit, class_of, instead, read, written
 from speedlight.engine.predict import predict
+from speedlight.engine.questions.resolve import planned, resolve
 from speedlight.frontends.source import load_graph
 from speedlight.graph.backward import differentiate
 from speedlight.graph.rewrite import rewrite
@@ -147,6 +149,40 @@ def test_no_factor_takes_a_step_below_its_limit(log: float) -> None:
         answer = predict(scenario(), details=False)
     assert answer.low <= answer.time <= answer.high
     assert answer.limit <= answer.time * (1 + 1e-9)
+
+
+def _layer(fit: TrainingFit, weights: str, stack: str = "megatron@2026.02") -> float:
+    """Seconds of one product's gradient in a step of Llama 3.1 8B."""
+    asked = make_scenario(
+        "llama-3.1-8b", "b200-sxm-180gb", phase="train", batch=1, isl=8192, stack=stack, weights=weights, activations=weights
+    )  # fmt: skip
+    with instead(fit):
+        return float(next(row.busy for row in predict(asked).ops if row.name == "mlp.down_proj.dgrad"))
+
+
+def _entry(log: float, **where: str) -> TrainingFit:
+    return TrainingFit(EMPTY.header, (Entry(tuple(sorted({"class": "product", **where}.items())), log),))
+
+
+def test_microscaled_products_run_as_the_measured_ones_do() -> None:
+    """No table has MXFP8; the unit multiplies it at fp8's rate, a 32nd more bytes."""
+    assert _layer(EMPTY, "mxfp8") == pytest.approx(_layer(EMPTY, "fp8"), rel=0.02)
+
+
+def test_entries_tell_formats_and_releases_apart() -> None:
+    slower = _entry(1.0, format="mxfp8")
+    assert _layer(slower, "mxfp8") == pytest.approx(math.e * _layer(EMPTY, "mxfp8"), rel=1e-6)
+    assert _layer(slower, "fp8") == _layer(EMPTY, "fp8")
+    of_a_release = _entry(1.0, release="megatron@2026.02")
+    assert _layer(of_a_release, "fp8") == pytest.approx(math.e * _layer(EMPTY, "fp8"), rel=1e-6)
+    assert _layer(of_a_release, "fp8", "megatron@2026.06") == _layer(EMPTY, "fp8", "megatron@2026.06")
+
+
+def test_scans_are_a_class_of_their_own() -> None:
+    asked = make_scenario("mamba-codestral-7b", "h100-sxm-80gb", phase="train", batch=1, isl=4096, stack="megatron")
+    made, _ = planned(resolve(asked))
+    found = {k.fn: class_of(k) for block in made.program.blocks for k in block.kernels if k.kind == "scan"}
+    assert found == {"mamba2_scan": "scan", "mamba2_scan_backward": "scan"}
 
 
 def test_a_fit_file_says_what_it_was_given() -> None:

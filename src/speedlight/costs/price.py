@@ -17,7 +17,7 @@ from .cost import UNCALIBRATED_HIGH, Conditions, Cost, bound_of, largest
 from .network.choose import choose
 from .network.choose import least as least_seconds
 from .network.levels import levels
-from .network.libraries import library_of
+from .network.libraries import ONCE, dispatching, library_of
 from .residency import Split
 
 # Vector FLOPs that compute one transcendental where no unit serves it, or faster than that unit: a polynomial of degree
@@ -287,7 +287,10 @@ def _message(
     payload, size, spans = values.message
     name = kernel.message.collective
     rungs = levels(machine.domains, size, spans, point.fabric_clock)
-    passage = choose(name, size, payload, rungs, library_of(machine, bool(kernel.library)))
+    library = library_of(machine, bool(kernel.library))
+    if name == "all_to_all" and kernel.library.get("dispatch") == ONCE:
+        library = dispatching(library, values.copies)
+    passage = choose(name, size, payload, rungs, library)
     busy.update(passage.busy)
     least.update(least_seconds(name, size, payload, rungs, values.copies))
     return passage.latency, passage.taken

@@ -4,11 +4,12 @@ Kernels are measured alone, looping on a cool chip. In a training step matrix un
 of other streams take units and bandwidth, backward passes run kernels no table has. What is left after physics is one factor
 for each class of kernels (products, attention, streams, messages …), a sum of logs over what a kernel's key matches:
 
-    log factor = Σ log of every entry whose ``where`` is part of {class, pass, stack, architecture, device, format}
+    log factor = Σ log of every entry whose ``where`` is part of {class, pass, stack, release, architecture, device, format}
 
 An entry without an architecture holds for devices never measured, one without a stack for stacks never measured. Entries are
 shrunk towards zero when they are fitted (:mod:`speedlight.validation.training.fit`), so that what few rows say changes little.
-A stack that names no ``training`` in its library is left as it is.
+A stack that names no ``training`` in its library is left as it is; ``release`` is the ``training/release`` of its library: one name
+for all versions of a stack whose kernels of a class did not change.
 """
 
 from __future__ import annotations
@@ -28,14 +29,15 @@ import msgspec
 import numpy as np
 
 from .._foundation.arrays import Value, maximum
+from .._foundation.formats import number_format
 from ..hardware.machine import Machine
 from ..lowering.kernels import Kernel
 from .cost import Cost
 
-NAME = "training"
+NAME, RELEASE = "training", "training/release"
 FILE = "training.json"
 CLASSES = (
-    "product", "experts", "bmm", "conv", "attention", "stream", "optimizer", "message_tp", "message_dp", "message_ep",
+    "product", "experts", "bmm", "conv", "attention", "scan", "stream", "optimizer", "message_tp", "message_dp", "message_ep",
     "message_pp", "message_cp", "launch",
 )  # fmt: skip
 
@@ -141,8 +143,8 @@ def class_of(kernel: Kernel) -> str:
         return "optimizer"
     if kernel.kind == "attention":
         return "attention"
-    if kernel.kind == "conv":
-        return "conv"
+    if kernel.kind in ("conv", "scan"):
+        return kernel.kind
     if kernel.kind in ("matmul", "moe"):
         if kernel.fn.startswith("grouped"):
             return "experts"
@@ -160,15 +162,26 @@ def key_of(kernel: Kernel, machine: Machine) -> dict[str, str]:
     """What entries may ask of a kernel."""
     return {
         "class": class_of(kernel), "pass": kernel.phase, "stack": kernel.library.get(NAME, ""),
-        "architecture": machine.architecture, "device": machine.device_id, "format": next((w.format for w in kernel.work if w.unit == "matmul"), ""),
+        "release": kernel.library.get(RELEASE, ""), "architecture": machine.architecture, "device": machine.device_id,
+        "format": _format(kernel),
     }  # fmt: skip
+
+
+def _format(kernel: Kernel) -> str:
+    """What a product multiplies: of formats that one unit multiplies alike (fp8, mxfp8 …) the one its activations are kept in."""
+    used = next((w.format for w in kernel.work if w.unit == "matmul"), "")
+    kept = number_format(str(kernel.attrs["activations"])) if used and kernel.attrs.get("activations") else None
+    return kept.name if kept is not None and kept.compute == used else used
 
 
 def issued(seconds: Value, library: Mapping[str, str], machine: Machine) -> Value:
     """Host seconds of one launch in a training step: the class ``launch``."""
     if NAME not in library:
         return seconds
-    key = {"class": "launch", "stack": library[NAME], "architecture": machine.architecture, "device": machine.device_id}
+    key = {
+        "class": "launch", "stack": library[NAME], "release": library.get(RELEASE, ""), "architecture": machine.architecture,
+        "device": machine.device_id,
+    }  # fmt: skip
     return seconds * _factor(current(), tuple(key.items()))
 
 

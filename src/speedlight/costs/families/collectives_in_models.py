@@ -23,6 +23,7 @@ from ..calibration.seen import SEERS, Seen, framework_of
 from ..collective import domain_for
 from ..cost import Conditions, Cost
 from ..network.footprint import ranks_within
+from ..network.libraries import ONCE
 from . import collectives, custom_allreduce
 from .fabric import fabric
 from .in_models import once
@@ -47,7 +48,7 @@ def see(
     if not np.any(here > 1.0):
         return None
     library, measured = LIBRARIES.get(machine.vendor, ("", ()))
-    if name not in measured:
+    if name not in measured or (name == "all_to_all" and kernel.library.get("dispatch") == ONCE):
         return None
     engine = framework_of(kernel.library, ENGINES)
     own = name == "all_reduce" and machine.vendor == "nvidia" and engine in custom_allreduce.SWITCHES

@@ -44,6 +44,8 @@ FORMATS = {
     "int4_wo": ("int4", "bf16"), "sq": ("int8", "int8"),
 }  # fmt: skip
 QUANTISED = ("fp8", "fp8_block", "nvfp4", "sq")
+# No table has microscaled products: the unit reads their scales, at fp8's rate. Activations in blocks are one format with fp8's.
+LIKE_FP8 = {"mxfp8": "fp8"}
 WIDE = "16-bit"
 
 M, N, K = Axis("m", 0, 15), Axis("n", 5, 16), Axis("k", 5, 16)
@@ -325,6 +327,8 @@ def format_of(kernel: Kernel) -> str | None:
     if weights is None or activations is None:
         return None
     weights, activations = dense_of(number_format(weights).name), number_format(activations).name
+    weights = LIKE_FP8.get(weights, weights)
+    activations = LIKE_FP8.get(activations, "fp8" if activations == "fp8_block" else activations)
     if (weights, activations) == ("fp16", "fp16"):
         return "bfloat16"  # the same rate and bytes
     if number_format(weights).kind == number_format(activations).kind == "int":

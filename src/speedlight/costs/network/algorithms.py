@@ -15,6 +15,7 @@ two_shot     2 · (ranks on the level)/n · S        2
 one_shot     (ranks on the level) · S              1
 switch       (1 + 1/f) · S where switches add up   2, and a tree beyond
 pat          as ring, one rank a box               ⌈log2 n⌉ + 0.7 n
+once         all_to_all: see :func:`once`          one hop a level
 ============ ===================================== =========================================
 
 with m' the ranks in one set of the next level (a ring leaves each set once, over all of its ports: libraries run one ring a port).
@@ -27,7 +28,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..._foundation.arrays import Value, ceil, log2, maximum, where
+from ..._foundation.arrays import Value, ceil, log2, maximum, minimum, where
 from .levels import Level
 
 Amounts = Sequence[Value]
@@ -191,5 +192,31 @@ PARALLEL_TREES = Algorithm(
     "pat", ("all_gather", "reduce_scatter"), _ring_amounts, _parallel_messages, _parallel_applies
 )  # fmt: skip
 PAIR = Algorithm("pair", ("send_recv",), _pair_amounts, _pair_messages)
+
+
+def once(copies: Value) -> Algorithm:
+    """An all_to_all that sends a row once to every set of ranks that has members wanting it, and on from there.
+
+    Of ``copies`` of a row, each for one of n ranks drawn at random, D(m) = n/m · (1 − (1 − m/n)^copies) sets of m ranks meet at least
+    one. On a level where a group stands in sets of m within m′, a row enters at the sender's own place and goes to the sets that
+    want it: S/copies · D(m) · (1 − m/m′) (DeepEP's normal mode, csrc/kernels/internode.cu: over the network to the rank of the
+    same number, from there over NVLink; HybridEP likewise). A row with one copy that stays in a box is sent as by ``direct``.
+    """
+
+    def amounts(rungs: Sequence[Level], n: Value, size: Value, collective: str) -> Amounts:
+        found = []
+        for level in rungs:
+            met = n / level.inner * (1.0 - (1.0 - minimum(level.inner / n, 1.0)) ** copies)
+            leaving = maximum(1.0 - level.inner / level.share.inside, 0.0)
+            found.append(size / copies * met * leaving * level.detour)
+        return found
+
+    return Algorithm("once", ("all_to_all",), amounts, _hops)
+
+
+def _hops(rungs: Sequence[Level], n: Value, collective: str) -> Amounts:
+    """One message on every level the group spans, one after the other."""
+    return [where(level.spread > 1.0, level.across, 0.0) for level in rungs]
+
 
 ALGORITHMS = (RING, TREE, HIERARCHICAL, DIRECT, ONE_SHOT, SWITCH, PAIR)

@@ -10,6 +10,7 @@ nothing.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import numpy as np
 
 from ..._foundation.arrays import Value, log2, maximum
 from ...hardware.machine import Domain, Machine
-from .algorithms import ALGORITHMS, DIRECT, PAIR, PARALLEL_TREES, RING, SWITCH, TREE, Algorithm
+from .algorithms import ALGORITHMS, DIRECT, PAIR, PARALLEL_TREES, RING, SWITCH, TREE, Algorithm, once
 
 # Latency of a domain that the tuning model's figures already hold, by sort of link.
 REFERENCE = {"up": 2e-6, "bus": 4e-6, "net": 5e-6}
@@ -139,6 +140,16 @@ NCCL = Library(
     (math.log(0.8), math.log(1.7)),
 )  # fmt: skip
 ANY = Library("any", tuple((algorithm, PLAIN) for algorithm in ALGORITHMS), {})
+
+ONCE = "once"  # how a stack's ``dispatch`` says that tokens go to a set of ranks once, whatever picks they have there
+
+
+def dispatching(library: Library, copies: Value) -> Library:
+    """The library with an all_to_all that sends equal rows once to a set of ranks (:func:`.algorithms.once`)."""
+    algorithm = once(copies)
+    ways = tuple((algorithm, protocol) for direct, protocol in library.ways if direct is DIRECT)
+    return dataclasses.replace(library, ways=ways)
+
 
 OTHERS = ("Xe-HPC", "Xe2-HPG")  # Intel's GPUs talk through oneCCL
 

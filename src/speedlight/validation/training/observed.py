@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..._foundation.errors import SpeedlightError
-from ...costs.training import NAME, TrainingFit, current, instead
+from ...costs.training import NAME, RELEASE, TrainingFit, current, instead
 from ...evidence.tables import Table
 from ...hardware.catalogue import load_machine
 from ...stacks.stack import load_stack
@@ -18,7 +18,7 @@ from .fit import Step, experts_in, shares_of
 from .rows import Row, row_of
 from .rule import Told, told
 
-FORMATS = {"mxfp8": "fp8", "fp8_block": "fp8", "nvfp4": "fp4", "amp": "fp16"}
+FORMATS = {"amp": "fp16"}  # a row's precision → what its products multiply, where the two differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,9 @@ def observed(
             continue
         progress(f"row {number} of {table.rows}")
         machine = load_machine(row.machine)
+        library = load_stack(row.stack).library
         key = {
-            "stack": load_stack(row.stack).library.get(NAME, ""), "architecture": machine.architecture,
+            "stack": library.get(NAME, ""), "release": library.get(RELEASE, ""), "architecture": machine.architecture,
             "device": machine.device_id, "format": FORMATS.get(row.precision, row.precision),
         }  # fmt: skip
         slack = float(np.log(found.least / found.seconds)), float(np.log(found.most / found.seconds))
