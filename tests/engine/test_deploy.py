@@ -15,7 +15,7 @@ from speedlight.engine.predict import predict
 from speedlight.engine.questions.question import make_scenario
 from speedlight.engine.serving.adapters import adapter_elements, adapter_table
 from speedlight.engine.serving.deploy import deployed, scheduler
-from speedlight.engine.serving.simulate import Answer, answer, requests_of
+from speedlight.engine.serving.simulate import Answer, answer, requests_of, saturation
 from speedlight.graph.ir import Graph
 from speedlight.hardware.catalogue import load_machine
 from speedlight.scenario.scenario import Scenario
@@ -130,3 +130,16 @@ def test_conversations_begin_with_all_that_was_said() -> None:
     assert kept.run.counters["prompt_tokens_cached"] > 0 == anew.run.counters["prompt_tokens_cached"]
     with pytest.raises(BadInput, match="conversations"):
         requests_of(Load(concurrency=4, turns=2), 16)
+
+
+def test_drafting_under_a_load() -> None:
+    """What is not kept is paid for all the same; what a step adds on average is said, and that drafting itself takes no time."""
+    plain = run(SMALL)
+    none, most = (run(SMALL, drafted=3, acceptance=a) for a in (0.0, 0.9))
+    assert none.metrics["tpot"]["mean"] > plain.metrics["tpot"]["mean"]
+    assert most.metrics["tpot"]["mean"] < 0.5 * plain.metrics["tpot"]["mean"]
+    said = {a.what: a.value for a in most.assumptions}
+    assert said["tokens kept of a verification"] == pytest.approx((1 - 0.9**4) / (1 - 0.9))
+    assert said["drafting"] == 0.0
+    assert "drafting" not in {a.what for a in plain.assumptions}
+    assert saturation(most.deployment, SMALL) > saturation(plain.deployment, SMALL) > saturation(none.deployment, SMALL)

@@ -14,7 +14,7 @@ from speedlight.engine.serving.deploy import deployed
 from speedlight.engine.serving.engine_memory import engine_memory, fullest
 from speedlight.engine.serving.served_steps import Served, served
 from speedlight.engine.serving.simulate import Answer, answer, saturation
-from speedlight.engine.serving.stages import shares_of
+from speedlight.engine.serving.stages import boxes, send_seconds, shares_of
 from speedlight.placement.serving import Layout
 from speedlight.scenario.serving import Engines, Load, Serving
 
@@ -58,6 +58,21 @@ def test_a_pass_takes_the_engine_s_step_and_the_sends() -> None:
     assert sent[0, 0] < 1e-4
     grown = (sent[-1, 0] - sent[0, 0]) / 3
     assert grown > 16384 * 4096 * 2 / 450e9, "no faster than NVLink's 450 GB/s"
+
+
+def test_stages_in_other_boxes_are_reached_by_their_ports() -> None:
+    """A lone device sits in a box of its kind; 16 devices of boxes of eight are two boxes, whose ports (400 Gb/s a device) carry
+    what a stage of eight hands on."""
+    box = resolve(make_scenario("llama-3.1-8b", "dgx-h100", stack="vllm", phase="decode"))
+    alone = resolve(make_scenario("llama-3.1-8b", "h100-sxm-80gb", stack="vllm", phase="decode"))
+    assert boxes(box.machine, 8) is box.machine
+    assert boxes(alone.machine, 1) is alone.machine
+    assert boxes(alone.machine, 2).n_devices == 2
+    assert boxes(box.machine, 16).n_devices == 16
+    moved = 16384 * 4096 * 2
+    inside, across = (float(send_seconds(box, Layout(tp, 1, tp, 1, 2), np.array(16384.0), 4096.0)) for tp in (4, 8))
+    assert across > 1.5 * inside
+    assert across > moved / 50e9 > inside / 3
 
 
 def test_the_last_stage_has_the_head() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -52,6 +54,21 @@ def test_more_work_takes_no_less_time() -> None:
     assert np.all(np.diff(steps.step_time(StepShape.decode(32, context))) > 0)
     assert np.all(np.diff(steps.step_time(StepShape.prefill(1, np.array([512.0, 1024.0, 4096.0])))) > 0)
     assert np.all(steps.step_time(StepShape.prefill(1, 1024.0, np.array([0.0, 4096.0]))) > 0)
+
+
+@pytest.mark.parametrize("model", ["llama-3.1-8b", "deepseek-v3"])
+def test_a_step_that_verifies_drafts_is_priced_with_all_its_queries(model: str) -> None:
+    """Not less than one query a sequence, not more than so many steps; many heads on one latent cache are bound by their products,
+    so that queries show, where a few heads a key leave room."""
+    layout = Layout(1, 8, 1, 8) if model == "deepseek-v3" else Layout()
+    plain = engine(model, layout)
+    drafting = dataclasses.replace(plain, drafted=3)
+    shapes = [StepShape.decode(np.array([1.0, 16.0, 128.0]), 8192.0, drafted=k) for k in (0, 3)]
+    one, four = plain.step_time(shapes[0]), drafting.step_time(shapes[1])
+    assert np.all((one * 0.999 <= four) & (four <= 4.001 * one))
+    assert drafting.tables().step_time(shapes[1]) == pytest.approx(four, rel=0.03)
+    grown = drafting.of_decoding(128.0, 8192.0) / plain.of_decoding(128.0, 8192.0)
+    assert (grown > 1.5) if model == "deepseek-v3" else (1.0 <= grown < 1.5)
 
 
 def test_pieces_of_a_prompt_cost_what_the_whole_costs_and_their_launches() -> None:

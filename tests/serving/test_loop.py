@@ -10,13 +10,14 @@ import sys
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from speedlight.serving.arrivals import closed, open_loop, with_prefix
-from speedlight.serving.deployment import Deployment, Pool
+from speedlight.serving.deployment import Deployment, Pool, Speculation
 from speedlight.serving.policy import policy
 from speedlight.serving.requests import Requests
 from speedlight.serving.simulate import Run, simulate
-from speedlight.serving.steps import Capacity
+from speedlight.serving.steps import Capacity, HostTimes, StepShape
 from tests.serving.fakes import constant, deployments, eight_billion, loads
 
 
@@ -74,6 +75,34 @@ def test_prompts_go_first_where_the_policy_says_so() -> None:
     load = Requests(np.array([0.0, 2.5]), np.array([10, 10]), np.array([5, 2]))
     run = simulate(load, Deployment(Pool(constant(1.0), policy("vllm@0"), Capacity(100))), keep_tokens=True)
     assert run.token_times.tolist() == [1, 2, 3, 5, 6, 4, 5]
+
+
+@pytest.mark.parametrize(("acceptance", "steps"), [(1.0, 7), (0.0, 20)])
+def test_a_verification_costs_its_tokens_and_their_logits(acceptance: float, steps: int) -> None:
+    """21 tokens after the prompt's: with two drafts a step that are all kept seven steps (of 3, 3 … and 2), else one each."""
+    tables = eight_billion(HostTimes())
+    load = Requests(np.array([0.0]), np.array([100]), np.array([21]))
+    drafting = Pool(tables, policy("vllm@1"), Capacity(100), speculation=Speculation(2, acceptance))
+    run = simulate(load, Deployment(drafting), keep_tokens=True)
+    assert run.steps == 1 + steps
+    assert len(np.unique(run.token_times)) == 1 + steps
+    shape = StepShape.decode(1, 100.0, drafted=2)
+    assert (shape.tokens, shape.rows) == (3, 3)
+    second = run.token_times[np.searchsorted(run.token_times, run.token_times[0], "right")]
+    assert second - run.token_times[0] == pytest.approx(float(tables.step_time(shape)))
+
+
+@settings(max_examples=20)
+@given(st.integers(1, 5), st.floats(0.0, 0.95), st.integers(0, 99))
+def test_drafting_adds_as_many_tokens_as_expected(drafted: int, acceptance: float, seed: int) -> None:
+    """(1 − a^(k+1)) / (1 − a) a step over many steps (Leviathan et al. 2023, eq. 1), never fewer than one or more than k + 1."""
+    speculation = Speculation(drafted, acceptance)
+    load = Requests(np.zeros(8), np.full(8, 16), np.full(8, 500))
+    pool = Pool(constant(1.0), policy("vllm@1"), Capacity(1000), speculation=speculation)
+    run = simulate(load, Deployment(pool), seed=seed)
+    each = 499 / (run.finished - run.first)  # steps of a second
+    assert np.all((each >= 1) & (each <= drafted + 1))
+    assert each.mean() == pytest.approx(speculation.kept, rel=0.1)
 
 
 def test_long_prompts_are_cut_by_the_budget() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ import pytest
 from speedlight.engine.serving.serving_fit import LEVELS
 from speedlight.placement.serving import Layout
 from speedlight.validation.deployments.answers import labels
-from speedlight.validation.deployments.features import COLUMNS, HOST, features, grids
+from speedlight.validation.deployments.columns import COLUMNS, HOST
+from speedlight.validation.deployments.features import features, grids
 from speedlight.validation.deployments.model import design, latencies
 from speedlight.validation.deployments.rows import checkpoint, deployment, read_layout
+from speedlight.validation.deployments.split import slots
 from speedlight.validation.suites import deployments
 from speedlight.validation.validate import validate
 
@@ -87,6 +90,31 @@ def test_more_workers_are_never_slower() -> None:
     assert np.all(ttft[:, 0] >= ttft[:, 1] * (1 - 1e-9))  # all prompts at once in every round, or in the first
     assert np.all(np.diff(ttft[:3, 0]) < 0)
     assert np.all(np.diff(tpot[2:]) < 0)
+
+
+@pytest.mark.parametrize(
+    ("clients", "held"),
+    [(1.0, math.inf), (8.0, math.inf), (9.0, 8.0), (10.0, 8.0), (141.0, 128.0), (12.0, math.inf), (0.3, math.inf), (15.0, math.inf)],
+)  # fmt: skip
+def test_workers_loaded_a_little_beyond_a_power_of_two_hold_that(clients: float, held: float) -> None:
+    assert slots(clients) == held
+
+
+def test_clients_beyond_the_slots_wait_for_one() -> None:
+    """27 clients of 3 × 8 slots: about an eighth of a decode time more to the first token than with vLLM, which has room for all."""
+    counts = {"prefill_num_workers": 1.0, "decode_num_workers": 3.0, "isl": 1024, "osl": 1024}
+    sized = [deployment({**SPLIT, **counts, "backend": "trtllm", "concurrency": c}) for c in (24.0, 27.0)]
+    found = features(sized).weights[..., : -len(HOST)].sum(-1)
+    first, each = found[:, 0, 0], found[:, 1, 0]
+    decode = 1023 * each[1]
+    assert each[1] == pytest.approx(each[0], rel=0.01)  # as many decode at once
+    assert 0.8 * decode / 8 < first[1] - first[0] < 1.2 * decode / 8
+    assert 27 <= 24 * (first[1] + decode) / decode <= 28.5  # Little's law: those decoding, those waiting, and a prompt
+    unknown = [
+        deployment({**SPLIT, "isl": 1024, "osl": 1024, "backend": "trtllm", "concurrency": c}) for c in (24.0, 27.0)
+    ]
+    waits = features(unknown, (1, 1, 0)).weights[:, 0, 1, : -len(HOST)].sum(-1)
+    assert waits[1] < 1.3 * waits[0]  # nothing is read from workers nobody counted
 
 
 def test_drafting_shortens_a_small_batch_of_models_with_heads() -> None:

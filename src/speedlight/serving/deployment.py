@@ -16,8 +16,7 @@ ROUTERS = ("round-robin", "least-loaded")
 class Speculation:
     """Drafted tokens a step, and the chance that each is kept while those before it were.
 
-    The cost of drafting and of verifying belongs to the step times. Expected tokens a step are (1 − a^(k+1)) / (1 − a)
-    (Leviathan et al. 2023, eq. 1).
+    The cost of drafting and of verifying belongs to the step times.
     """
 
     drafted: int = 0
@@ -28,6 +27,11 @@ class Speculation:
             raise BadInput(
                 f"{self.drafted} drafted tokens kept with {self.acceptance}", expected="k ≥ 0, a chance from 0 to 1"
             )
+
+    @property
+    def kept(self) -> float:
+        """Expected tokens a verification adds: (1 − a^(k+1)) / (1 − a) (Leviathan et al. 2023, eq. 1)."""
+        return float(sum(self.acceptance**k for k in range(self.drafted + 1)))
 
 
 @dataclass(frozen=True)

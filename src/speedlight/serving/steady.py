@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from .policy import Policy
-from .steps import Capacity, HostTimes, StepShape, StepSource, StepTables, prefill_pairs
+from .steps import Capacity, HostTimes, StepShape, StepTables, Timed, prefill_pairs
 
 Value = Any
 
@@ -52,7 +52,7 @@ class Steady:
 
 
 def closed_loop(
-    steps: StepSource | StepTables,
+    steps: Timed,
     policy: Policy,
     capacity: Capacity,
     concurrency: Value,

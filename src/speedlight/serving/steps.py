@@ -12,7 +12,7 @@ on each of the R ranks (the experts then see 8 R), and the simulator asks for th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -45,6 +45,11 @@ class StepShape:
     adapters: Value = 0
     prompts: Value = 0
     prefill_tokens: Value = 0
+
+    @property
+    def rows(self) -> Value:
+        """Rows of logits: of every token of a decoding sequence (a drafted one is verified by them), and one a prompt piece."""
+        return np.asarray(self.tokens, float) - self.prefill_tokens + self.prompts
 
     @staticmethod
     def decode(sequences: Value, context: Value, drafted: Value = 0) -> StepShape:
@@ -135,8 +140,9 @@ class StepTables:
     """Step times as the loop reads them: device seconds = tokens + decode + prefill + adapters.
 
     Attributes:
-        tokens: over (new tokens, rows of logits = decoding sequences + prompt pieces).
-        decode: over (decoding sequences, mean cached context of one); with it whatever else grows with them, like drafting.
+        tokens: over (new tokens, rows of logits, see :attr:`StepShape.rows`).
+        decode: over (decoding sequences, mean cached context of one), each with as many queries as an engine that drafts verifies;
+            with it whatever else grows with them, like drafting.
         prefill: over (prompt tokens, mean keys per prompt token = pairs / prompt tokens).
         adapters: over (distinct adapters, new tokens).
         host: seconds of the host.
@@ -152,7 +158,7 @@ class StepTables:
         """Seconds of the device for a step; parts that have no work cost nothing."""
         prefill = np.asarray(shape.prefill_tokens, float)
         decodes = np.asarray(shape.decodes, float)
-        rows = decodes + shape.prompts
+        rows = shape.rows
         context = np.asarray(shape.decode_context, float) / np.maximum(decodes, 1.0)
         keys = np.asarray(shape.prefill_pairs, float) / np.maximum(prefill, 1.0)
         seconds = np.where(np.asarray(shape.tokens) > 0, self.tokens(shape.tokens, rows), 0.0)
@@ -192,11 +198,30 @@ def _joined(stages: Sequence[StepTables], join: Callable[[list[np.ndarray]], np.
     return StepTables(part("tokens"), part("decode"), part("prefill"), part("adapters"), first.host)
 
 
-class StepSource(Protocol):
+@dataclass(frozen=True, slots=True)
+class Verifying:
+    """Steps of an engine that drafts, asked for by its sequences: each has so many tokens more in a step, which cost what they do."""
+
+    tables: StepTables
+    drafted: int
+
+    @property
+    def host(self) -> HostTimes:
+        return self.tables.host
+
+    def step_time(self, shape: StepShape) -> np.ndarray:
+        return self.tables.step_time(replace(shape, tokens=shape.tokens + np.asarray(shape.decodes) * self.drafted))
+
+
+class Timed(Protocol):
     """Whoever knows how long a step takes."""
 
     def step_time(self, shape: StepShape) -> Value:
         """Device seconds of each step, evaluated directly."""
+
+
+class StepSource(Timed, Protocol):
+    """One who also tells it all at once."""
 
     def tables(self) -> StepTables:
         """The same, tabulated: ≤ 1 % off in the median and ≤ 3 % at most over the steps a run meets."""

@@ -29,7 +29,7 @@ def deployed(
         adapters: low-rank adapters the load asks for.
     """
     asked = scenario.replace(serving=None)
-    priced = served(asked, engines.attention_dp, engines.memory_utilisation)
+    priced = served(asked, engines.attention_dp, engines.memory_utilisation, engines.drafted)
     stack = priced.facts.stack
     policy = scheduler(engines, stack)
     pool = _pool(priced, policy, engines, engines.replicas, adapters)
@@ -38,6 +38,20 @@ def deployed(
         Assumption("max sequences, token budget, block size", f"{engines.max_seqs}, {engines.token_budget}, {engines.block_size}",
                    "assumed", "set with --max-seqs, --token-budget, --block-size"),
     ]  # fmt: skip
+    if engines.drafted:
+        notes.append(
+            Assumption(
+                "tokens kept of a verification",
+                pool.speculation.kept,
+                "derived",
+                f"{engines.drafted} drafted, each kept with {engines.acceptance:g} while those before it were; --acceptance",
+            )
+        )
+        notes.append(
+            Assumption(
+                "drafting", 0.0, "assumed", "seconds of a step: whatever drafts is left out, its verification is priced"
+            )
+        )
     prefill, link = None, Link()
     if engines.prefill_replicas:
         prompts = _prompting(asked, engines)

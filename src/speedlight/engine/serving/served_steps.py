@@ -75,13 +75,14 @@ class Served:
     shares: tuple[Share, ...] = ()
 
 
-def served(scenario: Scenario, attention_dp: int = 1, utilisation: float = DEFAULT) -> Served:
+def served(scenario: Scenario, attention_dp: int = 1, utilisation: float = DEFAULT, drafted: int = 0) -> Served:
     """Step times and room of an engine.
 
     Args:
         scenario: model, machine, degrees (``ep`` within the ranks of a stage), formats and stack; its sizes are not read.
         attention_dp: replicas of the attention, each with requests of its own; the experts are shared.
         utilisation: the engine's share of memory.
+        drafted: tokens that a decoding sequence has verified in a step, beside its own.
 
     Raises:
         BadInput: where the model generates no tokens, or the degrees do not divide it.
@@ -119,7 +120,7 @@ def served(scenario: Scenario, attention_dp: int = 1, utilisation: float = DEFAU
         )
     memory, tightest = fullest(resolved, layout, utilisation)
     kept, share, window, fixed = _kept(resolved, layout, tightest)
-    steps = EngineSteps(resolved, layout)
+    steps = EngineSteps(resolved, layout, drafted=drafted)
     shares = shares_of(resolved, layout)
     stages = staged(steps, shares)
     header = steps.bends.header

@@ -20,7 +20,7 @@ from ...serving.metrics import Latencies, Objective, latencies, summary
 from ...serving.requests import Requests
 from ...serving.simulate import Run, simulate
 from ...serving.steady import closed_loop
-from ...serving.steps import in_turns
+from ...serving.steps import Verifying, in_turns
 from ...serving.traces import read_trace
 from .deploy import deployed
 
@@ -189,8 +189,10 @@ def saturation(deployment: Deployment, load: Load) -> float:
         blocks = room.kv_blocks // pool.lanes if pool.policy.shared_room else pool.lane_blocks
         room = dataclasses.replace(room, kv_blocks=max(blocks, 1), max_seqs=pool.lane_seqs)
         tables = in_turns(pool.stages)
-    found = closed_loop(tables, pool.policy, room, 2 * room.max_seqs, isl, osl, alike=False)
-    return float(found.output_throughput) / osl * pool.replicas * pool.ranks * pool.lanes
+    steps = osl / pool.speculation.kept  # a step adds so many tokens to each sequence
+    source = Verifying(tables, pool.speculation.drafted)
+    found = closed_loop(source, pool.policy, room, 2 * room.max_seqs, isl, steps, alike=False, host=source.host)
+    return float(found.output_throughput) / steps * pool.replicas * pool.ranks * pool.lanes
 
 
 def at_rates(

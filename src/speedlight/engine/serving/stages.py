@@ -18,7 +18,8 @@ from ...costs.calibrated import calibrate
 from ...costs.cost import Conditions
 from ...costs.price import price
 from ...graph.ir import Message
-from ...hardware.machine import OperatingPoint
+from ...hardware.cluster import cluster, port_of
+from ...hardware.machine import Machine, OperatingPoint
 from ...lowering.kernels import Kernel, KernelValues
 from ...placement.serving import Layout, dims_of
 from ...placement.stages import deal
@@ -57,12 +58,19 @@ def held(resolved: Resolved, layout: Layout, share: Share, step: Step) -> tuple[
     return weights, kept
 
 
+def boxes(machine: Machine, devices: int) -> Machine:
+    """The machine with room for so many devices: a lone one sits in a box of its kind, boxes are joined by their ports."""
+    if devices > 1 and not machine.domains:
+        return with_fabric(machine, devices)[0]
+    if devices > machine.n_devices and port_of(machine) is not None:
+        return cluster(machine, -(-devices // machine.n_devices))
+    return machine
+
+
 def send_seconds(resolved: Resolved, layout: Layout, tokens: Value, width: float) -> Value:
     """Seconds until the activations of so many tokens (2 bytes an element) are on the next stage's devices, each of which has
     one that sends to it."""
-    machine = resolved.machine
-    if not machine.domains:  # a lone device sits in a box of its kind
-        machine = with_fabric(machine, int(layout.world))[0]
+    machine = boxes(resolved.machine, int(layout.world))
     kernel = Kernel(
         name="stages.send", path="stages.send", kind="collective", fn="send_recv", family="collective", members=(), work=(),
         accesses=(), dims={}, count=const(1), workspace=const(0), message=Message("send_recv", ("pp",), const(1), const(1)),

@@ -24,17 +24,16 @@ from ...costs.calibrated import calibrate
 from ...costs.cost import Conditions
 from ...costs.price import price
 from ...graph.ir import Graph, Message
-from ...hardware.cluster import cluster, port_of
 from ...hardware.machine import Machine, OperatingPoint
 from ...lowering.kernels import Kernel, KernelValues
 from ...placement.serving import Layout, dims_of
 from ...stacks.stack import Stack
 from ...workload.workload import Step, decode_step, prefill_step
-from ..questions.resolve import Plan, Resolved, plan, with_fabric
+from ..questions.resolve import Plan, Resolved, plan
 from ..steps.evaluate import PricedKernel, StepResult, evaluate_step
 from ..steps.phase import free_symbols
 from ..steps.power import clock_under_limit
-from .stages import Share
+from .stages import Share, boxes
 
 SORTS = ("gemm", "moe", "comm", "stream", "head", "decode", "prefill")
 """gemm, moe, comm, stream: by tokens; head: by sequences; decode, prefill: attention and what only it needs."""
@@ -60,10 +59,11 @@ class Parts:
 
 
 def decode_parts(
-    resolved: Resolved, layout: Layout, batch: np.ndarray, context: np.ndarray, share: Share | None = None
+    resolved: Resolved, layout: Layout, batch: np.ndarray, context: np.ndarray, share: Share | None = None, new: int = 1
 ) -> Parts:  # fmt: skip
-    """A step of ``batch`` sequences a replica, one new token each on top of ``context``; of all blocks, or of a stage's share."""
-    return _parts(resolved, layout, decode_step(batch, context), batch, share)
+    """A step of ``batch`` sequences a replica, ``new`` tokens each on top of ``context`` (1, or drafts to verify and one); of all
+    blocks, or of a stage's share."""
+    return _parts(resolved, layout, decode_step(batch, context, new), batch * new, share)
 
 
 def prefill_parts(
@@ -74,12 +74,7 @@ def prefill_parts(
 
 
 def _parts(resolved: Resolved, layout: Layout, step: Step, tokens: np.ndarray, share: Share | None) -> Parts:
-    needed = int(np.max(np.asarray(layout.ranks)))
-    machine = resolved.machine
-    if needed > 1 and not machine.domains:  # a lone device sits in a box of its kind
-        resolved = dataclasses.replace(resolved, machine=with_fabric(machine, needed)[0])
-    elif needed > machine.n_devices and port_of(machine) is not None:  # boxes of the same kind, joined by their ports
-        resolved = dataclasses.replace(resolved, machine=cluster(machine, -(-needed // machine.n_devices)))
+    resolved = dataclasses.replace(resolved, machine=boxes(resolved.machine, int(np.max(np.asarray(layout.ranks)))))
     made = plan(resolved.graph, resolved.stack, None)
     dims = dims_of(resolved.graph, layout)
     result = _evaluated(resolved, made, dims, step)

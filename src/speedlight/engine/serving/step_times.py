@@ -49,6 +49,7 @@ class EngineSteps:
         labels: what the bends tell it by.
         share: what of every block runs here, on one of several pipeline stages; None for all of it.
         sends: whether what it computes goes on to another stage.
+        drafted: tokens that a decoding sequence has verified in a step, beside its own.
     """
 
     resolved: Resolved
@@ -57,6 +58,7 @@ class EngineSteps:
     labels: dict[str, str] = field(default_factory=dict)
     share: Share | None = None
     sends: bool = False
+    drafted: int = 0
 
     def __post_init__(self) -> None:
         check(self.layout)
@@ -68,7 +70,7 @@ class EngineSteps:
         """Device seconds of each step, every one priced."""
         tokens, rows, decodes, context, prompt, keys = np.broadcast_arrays(
             *(np.asarray(v, float) for v in (
-                shape.tokens, shape.decodes + shape.prompts, shape.decodes,
+                shape.tokens, shape.rows, shape.decodes,
                 shape.decode_context / np.maximum(shape.decodes, 1), shape.prefill_tokens,
                 shape.prefill_pairs / np.maximum(shape.prefill_tokens, 1),
             ))
@@ -110,8 +112,9 @@ class EngineSteps:
         return seconds
 
     def of_decoding(self, sequences: Value, context: Value) -> np.ndarray:
-        """Seconds of attention of so many sequences with so many cached tokens each."""
-        return self._bent(decode_parts(self.resolved, self.layout, sequences, context, self.share), ("decode",))
+        """Seconds of attention of so many sequences with so many cached tokens each, 1 + ``drafted`` queries a sequence."""
+        parts = decode_parts(self.resolved, self.layout, sequences, context, self.share, 1 + self.drafted)
+        return self._bent(parts, ("decode",))
 
     def of_prompts(self, tokens: Value, keys: Value) -> np.ndarray:
         """Seconds of attention of prompt pieces: ``tokens`` in all, each attending to ``keys`` on average.

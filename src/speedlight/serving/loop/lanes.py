@@ -83,8 +83,8 @@ def launch(w: World, p: int, g: int) -> bool:
     if not prompts and not decodes:
         return False
     lead, now = w.n[g, c.LEAD], w.x[g, c.NOW]
-    tokens, rows, adapters = widest(w, g, w.n[p, c.DRAFTED], decodes)
-    host = w.x[p, c.HOST_STEP] + w.x[p, c.HOST_SEQUENCE] * rows
+    tokens, rows, sequences, adapters = widest(w, g, w.n[p, c.DRAFTED], decodes)
+    host = w.x[p, c.HOST_STEP] + w.x[p, c.HOST_SEQUENCE] * sequences
     time = max(now, w.x[lead, c.HOST_FREE])
     w.x[lead, c.HOST_FREE] = time + host
     if w.n[p, c.OVERLAP] == 0:

@@ -33,8 +33,8 @@ def token_seconds(w: World, p: int, tokens: int, rows: int, adapters: int) -> fl
 
 
 @compiled
-def with_host(w: World, p: int, device: float, rows: int) -> float:
-    host = w.x[p, c.HOST_STEP] + w.x[p, c.HOST_SEQUENCE] * rows
+def with_host(w: World, p: int, device: float, sequences: int) -> float:
+    host = w.x[p, c.HOST_STEP] + w.x[p, c.HOST_SEQUENCE] * sequences
     return max(device, host) if w.n[p, c.OVERLAP] == 1 else device + host
 
 
@@ -119,17 +119,21 @@ def end_pieces(w: World, p: int, e: int, end: float) -> None:
 
 
 @compiled
-def widest(w: World, g: int, drafted: int, decodes: bool) -> tuple[int, int, int]:
-    """(tokens, rows of logits, adapters) of a group's step as planned, each that of the rank with most."""
+def widest(w: World, g: int, drafted: int, decodes: bool) -> tuple[int, int, int, int]:
+    """(tokens, rows of logits, sequences, adapters) of a group's step as planned, each that of the rank with most.
+
+    A drafted token is verified by its logits, so that it has a row of its own; the host sees to sequences.
+    """
     first, ranks = w.n[g, c.FIRST_RANK], w.n[g, c.RANKS]
-    tokens, rows, adapters = 0, 0, 0
+    tokens, rows, sequences, adapters = 0, 0, 0, 0
     for e in range(first, first + ranks):
         n = w.n[e, c.DECODES] if decodes else 0
         new = w.n[e, c.PREFILL_TOKENS]
         tokens = max(tokens, n * (1 + drafted) + new)
-        rows = max(rows, n + w.n[e, c.PIECES])
+        rows = max(rows, n * (1 + drafted) + w.n[e, c.PIECES])
+        sequences = max(sequences, n + w.n[e, c.PIECES])
         adapters = max(adapters, w.n[e, c.ADAPTERS])
-    return tokens, rows, adapters
+    return tokens, rows, sequences, adapters
 
 
 @compiled
@@ -172,10 +176,10 @@ def book(w: World, p: int, g: int, decodes: bool, end: float) -> None:
 @compiled
 def take_step(w: World, p: int, g: int, now: float, decodes: bool, extra: float) -> None:
     """A step as planned: prompt pieces, and the decoding requests where ``decodes``."""
-    tokens, rows, adapters = widest(w, g, w.n[p, c.DRAFTED], decodes)
+    tokens, rows, sequences, adapters = widest(w, g, w.n[p, c.DRAFTED], decodes)
     decode, prefill = attention_seconds(w, p, g, decodes)
     device = token_seconds(w, p, tokens, rows, adapters) + decode + prefill
-    end = now + (with_host(w, p, device, rows) + extra)
+    end = now + (with_host(w, p, device, sequences) + extra)
     book(w, p, g, decodes, end)
     clock_on(w, g, now, now, end)
 

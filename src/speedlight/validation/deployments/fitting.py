@@ -8,7 +8,7 @@ import numpy as np
 
 from ...engine.serving.serving_fit import LEVELS
 from .answers import Said, points
-from .features import METRICS
+from .columns import METRICS
 from .model import Design, latencies
 
 SCALES = (0.12, 0.06)  # of TTFT's and TPOT's logs beyond which a row counts less (Cauchy's weights at twice these)

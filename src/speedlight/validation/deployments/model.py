@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...engine.serving.serving_fit import BASE, FREE, LEVELS, keys
-from .features import COLUMNS
+from .columns import COLUMNS
 
 # Log-odds of requests keeping together before fitting: sweeps with equal lengths, benchmarks whose lengths vary, split pools.
 _ALIKE = {"sweep": 1.0, "bench": -2.0, "split": -1.0}

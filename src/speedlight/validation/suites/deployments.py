@@ -15,7 +15,7 @@ from ...costs.calibration.samples import as_floats
 from ...engine.serving.serving_fit import Bends, shipped_bends
 from ...evidence.tables import Table
 from ..deployments.answers import Said, ends_of, kind_of, points, said_of
-from ..deployments.features import METRICS
+from ..deployments.columns import METRICS
 from ..deployments.fitting import ends, folds_of, out_of_fold
 from ..deployments.rows import Deployment, deployments
 from ..suite import SUITES, Columns, Leave, Outcome, Predicted, Progress, Suite
