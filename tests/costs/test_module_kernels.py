@@ -8,6 +8,9 @@ import pytest
 import speedlight
 from speedlight.costs.calibration.store import shipped
 from speedlight.costs.families.module_kernels import FAMILIES, NAME
+from speedlight.costs.families.module_views import terms_of
+from speedlight.engine.measured.uncalibrated import analytic_kernels
+from speedlight.validation.image_models.questions import Question
 
 
 def asked(model: str, machine: str = "rtx-3090", **options: object) -> object:
@@ -42,6 +45,17 @@ def test_depthwise_convolutions_do_not_run_at_the_rate_of_dense_ones() -> None:
         if op.path.endswith("conv_dw") and op.kind == "conv":
             spent[op.bound] = spent.get(op.bound, 0.0) + op.time
     assert max(spent, key=lambda name: spent[name]) == "hbm"
+
+
+@pytest.mark.parametrize(("machine", "longer"), [("h100-sxm-80gb", 1.5), ("rtx-4090", 1.0)])
+def test_convolutions_run_by_older_instructions_than_hopper_has(machine: str, longer: float) -> None:
+    """What the fit sees of matrix units: two thirds of their rate in convolutions, all of it in products."""
+    scenario = Question("resnet18", 224, "infer", "amp", "nhwc", False, "240", machine).scenario(np.array([64.0]))
+    on, kernels = analytic_kernels(scenario)
+    for each in kernels:
+        seen = terms_of(each.kernel, each.cost, on)["matmul"]
+        factor = longer if each.kernel.family == "conv" else 1.0
+        np.testing.assert_allclose(seen, factor * np.asarray(each.cost.busy.get("matmul", 0.0)))
 
 
 def test_a_sweep_is_its_points() -> None:

@@ -11,7 +11,7 @@ from .._foundation.arrays import Value, ceil, maximum, where
 from .._foundation.errors import BadInput
 from .._foundation.folding import Folded, at_points
 from ..hardware.machine import Engine, Machine, OperatingPoint
-from ..lowering.kernels import BLOCKS, IN_FLIGHT, Kernel, KernelValues
+from ..lowering.kernels import BLOCKS, IN_FLIGHT, WALKS, Kernel, KernelValues
 from . import matrix, residency
 from .cost import UNCALIBRATED_HIGH, Conditions, Cost, bound_of, largest
 from .network.choose import choose
@@ -85,6 +85,8 @@ def price(
             busy[resource] = busy[resource] / share
     if BLOCKS in kernel.dims:
         _in_waves(values.dims[BLOCKS], values.dims.get(IN_FLIGHT), machine, busy)
+    elif WALKS in kernel.dims and machine.main.latency_s:
+        _walked(values.dims[WALKS] * values.dims[IN_FLIGHT], machine, busy)
     work = serial_time(kernel, busy)
     if kernel.efficiency is not None:
         work = work / kernel.efficiency
@@ -118,6 +120,12 @@ def _in_waves(blocks: Value, in_flight: Value | None, machine: Machine, busy: di
     if in_flight is not None and main.latency_s:
         drawn = maximum(drawn, main.bandwidth * main.latency_s / in_flight / units)
     busy[main.resource] = busy[main.resource] * maximum(1.0, idle * drawn)
+
+
+def _walked(in_flight: Value, machine: Machine, busy: dict[str, Value]) -> None:
+    """Books what main memory takes longer where all blocks together ask for less at once than its latency needs (Little's law)."""
+    main = machine.main
+    busy[main.resource] = busy[main.resource] * maximum(1.0, main.bandwidth * main.latency_s / maximum(in_flight, 1.0))
 
 
 # How often an op's data goes all the way through a spatial machine: attention's scores, their softmax, its values.

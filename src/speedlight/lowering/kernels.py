@@ -18,6 +18,7 @@ from ..graph.ir import ONE, Message
 
 BLOCKS = "blocks"  # the dimension under which a kernel keeps how many independent pieces its work falls into
 IN_FLIGHT = "in_flight"  # and the bytes that each asks of memory at once
+WALKS = "walks"  # how many blocks a library's kernel walks through memory with, each with so many bytes in flight
 
 
 @dataclass(frozen=True, slots=True)

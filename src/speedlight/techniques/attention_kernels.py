@@ -16,9 +16,6 @@ from .technique import Refusal, Settings
 SLOT = "stack.kernel:sdpa"
 TILE = 128  # queries of a thread block (FlashAttention-2, arXiv 2307.08691, §3.3: 64 or 128)
 IN_TURN = ("matmul", "vector", "unit:transcendental")
-# Share of Hopper's matrix rate that the instructions of older GPUs reach: assumed (no source at hand states it; published rates of
-# FlashAttention-2 there, 19 to 37 % of the peak, are in keeping with it: studies/2026-11-attention-generations.md).
-OLDER_INSTRUCTIONS = 2 / 3
 
 
 def attention_ops(subject: Subject) -> list[Op]:
@@ -51,7 +48,7 @@ def measured(subject: Subject) -> bool:
 
 def rates(subject: Subject) -> dict[str, float]:
     """What kernels without Hopper's own instructions reach of its matrix units."""
-    from ..costs.families.attention import path_of
+    from ..costs.families.attention import OLDER_INSTRUCTIONS, path_of
 
     return {} if path_of(subject.machine) == "registers" else {"matmul": OLDER_INSTRUCTIONS}
 

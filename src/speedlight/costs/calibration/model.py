@@ -217,9 +217,13 @@ def depth_of(part: Part, key: Key) -> str:
 
 
 def quantiles_of(spread: Spread, key: Key, depth: str) -> tuple[float, float]:
-    """10 % and 90 % quantiles of residual over scale: of the class where it has its own, else of the depth."""
-    device, framework, kernel = key.get("device", ""), key.get("framework", ""), key.get("kernel", "")
-    for cls in ((depth, device, framework, kernel), (depth, device, framework), (depth,)):
+    """10 % and 90 % quantiles of residual over scale: of the class where it has its own, else of the depth.
+
+    A class is a device and a stack, or those with a kernel or a sort of step (training); a sort of step is one on any device, too.
+    """
+    device, framework, kernel, step = (key.get(name, "") for name in ("device", "framework", "kernel", "step"))
+    whole = (depth, device, framework)
+    for cls in ((*whole, kernel), (*whole, step), whole, (depth, "", "", step), (depth,)):
         if cls in spread.quantiles:
             return spread.quantiles[cls]
     return -1.0, 1.0

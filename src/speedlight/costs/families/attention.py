@@ -201,6 +201,10 @@ def key(cls: Mapping[str, str], machine: Machine) -> dict[str, str]:
 # shared memory, server Blackwell's tcgen05 also keeps sums in tensor memory. Libraries have kernels of their own for each
 # and one older kind (mma.sync: FlashAttention-2 and its like) for all the rest, desktop Blackwell among them.
 PATHS = {"Hopper-hbm": "shared", "Blackwell-hbm": "tensor"}
+# Share of their matrix rate that mma.sync reaches where newer instructions are needed for all of it: assumed (no source at hand states it;
+# published rates of FlashAttention-2 on Hopper, 19 to 37 % of the peak, are in keeping with it, as are cuDNN's convolutions on an H100,
+# which we measured at 60 to 65 %: studies/2026-11-attention-generations.md, 2026-11-image-models.md).
+OLDER_INSTRUCTIONS = 2 / 3
 
 
 def path_of(machine: Machine) -> str:

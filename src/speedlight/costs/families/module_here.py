@@ -192,7 +192,7 @@ def sight(kernel: Kernel, values: KernelValues, machine: Machine, cost: Cost, pa
     """
     key = class_of(kernel, machine)
     coords = sizes_of(kernel, values)
-    terms = {**terms_of(cost, machine), "pages": fresh_bytes(kernel, values) * page}
+    terms = {**terms_of(kernel, cost, machine), "pages": fresh_bytes(kernel, values) * page}
     theirs = key_of(kernel, machine, kernel.library.get(NAME, ""))
     part = _shipped(theirs)
     if part is not None:

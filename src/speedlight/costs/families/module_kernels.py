@@ -166,6 +166,7 @@ def see(
     key = _known(kernel, machine)
     if key is None:
         return None
+    key["step"] = "train" if conditions.step == "train" else ""
 
     def coords(at: KernelValues, under: Conditions) -> Mapping[str, Value]:
         return coords_of(kernel, at)
@@ -173,5 +174,5 @@ def see(
     resources = {"matmul": "matmul", "vector": "vector", "memory": machine.main.resource, "cache": "cache"}
     used = {"vector"} if "unit:transcendental" in cost.busy else set()
     used |= {term for term, resource in resources.items() if resource in cost.busy} | set(SERIAL)
-    terms = {term: seconds for term, seconds in terms_of(cost, machine).items() if term in used}
+    terms = {term: seconds for term, seconds in terms_of(kernel, cost, machine).items() if term in used}
     return Seen(NAME, terms, coords, key, resources)

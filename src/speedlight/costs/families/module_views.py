@@ -12,8 +12,9 @@ import numpy as np
 
 from ..._foundation.arrays import Value, log2, maximum, where
 from ...hardware.machine import Machine
-from ...lowering.kernels import Kernel, KernelValues
+from ...lowering.kernels import WALKS, Kernel, KernelValues
 from ..cost import Cost
+from .attention import OLDER_INSTRUCTIONS, path_of
 
 TERMS = ("matmul", "vector", "memory", "cache")
 SERIAL = ("launch",)
@@ -38,15 +39,27 @@ def sort_of(kernel: Kernel) -> str:
 
 
 def texts_of(kernel: Kernel) -> dict[str, str]:
-    """Key fields: the function, and the layout a convolution runs in."""
-    return {"op": kernel.fn, "layout": str(kernel.attrs.get("layout", ""))}
+    """Key fields: the function, and the layout a convolution runs in.
+
+    A norm that takes statistics of its batch is another function than one that applies known ones, and another kernel where it
+    gives a channel to a block of threads.
+    """
+    op = kernel.fn
+    if kernel.kind == "norm" and kernel.attrs.get("training"):
+        op += "_training" if kernel.phase == "forward" else ""
+        op += "_by_channel" if WALKS in kernel.dims else ""
+    return {"op": op, "layout": str(kernel.attrs.get("layout", ""))}
 
 
-def terms_of(cost: Cost, machine: Machine) -> dict[str, Value]:
-    """Analytic seconds: matrix units; vector and special-function units; main memory; the last cache; launches."""
+def terms_of(kernel: Kernel, cost: Cost, machine: Machine) -> dict[str, Value]:
+    """Analytic seconds: matrix units; vector and special-function units; main memory; the last cache; launches.
+
+    Libraries run convolutions by mma.sync, also where matrix units have newer instructions that alone reach all of their rate.
+    """
     busy = cost.busy
+    older = kernel.family == "conv" and path_of(machine) != "registers"
     return {
-        "matmul": busy.get("matmul", 0.0),
+        "matmul": busy.get("matmul", 0.0) / (OLDER_INSTRUCTIONS if older else 1.0),
         "vector": busy.get("vector", 0.0) + busy.get("unit:transcendental", 0.0),
         "memory": busy.get(machine.main.resource, 0.0),
         "cache": busy.get("cache", 0.0),

@@ -15,12 +15,27 @@ def emit(
     g: Gradients, name: str, kind: str, fn: str, op: Op, reads: Sequence[Operand], written: list[Operand],
     work: tuple[Work, ...], **fields: object,
 ) -> None:  # fmt: skip
-    """Add an op that writes ``written[0]`` (and accumulates into ``written[1]`` if there is one)."""
+    """Add an op that writes ``written[0]`` (and accumulates into ``written[1]`` if there is one).
+
+    Fields may name its pass (``pass_name``) and how its reads and its result lie in memory (``orders``: the result last).
+    """
     attrs = facts(op, str(fields.pop("pass_name", "backward")))
+    orders = fields.pop("orders", None)
+    if isinstance(orders, tuple):
+        attrs = {**{k: v for k, v in attrs.items() if k not in LIES}, **_lying(orders)}
     g.op(
         name, kind, fn, op, reads=(*reads, *written[1:]), writes=(written[0],), work=work, attrs=attrs, **fields
     )  # fmt: skip
     g.settle()
+
+
+LIES = ("orders", "out_orders")
+
+
+def _lying(orders: tuple[str, ...]) -> dict[str, object]:
+    """Orders of reads and of the result, where any is another than row by row."""
+    found = {"orders": orders[:-1], "out_orders": orders[-1:]}
+    return {name: own for name, own in found.items() if any(own)}
 
 
 def facts(op: Op, which: str = "backward") -> dict[str, object]:

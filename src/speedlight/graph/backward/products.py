@@ -17,6 +17,7 @@ def product(g: Gradients, op: Op, arrived: dict[str, str]) -> None:
     batch = op.dims.get("batch", const(1)) if op.kind != "conv" else const(1)
     work = tuple(w for w in op.work if w.unit == "matmul")
     one = left.tensor == right.tensor  # both operands are parts of one tensor
+    y, x, w = _orders(op)
     if g.wants(left):
         dims = {**op.dims, "n": k, "k": n}
         several = left.elements is not None and g.samples.less(g.forward_only(left.tensor).elements, left.elements)
@@ -35,6 +36,7 @@ def product(g: Gradients, op: Op, arrived: dict[str, str]) -> None:
             work,
             dims=dims,
             pass_name="dgrad",
+            orders=(y, w, x),
         )
         if several:
             summed = BlockBuilder.element_work("add", elements(g, left))
@@ -54,10 +56,17 @@ def product(g: Gradients, op: Op, arrived: dict[str, str]) -> None:
             work,
             dims=dims,
             pass_name="wgrad",
+            orders=(y, x, w),
         )
     for extra in op.reads[2:]:
         if g.wants(extra):
             sum_to(g, op, extra, dy, f"{op.name}.bias_grad", "bias_grad")
+
+
+def _orders(op: Op) -> tuple[str, str, str]:
+    """How y, a and b lie in memory; gradients lie as what they belong to."""
+    reads = (*op.attrs.get("orders", ()), "", "")
+    return (*op.attrs.get("out_orders", ()), "")[0], reads[0], reads[1]
 
 
 def attention(g: Gradients, op: Op, arrived: dict[str, str]) -> None:

@@ -28,6 +28,7 @@
     narrowed.py         fewer heads, neurons, channels; blocks of weights left out
     norms.py            batch norms folded into the weights before them
     numbers.py          number formats of products, of whole layers or of part of each
+    overwritten.py      what a call in place overwrites although the backward pass reads it
     padding.py          experts of a fixed capacity
     patches.py          a network's first block, patch by patch
     prompt.py           layers that prompt tokens pass by
@@ -47,6 +48,7 @@
     tokens.py           fewer tokens in some layers
     uneven_experts.py   experts at the rows of the rank that has most
     without.py          layers, or halves of layers, left out
+    walks.py            norms that give a channel to one block of threads
     words.py            another vocabulary
 
 A stack's file says which of them it applies, in which order and with which parameters; nothing here knows a stack.
@@ -87,6 +89,7 @@ from . import (  # noqa: F401  they register themselves
     narrowed,
     norms,
     numbers,
+    overwritten,
     padding,
     patches,
     prompt,
@@ -103,6 +106,7 @@ from . import (  # noqa: F401  they register themselves
     tiled_loss,
     tokens,
     uneven_experts,
+    walks,
     without,
     words,
 )  # fmt: skip

@@ -14,7 +14,7 @@ from ...evidence.tables import Table
 from ...frontends.carried import find
 from ...hardware.catalogue import load_machine
 from ..suite import Columns, Leave, Progress
-from .fitting import LeftOut, Rows, bands, leave_devices_out, leave_groups_out, spreads_of
+from .fitting import LeftOut, Rows, bands_left_out, leave_devices_out, leave_groups_out
 from .networks import alike
 from .observed import Observed, observe
 from .ours import PLAIN, with_networks
@@ -59,6 +59,7 @@ def _looked_at(
         device=np.array([q.machine() for q in mine]),
         setting=np.array([f"{q.device} {q.precision} {q.layout} {q.stack.partition('@')[0]} {q.mode}" for q in mine]),
         framework=np.array([q.stack.partition("@")[0] for q in mine]),
+        step=np.array(["train" if q.mode == "train" else "" for q in mine]),
         batch=as_floats(columns["batch_size"])[seen.rows],
         ours=alike(seen.amounts, *(_printed(columns, name)[seen.rows] for name in ("gmacs", "params_millions"))),
     )
@@ -90,14 +91,7 @@ def out_of_fold(
     seen, rows, failed = _looked_at(table.columns, table.rows, seconds, keep, progress)
     by_group = leave.by == "group"
     left: LeftOut = leave_groups_out(rows, progress) if by_group else leave_devices_out(rows, progress)
-    residual = left.residual(rows.wholes.measured)
-    low, high = np.full(residual.size, np.nan), np.full(residual.size, np.nan)
-    for label in np.unique(left.label).tolist():
-        own = left.label == label
-        rest = np.where(own, np.nan, residual)  # a row's interval never rests on its own error
-        spreads = spreads_of(rows, rest if by_group else None, None if by_group else rest)
-        ends = bands(rows, spreads, "known" if by_group else "stranger")
-        low[own], high[own] = ends[0][own], ends[1][own]
+    low, high = bands_left_out(rows, left, leave.by)
     wanted = seen.rows < table.rows  # ours come behind
     if leave.devices:
         wanted &= np.isin(rows.device, list(leave.devices))

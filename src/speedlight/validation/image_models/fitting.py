@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student
 
-from ...costs.calibration.model import Fit, Part, Spread
+from ...costs.calibration.model import Fit, Part, Spread, quantiles_of
 from ...costs.calibration.samples import Family
 from ...costs.families.module_kernels import FAMILIES, NAME
 from ...costs.refit import whole
@@ -39,7 +39,7 @@ class Rows:
         wholes: kernels and seconds.
         group: what is left out as a whole: the module that defines the model.
         kind, device: of machine; ``setting``: device, precision, layout, stack and mode, whose errors count alike.
-        framework: stack without its version.
+        framework: stack without its version; ``step``: "train", or nothing.
         batch: images at a time.
         ours: whether the network is ours of that name: others are predicted, but nothing is fitted to them.
     """
@@ -50,6 +50,7 @@ class Rows:
     device: np.ndarray
     setting: np.ndarray
     framework: np.ndarray
+    step: np.ndarray
     batch: np.ndarray
     ours: np.ndarray
 
@@ -134,12 +135,17 @@ def _spread(rows: Rows, groups: np.ndarray | None, devices: np.ndarray | None) -
     if groups is not None and np.isfinite(groups).any():
         good = np.isfinite(groups)
         quantiles["known",] = _quantiles(groups, good, rows)
-        for device, framework in sorted(set(zip(rows.device[good], rows.framework[good], strict=True))):
-            own = good & (rows.device == device) & (rows.framework == framework)
-            if own.sum() >= LEAST:
-                quantiles["known", device, framework] = _quantiles(groups, own, rows)
+        for cls in sorted(set(zip(rows.device[good], rows.framework[good], rows.step[good], strict=True))):
+            of = zip((rows.device, rows.framework, rows.step), cls, strict=True)
+            own = good & np.logical_and.reduce([field == value for field, value in of])
+            if own.sum() >= LEAST:  # inference is what a device and stack do where no step is named
+                quantiles["known", *(name for name in cls if name)] = _quantiles(groups, own, rows)
     if devices is not None and np.isfinite(devices).any():
-        quantiles["stranger",] = _strangers(devices, rows)
+        good = np.isfinite(devices)
+        quantiles["stranger",] = _strangers(devices, rows, good)
+        for step in np.unique(rows.step[good]).tolist():
+            named = ("stranger", "", "", step) if step else ("stranger",)
+            quantiles[named] = _strangers(devices, rows, good & (rows.step == step))
     elif ("known",) in quantiles:
         low, high = quantiles["known",]
         quantiles["stranger",] = (low * FARTHER, high * FARTHER)
@@ -148,8 +154,8 @@ def _spread(rows: Rows, groups: np.ndarray | None, devices: np.ndarray | None) -
     return Spread((), quantiles, dict.fromkeys(("known", "relative", "stranger"), 1.0))
 
 
-def _strangers(residual: np.ndarray, rows: Rows) -> tuple[float, float]:
-    """Central 80 % of a device never measured: what a whole device is off by, and what models differ by on one.
+def _strangers(residual: np.ndarray, rows: Rows, of: np.ndarray) -> tuple[float, float]:
+    """Central 80 % of some rows (``of``) on a device never measured: what a whole device is off by, and what they differ by on one.
 
     How far devices are off is known from as many as were left out, so Student's t (about 0, since nothing says on which side the
     next will be) widens that part alone; models there are many.
@@ -160,7 +166,7 @@ def _strangers(residual: np.ndarray, rows: Rows) -> tuple[float, float]:
         own = good & (rows.device == device)
         shifts.append(float(np.average(residual[own], weights=_weights(own, rows))))
         within[own] = residual[own] - shifts[-1]
-    low, high = _quantiles(within, good, rows)
+    low, high = _quantiles(within, of, rows)
     between = float(np.sqrt(np.mean(np.square(shifts)))) * float(student.ppf(INTERVAL[1], len(shifts)))
     return -float(np.hypot(low, between)), float(np.hypot(high, between))
 
@@ -196,7 +202,7 @@ def fit(rows: Rows, path: Path, progress: Progress, share: int = 1) -> Fit:
     parts = with_spreads(fit_parts(FAMILIES, rows, np.flatnonzero(rows.ours)), spreads)
     coords = sorted({axis.coord for part in parts.values() for f in part.blocks for axis in f.block.axes})
     for by, left in (("group", groups), ("device", devices)):
-        for line in by_setting(by, rows, left, spreads):
+        for line in by_setting(by, rows, left):
             progress(line)
     header: dict[str, Any] = {
         "schema": 1,
@@ -207,18 +213,32 @@ def fit(rows: Rows, path: Path, progress: Progress, share: int = 1) -> Fit:
         "features": coords,
         "tables": [{"name": TABLE, "rows": int(measured.size), "fingerprint": fingerprint(path)}],
         "cross_validation": [
-            errors(by, rows, left, spreads) for by, left in (("group", groups), ("device", devices)) if left.parts
+            errors(by, rows, left) for by, left in (("group", groups), ("device", devices)) if left.parts
         ],
         "layered_on": None,
     }
     return Fit(NAME, header, ("sort", "kind"), parts)
 
 
-def errors(by: str, rows: Rows, left: LeftOut, spreads: Spreads) -> dict[str, Any]:
+def bands_left_out(rows: Rows, left: LeftOut, by: str) -> tuple[np.ndarray, np.ndarray]:
+    """Each row's interval ends, as logs of factors, by residuals of what was left out with other rows than it: a row's interval never
+    rests on its own error."""
+    residual = left.residual(rows.wholes.measured)
+    low, high = np.full(residual.size, np.nan), np.full(residual.size, np.nan)
+    for label in np.unique(left.label).tolist():
+        own = left.label == label
+        rest = np.where(own, np.nan, residual)
+        spreads = spreads_of(rows, rest, None) if by == "group" else spreads_of(rows, None, rest)
+        ends = bands(rows, spreads, "known" if by == "group" else "stranger")
+        low[own], high[own] = ends[0][own], ends[1][own]
+    return low, high
+
+
+def errors(by: str, rows: Rows, left: LeftOut) -> dict[str, Any]:
     """Errors averaged over settings."""
     measured = rows.wholes.measured
     error = np.abs(left.seconds / measured - 1)
-    low, high = bands(rows, spreads, "known" if by == "group" else "stranger")
+    low, high = bands_left_out(rows, left, by)
     residual = left.residual(measured)
     inside = (residual >= low) & (residual <= high)
     settings = [np.isfinite(error) & (rows.setting == s) for s in np.unique(rows.setting)]
@@ -231,11 +251,11 @@ def errors(by: str, rows: Rows, left: LeftOut, spreads: Spreads) -> dict[str, An
     }
 
 
-def by_setting(by: str, rows: Rows, left: LeftOut, spreads: Spreads) -> Iterator[str]:
+def by_setting(by: str, rows: Rows, left: LeftOut) -> Iterator[str]:
     """Errors of each setting in a line: rows, median and mean error, bias, share within the 80 % interval and its width, and
     the share of pairs of models that differ by more than a fifth whose order is right; then the worst groups."""
     measured = rows.wholes.measured
-    low, high = bands(rows, spreads, "known" if by == "group" else "stranger")
+    low, high = bands_left_out(rows, left, by)
     residual = left.residual(measured)
     error = np.abs(left.seconds / measured - 1)
     for setting in np.unique(rows.setting):
@@ -264,9 +284,10 @@ def ordered(said: np.ndarray, measured: np.ndarray, batch: np.ndarray) -> float:
 def bands(rows: Rows, spreads: Spreads, depth: str) -> tuple[np.ndarray, np.ndarray]:
     """Each row's interval ends, as logs of factors."""
     table = np.tile((-1.0, 1.0), (rows.kind.size, 1))
-    for number, (kind, device, framework) in enumerate(zip(rows.kind, rows.device, rows.framework, strict=True)):
-        known = spreads[kind].quantiles if kind in spreads else {}
-        table[number] = known.get((depth, device, framework), known.get((depth,), (-1.0, 1.0)))
+    empty = Spread((), {})
+    names = ("device", "framework", "step")
+    for number, (kind, *cls) in enumerate(zip(rows.kind, *(getattr(rows, name) for name in names), strict=True)):
+        table[number] = quantiles_of(spreads.get(kind, empty), dict(zip(names, cls, strict=True)), depth)
     return table[:, 0], table[:, 1]
 
 
@@ -274,4 +295,4 @@ def mean(values: Sequence[float]) -> float:
     return float(np.mean(values)) if values else float("nan")
 
 
-__all__ = ["LeftOut", "Rows", "errors", "fit", "leave_devices_out", "leave_groups_out", "spreads_of"]
+__all__ = ["LeftOut", "Rows", "bands_left_out", "errors", "fit", "leave_devices_out", "leave_groups_out", "spreads_of"]

@@ -208,7 +208,7 @@ def kernels_of(question: Question, batch: np.ndarray) -> dict[str, Seen]:
         known = keys.setdefault(sort, {})
         code = known.setdefault(tuple(said[field] for field in FIELDS), len(known))
         numbers = {"row": np.arange(size), "count": each.count, "key": np.int32(code)}
-        numbers |= {f"t:{n}": v for n, v in terms_of(each.cost, machine).items()}
+        numbers |= {f"t:{n}": v for n, v in terms_of(each.kernel, each.cost, machine).items()}
         numbers |= {f"c:{n}": v for n, v in coords_of(each.kernel, each.values).items()}
         shape = (each.several, size) if each.several else (size,)
         own = columns.setdefault(sort, {})
