@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,11 @@ from hypothesis import strategies as st
 import speedlight
 from speedlight import Prediction
 from speedlight._foundation.errors import BadInput
+from speedlight._foundation.expr import const
+from speedlight.costs.cost import Conditions
+from speedlight.costs.residency import split
 from speedlight.hardware.catalogue import load_machine
+from speedlight.lowering.kernels import Access
 
 H100 = "h100-sxm-80gb"
 HBM, PCIE = 3.35e12, 63e9
@@ -198,3 +203,19 @@ def test_caches_drop_what_they_could_hold() -> None:
                 kept = capacity**2 / (capacity**2 + touched**2)
                 assert said.required == pytest.approx(touched * (1 - best))
                 assert said.moved == pytest.approx(touched * (1 - best * kept))
+
+
+@given(st.floats(1e3, 1e12), st.floats(1.0, 4.0))
+def test_weights_that_fill_the_cache_are_partly_gone_when_they_come_round(total: float, more: float) -> None:
+    """Of weights that a cache of C bytes could hold, C²/(C² + W²) is expected to be there; the limit asks for none of the rest."""
+    machine = load_machine(H100)
+    cache = machine.last_cache
+    assert cache is not None
+    kernel = SimpleNamespace(kind="matmul", accesses=(Access("w", "weight", const(1.0), const(1.0)),))
+    values = SimpleNamespace(bytes=(1e3,), sizes=(1e3,), granules=(None,))
+    found, larger = (split(kernel, values, machine, Conditions(weights_bytes=w)) for w in (total, more * total))  # type: ignore[arg-type]
+    assert found.moved <= larger.moved <= 1e3
+    fits = total <= cache.capacity_bytes
+    assert found.required == (0.0 if fits else 1e3)
+    assert found.moved == pytest.approx(1e3 / (1 + (cache.capacity_bytes / total) ** 2) if fits else 1e3)
+    assert split(kernel, values, machine, Conditions("repeated")).moved == 0.0  # type: ignore[arg-type]

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+import torch
+from torch import nn
+
+from speedlight._foundation.expr import compile_tape
+from speedlight.frontends.torch_export import capture
 
 from .nets import functions, kernels, moved, net
 
@@ -120,3 +125,28 @@ def test_what_torch_2_13_compiles_on_a_cpu() -> None:
     """Nodes that Inductor's scheduler was seen to leave after fusion (torch 2.13, fp32, CPU): 31 and 9."""
     assert len(functions(net("images"), "torch-compile@2.9/cpu")) == 31
     assert len(functions(net("modern"), "torch-compile@2.9/cpu")) == 9
+
+
+def test_one_small_image_reaches_no_library_on_a_host() -> None:
+    """16 x 32 x 32 numbers: one image of them is multiplied as it lies, two are reordered for oneDNN."""
+    found = kernels(net("conv"), "torch-eager@2.9/cpu")
+    times = {k.fn: [compile_tape([k.count]).run({"batch": b})[0] for b in (1.0, 2.0)] for k in found}
+    assert times["to_channels_last"] == times["from_channels_last"] == [0.0, 1.0]
+    assert times["conv2d"] == times["batch_norm"] == [1.0, 1.0]
+    assert all(compile_tape([k.count]).run({"batch": 1.0})[0] for k in kernels(net("modern"), "torch-eager@2.9/cpu"))
+
+
+class Dropping(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q = x.unflatten(-1, (4, 16)).transpose(1, 2)
+        return nn.functional.scaled_dot_product_attention(q, q, q, dropout_p=0.1 if self.training else 0.0)
+
+
+def test_attention_that_drops_scores_is_written_out_on_a_host() -> None:
+    trained = capture(Dropping, ["2x32x64"], train=True)
+    assert functions(trained, "torch-eager@2.9") == ["sdpa"]
+    on_host = functions(trained, "torch-eager@2.9/cpu")
+    assert Counter(on_host)["bmm"] == 2
+    assert on_host.index("softmax") < on_host.index("dropout") < len(on_host) - 1 - on_host[::-1].index("bmm")
+    assert functions(capture(Dropping, ["2x32x64"]), "torch-eager@2.9/cpu") == ["sdpa"]
+    assert "bmm" in functions(capture(Dropping, ["2x32x64"]), "torch-eager@1.13/cpu")

@@ -44,7 +44,7 @@ from .figures import HOST_ONLY, told_apart
 FRAMEWORK = "torch-eager"
 
 AS_ASKED = (
-    8.0  # times as much as a lone operator a small network counts: models are what is asked about, and points are many
+    4.0  # times as much as a lone operator a small network counts: models are what is asked about, and points are many
 )
 LOOSE = 0.1  # width of a median's interval at which a point counts half
 FIELDS = ("op", "layout", "phase", "residency")
