@@ -28,7 +28,14 @@ def with_networks(columns: Columns, count: int) -> tuple[dict[str, np.ndarray], 
     """
     with (DATA / "h100_networks.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    fixed = {"precision": "amp", "layout": "nhwc", "torch": TORCH, "device": DEVICE, "compiled": "False", "harness": PLAIN}
+    fixed = {
+        "precision": "amp",
+        "layout": "nhwc",
+        "torch": TORCH,
+        "device": DEVICE,
+        "compiled": "False",
+        "harness": PLAIN,
+    }
     named = {"model": "model", "mode": "mode", "image_size": "side", "batch_size": "batch", "latency": "median_s"}
     found = {}
     for name, column in {**columns, "harness": np.full(count, "timm", dtype=object)}.items():
