@@ -7,7 +7,7 @@ from statistics import median
 
 from ...costs.families.module_here import RETURNED
 from ...measurement.bench.evidence import Measurement
-from ...measurement.bench.operators import MIXED
+from ...measurement.bench.operators import FP8, MIXED
 
 # The same function into new memory, and into memory that is there.
 FRESH = (("relu", "relu_"), ("clone", "copy"))
@@ -56,8 +56,9 @@ def page_seconds(points: Sequence[Measurement]) -> float:
 
 def told_apart(point: Measurement) -> bool:
     """Points that only serve to tell something else, or tell of two things at once: copies into large blocks that are there, an
-    addition's gradients, which autograd hands on as they are, and updates of parameters whose temporaries are new memory."""
-    if point.sizes.get("backward") and point.op == "add":
+    addition's gradients, which autograd hands on as they are, updates of parameters whose temporaries are new memory, and products
+    in a format that no capture takes."""
+    if point.op == FP8 or (point.sizes.get("backward") and point.op == "add"):
         return True
     return point.op in ("copy", "relu_", "adamw") and float(point.sizes.get("elements", 0)) * FLOAT >= RETURNED
 
