@@ -111,7 +111,7 @@ def test_clients_beyond_the_slots_wait_for_one() -> None:
     assert 0.8 * decode / 8 < first[1] - first[0] < 1.2 * decode / 8
     assert 27 <= 24 * (first[1] + decode) / decode <= 28.5  # Little's law: those decoding, those waiting, and a prompt
     unknown = [
-        deployment({**SPLIT, "isl": 1024, "osl": 1024, "backend": "trtllm", "concurrency": c}) for c in (24.0, 27.0)
+        deployment({**SPLIT, "isl": 1024, "osl": 1024, "backend": "trtllm", "concurrency": c}) for c in (32.0, 36.0)
     ]
     waits = features(unknown, (1, 1, 0)).weights[:, 0, 1, : -len(HOST)].sum(-1)
     assert waits[1] < 1.3 * waits[0]  # nothing is read from workers nobody counted

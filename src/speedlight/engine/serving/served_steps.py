@@ -91,7 +91,11 @@ def served(scenario: Scenario, attention_dp: int = 1, utilisation: float = DEFAU
     if scenario.program.workload.places:
         raise Unsupported("an engine that keeps classes outside the device is not simulated", expected="no --offload")
     if len(scenario.programs) > 1:
-        raise Unsupported("several programs behind one engine are not simulated", expected="one program")
+        raise Unsupported(
+            "several programs on the devices of one engine are not simulated: engines that share a device take turns or parts "
+            "of it as its driver decides, and no measurement here says which",
+            expected="one program", hint="adapters of one model (--adapters), or each model on devices of its own",
+        )  # fmt: skip
     degrees = scenario.program.parallel
     for name, instead in UNREAD:
         if getattr(degrees, name) not in (0, 1, ()):
