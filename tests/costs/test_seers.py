@@ -201,7 +201,8 @@ def test_a_stack_takes_no_kernels_it_does_not_name() -> None:
     found = kernels_of("torch-eager")
     assert find(found, "all_reduce").cost.error_key[0] == "nccl"
     assert find(found, "linear").cost.layer == "calibrated"
-    assert {find(found, fn).cost.layer for fn in ("mla", "bmm", "grouped_linear", "quantize")} == {"analytic"}
+    assert {find(found, fn).cost.layer for fn in ("mla", "grouped_linear", "quantize")} == {"analytic"}
+    assert find(found, "bmm").cost.error_key[0] == "modules"  # as PyTorch ran it in networks of another Hopper
 
 
 def test_answers_name_every_fit_and_whose_kernels_it_measured() -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import time
 
 import numpy as np
 import pytest
@@ -154,8 +155,16 @@ def test_stacks_are_the_outermost_repeated_layers():
     assert len(found) == 4
 
 
+class Waiting(nn.Module):
+    """Takes as long whoever else is running."""
+
+    def forward(self, x):
+        time.sleep(0.003)
+        return x * 2
+
+
 def test_a_module_beside_itself_gains_nothing():
-    whole = recipe(False)
+    whole = dataclasses.replace(recipe(False), module=Waiting())
     found = beside(whole, whole, 0.3)
     assert 0.5 < found.speedup < 2
     assert found.low <= found.speedup <= found.high

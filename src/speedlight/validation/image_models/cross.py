@@ -16,8 +16,8 @@ from ...hardware.catalogue import load_machine
 from ..suite import Columns, Leave, Progress
 from .fitting import LeftOut, Rows, bands_left_out, leave_devices_out, leave_groups_out
 from .networks import alike
-from .observed import Observed, observe
-from .ours import PLAIN, with_networks
+from .observed import Observed, joined, observe
+from .ours import DEVICE, FRAMEWORK, PLAIN, products, with_networks
 from .questions import Question, questions
 
 
@@ -51,17 +51,33 @@ def _looked_at(
             "no row's model is known", expected="names of timm's models", hint="pip install '.[test-vision]'"
         )
     of: dict[int, Question] = {row: question for question, own in asked for row in own.tolist()}
-    mine = [of[row] for row in seen.rows.tolist()]
+    networks = seen.rows
+    mine = [of[row] for row in networks.tolist()]
+    alone, took = products(count)
+    seen = joined(seen, alone)
+
+    def texts(of_networks: list[str], of_products: str) -> np.ndarray:
+        return np.array([*of_networks, *[of_products] * took.size])
+
+    def figures(of_networks: np.ndarray, of_products: float) -> np.ndarray:
+        return np.concatenate([of_networks, np.full(took.size, of_products)])
+
+    single = load_machine(DEVICE, table=True)
     rows = Rows(
-        wholes=seen.wholes(seconds[seen.rows]),
-        group=np.array([module_of(q.model) for q in mine]),
-        kind=np.array([load_machine(q.device, table=True).kind for q in mine]),
-        device=np.array([q.machine() for q in mine]),
-        setting=np.array([f"{q.device} {q.precision} {q.layout} {q.stack.partition('@')[0]} {q.mode}" for q in mine]),
-        framework=np.array([q.stack.partition("@")[0] for q in mine]),
-        step=np.array(["train" if q.mode == "train" else "" for q in mine]),
-        batch=as_floats(columns["batch_size"])[seen.rows],
-        ours=alike(seen.amounts, *(_printed(columns, name)[seen.rows] for name in ("gmacs", "params_millions"))),
+        wholes=seen.wholes(np.concatenate([seconds[networks], took])),
+        group=texts([module_of(q.model) for q in mine], "products"),
+        kind=texts([load_machine(q.device, table=True).kind for q in mine], single.kind),
+        device=texts([q.machine() for q in mine], single.id),
+        setting=texts(
+            [f"{q.device} {q.precision} {q.layout} {q.stack.partition('@')[0]} {q.mode}" for q in mine],
+            f"{DEVICE} products",
+        ),
+        framework=texts([q.stack.partition("@")[0] for q in mine], FRAMEWORK),
+        step=texts(["train" if q.mode == "train" else "" for q in mine], ""),
+        batch=figures(as_floats(columns["batch_size"])[networks], 1.0),
+        ours=alike(
+            seen.amounts, *(figures(_printed(columns, name)[networks], np.nan) for name in ("gmacs", "params_millions"))
+        ),
     )
     return seen, rows, seen.failed
 

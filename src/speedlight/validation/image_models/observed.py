@@ -118,6 +118,18 @@ def observe(asked: Sequence[Asked], batch: np.ndarray, keep: Path | None, progre
     return Observed(whole, np.concatenate(amount_of), tables, failed)
 
 
+def joined(first: Observed, second: Observed) -> Observed:
+    """Rows of one, then those of the other."""
+    tables: dict[str, list[Seen]] = {sort: [seen] for sort, seen in first.tables.items()}
+    for sort, seen in second.tables.items():
+        columns = {**seen.columns, "row": seen.columns["row"] + first.rows.size}
+        tables.setdefault(sort, []).append(Seen(columns, seen.keys))
+    return Observed(
+        np.concatenate([first.rows, second.rows]), np.concatenate([first.amounts, second.amounts]),
+        {sort: _joined(many) for sort, many in tables.items()}, {**first.failed, **second.failed},
+    )  # fmt: skip
+
+
 def _joined(many: Sequence[Seen]) -> Seen:
     """One after another; equal keys are one."""
     keys: dict[Key, int] = {}

@@ -1,0 +1,38 @@
+"""Networks that we measured ourselves stand behind a table's rows, and are asked as they ran."""
+
+import numpy as np
+
+from speedlight.validation.image_models.ours import DEVICE, PLAIN, with_networks
+from speedlight.validation.image_models.questions import questions
+
+
+def test_our_networks_stand_behind_the_tables_rows():
+    texts = {
+        "model": "resnet18",
+        "mode": "infer",
+        "precision": "amp",
+        "layout": "nhwc",
+        "torch": "240",
+        "device": "rtx4090",
+    }
+    columns = {name: np.array([text] * 2, dtype=object) for name, text in texts.items()}
+    columns |= {
+        "compiled": np.array([False, True]),
+        "image_size": np.array([224, 224]),
+        "batch_size": np.array([8.0, 256.0]),
+    }
+    columns |= {"latency": np.array([1.0, 2.0]), "gmacs": np.array([1.8, 1.8])}
+    found, count = with_networks(columns, 2)
+    assert all(column.size == count for column in found.values())
+    assert found["latency"][:2].tolist() == [1.0, 2.0]
+    assert (found["latency"][2:] > 0).all()
+    assert np.isnan(found["gmacs"][2:]).all()
+    asked = list(questions(found, count))
+    ours = [q for q, rows in asked if rows.min() >= 2]
+    assert {q.device for q in ours} == {DEVICE}
+    assert sum(rows.size for _, rows in asked) == count
+    # timm's benchmark runs fast norms and, of late, merged branches; we ran networks as they are
+    assert {q.harness for q in ours} == {PLAIN}
+    assert {q.rewrites() for q in ours} == {()}
+    assert all(q.rewrites() for q, rows in asked if rows.max() < 2)
+    assert {q.stack for q in ours} == {"torch-eager@2.11"}
