@@ -1,8 +1,10 @@
 """Networks that we measured ourselves stand behind a table's rows, and are asked as they ran."""
 
+import csv
+
 import numpy as np
 
-from speedlight.validation.image_models.ours import DEVICE, PLAIN, with_networks
+from speedlight.validation.image_models.ours import DATA, DEVICE, PLAIN, with_networks
 from speedlight.validation.image_models.questions import questions
 
 
@@ -27,6 +29,11 @@ def test_our_networks_stand_behind_the_tables_rows():
     assert found["latency"][:2].tolist() == [1.0, 2.0]
     assert (found["latency"][2:] > 0).all()
     assert np.isnan(found["gmacs"][2:]).all()
+    with (DATA / "h100_networks.csv").open(encoding="utf-8", newline="") as stream:
+        noted = list(csv.DictReader(stream))
+    unsteady = [r for r in noted if float(r["high_s"]) > 1.05 * float(r["low_s"])]
+    assert 0 < len(unsteady) == len(noted) - (count - 2)
+    assert not set(found["latency"][2:]) & {float(r["median_s"]) for r in unsteady}
     asked = list(questions(found, count))
     ours = [q for q, rows in asked if rows.min() >= 2]
     assert {q.device for q in ours} == {DEVICE}
