@@ -43,6 +43,9 @@ HEAD, LENGTH = Axis("k", 3, 9), Axis("n", 2, 14, 2)
 COMMON, OWN, RARE = 1e-2, 3e-2, 1e-1
 POWER = 3.0
 ALL, LAYOUT, DEVICE, RUN, OP = (), ("layout",), ("device",), ("framework",), ("op",)
+MEMORY = (
+    "memory",
+)  # stacked memory has some three times the bandwidth for as many cores: kernels wait for other things
 
 
 def _level(term: str, per: tuple[str, ...], ridge: float) -> Block:
@@ -54,8 +57,12 @@ def _curve(term: str, axis: Axis, per: tuple[str, ...], ridge: float = OWN, smoo
 
 
 def _levels(*terms: str) -> tuple[Block, ...]:
-    """One level a term, and a device's deviation from it."""
-    return (*(_level(t, ALL, COMMON) for t in terms), *(_level(t, DEVICE, OWN) for t in terms))
+    """One level a term, the deviation of devices with a sort of memory from it, and each device's own."""
+    return (
+        *(_level(t, ALL, COMMON) for t in terms),
+        *(_level(t, MEMORY, COMMON) for t in terms),
+        *(_level(t, DEVICE, OWN) for t in terms),
+    )
 
 
 SORTS: Mapping[str, tuple[Block, ...]] = {
@@ -121,8 +128,13 @@ def key_of(kernel: Kernel, machine: Machine, framework: str) -> dict[str, str]:
     """Key fields of a kernel's class."""
     return {
         "sort": sort_of(kernel), "kind": machine.kind, "device": machine.device_id, "architecture": architecture_of(machine),
-        "framework": framework, "version": "", **texts_of(kernel),
+        "framework": framework, "version": "", "memory": memory_of(machine), **texts_of(kernel),
     }  # fmt: skip
+
+
+def memory_of(machine: Machine) -> str:
+    """The sort of its main memory: ``hbm``, ``gddr``, ``dram`` …"""
+    return machine.main.name
 
 
 @lru_cache(maxsize=64)

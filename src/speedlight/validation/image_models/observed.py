@@ -20,12 +20,13 @@ from ..._foundation.collecting import seldom
 from ..._foundation.errors import SpeedlightError
 from ..._foundation.files import write_atomically
 from ..._foundation.version import VERSION
-from ...costs.families.module_kernels import key_of
+from ...costs.families.module_kernels import key_of, memory_of
 from ...costs.families.module_views import SERIAL, TERMS, coords_of, terms_of
 from ...costs.refit.solve import Data
 from ...costs.refit.whole import Kernels, Sort, Wholes
 from ...engine.measured.uncalibrated import analytic_kernels
 from ...engine.questions.resolve import model_graph
+from ...hardware.catalogue import load_machine
 from ..suite import Progress
 from .networks import amounts
 from .questions import Question
@@ -82,6 +83,9 @@ def _kernels(columns: Mapping[str, np.ndarray], keys: Sequence[Key]) -> Kernels:
         known = tuple(dict.fromkeys(key[place] for key in keys))
         of = np.array([known.index(key[place]) for key in keys], dtype=np.int32)
         codes[field], names[field] = of[columns["key"]], known
+    memories = [memory_of(load_machine(name)) for name in names["device"]]
+    names["memory"] = tuple(dict.fromkeys(memories))
+    codes["memory"] = np.array([names["memory"].index(m) for m in memories], dtype=np.int32)[codes["device"]]
     terms = {n: columns[f"t:{n}"] for n in (*TERMS, *SERIAL)}
     coords = {n[2:]: v for n, v in columns.items() if n.startswith("c:")}
     ones = np.ones(columns["row"].size)
