@@ -43,9 +43,8 @@ HEAD, LENGTH = Axis("k", 3, 9), Axis("n", 2, 14, 2)
 COMMON, OWN, RARE = 1e-2, 3e-2, 1e-1
 POWER = 3.0
 ALL, LAYOUT, DEVICE, RUN, OP = (), ("layout",), ("device",), ("framework",), ("op",)
-MEMORY = (
-    "memory",
-)  # stacked memory has some three times the bandwidth for as many cores: kernels wait for other things
+# Stacked memory has some three times the bandwidth for as many cores: kernels wait for other things there.
+MEMORY = ("memory",)
 
 
 def _level(term: str, per: tuple[str, ...], ridge: float) -> Block:

@@ -18,9 +18,8 @@ from ..modules.subject import Recipe, floats, made, passes
 ROUND_S = 0.05  # of one side before the other's turn
 QUARTILE, DRAWS = 0.25, 400
 CLOSE = 2e-4  # of the largest output: what exact methods may differ by in fp32
-CLOSE_TF32 = (
-    1e-2  # the same where products and convolutions of fp32 are multiplied with 10 bits behind the point, as GPUs may
-)
+# The same where products and convolutions of fp32 are multiplied with 10 bits behind the point, as GPUs may.
+CLOSE_TF32 = 1e-2
 CLOSE_BY_BITS = {"float16": 0.02, "bfloat16": 0.05, "float64": 1e-9}
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..bench.accelerator import allocating, waiting
 from ..bench.timing import Timed, timed
+from ..traces.attribute import launchers
 from ..traces.chrome import read_chrome
 from ..traces.nesting import computing, parents
 from ..traces.sorts import op_sort
@@ -212,11 +213,10 @@ def _spent(trace: Trace) -> tuple[Spent, ...]:
 
 
 def _launched(trace: Trace, rows: np.ndarray) -> list[tuple[int, float]]:
-    """(operator, as index of ``rows``; seconds) of each event of a device, by the number both carry."""
-    numbers = {int(trace.outer[row]): i for i, row in enumerate(rows.tolist()) if trace.outer[row] >= 0}
-    events = np.flatnonzero(trace.of(DEVICE)).tolist()
-    known = ((numbers.get(int(trace.outer[e])), e) for e in events)
-    return [(row, float(trace.duration[e])) for row, e in known if row is not None]
+    """(operator, as index of ``rows``; seconds) of each event of a device whose operator is known."""
+    of = launchers(trace)
+    events = np.flatnonzero(of >= 0)
+    return list(zip(np.searchsorted(rows, of[events]).tolist(), trace.duration[events].tolist(), strict=True))
 
 
 def _placed(trace: Trace) -> tuple[np.ndarray, np.ndarray, list[tuple[str, str]]]:

@@ -110,23 +110,23 @@ def _on_device(trace: Trace) -> tuple[Spans, Spans, Spans, tuple[Calls, ...], in
     messages = kernels & trace.named([s == "collective" for s in sorts])
     compute = kernels & ~messages
     copies = trace.of(("memcpy", "memset"))
-    op, shape = _launchers(trace)
+    row = launchers(trace)
+    op, shape = (np.where(row >= 0, column[row], -1) for column in (trace.name, trace.shape))
     calls = _grouped(trace, compute, sorts, op, shape)
     messages |= trace.of(("annotation", "op")) & trace.named([by_host(n) for n in trace.names])
     return _spans(trace, compute), _spans(trace, messages), _spans(trace, copies), calls, int(kernels.sum())
 
 
-def _launchers(trace: Trace) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """Name and shape of the operator each device event belongs to, by the operator's number (Kineto's "External id")."""
+def launchers(trace: Trace) -> npt.NDArray[np.int64]:
+    """Row of the operator each device event belongs to, by the operator's number (Kineto's "External id"); −1 for none."""
+    found = np.full(len(trace), -1, dtype=np.int64)
     ops = np.flatnonzero(trace.of(("op",)) & (trace.outer >= 0))
-    name = np.full(len(trace), -1, dtype=np.int32)
-    shape = np.full(len(trace), -1, dtype=np.int32)
     if ops.size:
         order = ops[np.argsort(trace.outer[ops], kind="stable")]
         at = np.minimum(np.searchsorted(trace.outer[order], trace.outer), order.size - 1)
         same = (trace.outer[order[at]] == trace.outer) & trace.of(DEVICE)
-        name[same], shape[same] = trace.name[order[at]][same], trace.shape[order[at]][same]
-    return name, shape
+        found[same] = order[at][same]
+    return found
 
 
 def _waiting(trace: Trace, compute: Spans) -> Spans:

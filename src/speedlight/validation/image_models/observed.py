@@ -16,10 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ..._foundation.arrays import Value
 from ..._foundation.collecting import seldom
 from ..._foundation.errors import SpeedlightError
 from ..._foundation.files import write_atomically
 from ..._foundation.version import VERSION
+from ...costs.cost import Cost
 from ...costs.families.module_kernels import key_of, memory_of
 from ...costs.families.module_views import SERIAL, TERMS, coords_of, terms_of
 from ...costs.refit.solve import Data
@@ -27,6 +29,8 @@ from ...costs.refit.whole import Kernels, Sort, Wholes
 from ...engine.measured.uncalibrated import analytic_kernels
 from ...engine.questions.resolve import model_graph
 from ...hardware.catalogue import load_machine
+from ...hardware.machine import Machine
+from ...lowering.kernels import Kernel, KernelValues
 from ..suite import Progress
 from .networks import amounts
 from .questions import Question
@@ -224,12 +228,19 @@ def kernels_of(question: Question, batch: np.ndarray) -> dict[str, Seen]:
         known = keys.setdefault(sort, {})
         code = known.setdefault(tuple(said[field] for field in FIELDS), len(known))
         numbers = {"row": np.arange(size), "count": each.count, "key": np.int32(code)}
-        numbers |= {f"t:{n}": v for n, v in terms_of(each.kernel, each.cost, machine).items()}
-        numbers |= {f"c:{n}": v for n, v in coords_of(each.kernel, each.values).items()}
+        numbers |= described(each.kernel, each.values, each.cost, machine)
         shape = (each.several, size) if each.several else (size,)
         own = columns.setdefault(sort, {})
         for name, value in numbers.items():
             own.setdefault(name, []).append(np.broadcast_to(np.asarray(value), shape).ravel())
     return {
         sort: Seen({n: np.concatenate(v) for n, v in own.items()}, tuple(keys[sort])) for sort, own in columns.items()
+    }
+
+
+def described(kernel: Kernel, values: KernelValues, cost: Cost, machine: Machine) -> dict[str, Value]:
+    """A kernel's terms and coordinates by the names of their columns."""
+    return {
+        **{f"t:{n}": v for n, v in terms_of(kernel, cost, machine).items()},
+        **{f"c:{n}": v for n, v in coords_of(kernel, values).items()},
     }

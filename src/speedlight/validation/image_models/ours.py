@@ -12,19 +12,18 @@ worse (studies/2026-11-image-models.md).
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from ...costs.families.module_kernels import key_of
-from ...costs.families.module_views import coords_of, terms_of
 from ...hardware.catalogue import load_machine
 from ...measurement.bench.evidence import Measurement
 from ...stacks.stack import load_stack
 from ..here.points import kernels_of
 from ..suite import Columns
-from .observed import FIELDS, Key, Observed, Seen
+from .observed import FIELDS, Key, Observed, Seen, described
 
 DATA = Path(__file__).parent / "data"
 DEVICE, TORCH, FRAMEWORK = "H100-SXM-80GB", "2110", "torch-eager"
@@ -80,10 +79,7 @@ def products(first: int) -> tuple[Observed, np.ndarray]:
             key = key_of(kernel, machine, FRAMEWORK)
             known = keys.setdefault(key["sort"], {})
             code = known.setdefault(tuple(key[field] for field in FIELDS), len(known))
-            numbers: Mapping[str, object] = {
-                "row": len(seconds), "count": count, "key": code, **{f"t:{n}": v for n, v in terms_of(kernel, cost, machine).items()},
-                **{f"c:{n}": v for n, v in coords_of(kernel, values).items()},
-            }  # fmt: skip
+            numbers = {"row": len(seconds), "count": count, "key": code, **described(kernel, values, cost, machine)}
             own = columns.setdefault(key["sort"], {})
             for name, value in numbers.items():
                 own.setdefault(name, []).append(float(np.asarray(value)))
