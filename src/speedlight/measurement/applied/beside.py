@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..bench.accelerator import waiting
+from ..bench.accelerator import on_cuda, waiting
 from ..bench.allocator import kept
 from ..bench.timing import LEAST
 from ..modules.run import peak
@@ -131,9 +131,7 @@ def differ(before: Recipe, after: Recipe) -> Difference:
     largest = max(float((a - b).abs().max()) for a, b in pairs) / scale
     squares, whole = sum(float((a - b).pow(2).sum()) for a, b in pairs), sum(float(a.pow(2).sum()) for a, _ in pairs)
     own = next((p.dtype for p in before.module.parameters() if p.is_floating_point()), torch.float32)
-    rounded = before.device.startswith("cuda") and (
-        torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32
-    )
+    rounded = on_cuda(before.device) and (torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32)
     allowed = CLOSE_BY_BITS.get(str(own).removeprefix("torch."), CLOSE_TF32 if rounded else CLOSE)
     first = pairs[0]
     scores = not before.train and first[0].dim() == 2 and first[0].shape[1] > 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..bench.accelerator import on_cuda
 from ..modules.subject import Recipe
 from .method import Method, Settings, changed, register
 
@@ -12,7 +13,7 @@ MULTIPLE = 64  # rows and columns that the library's sparse weights come in
 
 
 def _on_cuda(reason: str) -> Callable[[Recipe, Settings], str]:
-    return lambda recipe, settings: "" if recipe.device.startswith("cuda") else reason
+    return lambda recipe, settings: "" if on_cuda(recipe.device) else reason
 
 
 def _graphed(recipe: Recipe, settings: Settings) -> Recipe:

@@ -36,6 +36,11 @@ def default_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def on_cuda(device: str) -> bool:
+    """Whether the device records graphs, and its allocator tells what it handed out."""
+    return device.startswith("cuda")
+
+
 def waiting(device: str) -> Callable[[], object] | None:
     """Blocks until the device has done what it was given; None for the host."""
     import torch
@@ -66,7 +71,7 @@ def recordable(device: str) -> Iterator[None]:
 
     Operands are made in it too, since a gradient is computed in the stream of the forward pass.
     """
-    if not device.startswith("cuda"):
+    if not on_cuda(device):
         yield
         return
     import torch
@@ -108,7 +113,7 @@ def on_device(run: Callable[[], object], device: str, seconds: float) -> tuple[T
     On devices that record no graphs the host's calls are timed.
     """
     wait = waiting(device)
-    if wait is None or not device.startswith("cuda"):
+    if wait is None or not on_cuda(device):
         return timed(run, seconds=seconds, wait=wait), False
     called = timed(run, seconds=0.01, wait=wait)
     graph = replayed(run, called.median)
@@ -142,4 +147,14 @@ def allocating() -> Iterator[Allocated]:
     found.most = max(int(torch.cuda.max_memory_allocated()) - before, 0)
 
 
-__all__ = ["Allocated", "Replayed", "allocating", "default_device", "on_device", "recordable", "replayed", "waiting"]
+__all__ = [
+    "Allocated",
+    "Replayed",
+    "allocating",
+    "default_device",
+    "on_cuda",
+    "on_device",
+    "recordable",
+    "replayed",
+    "waiting",
+]

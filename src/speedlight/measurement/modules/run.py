@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..bench.accelerator import allocating, waiting
+from ..bench.accelerator import allocating, on_cuda, waiting
 from ..bench.timing import Timed, timed
 from ..traces.attribute import launchers
 from ..traces.chrome import read_chrome
@@ -105,7 +105,7 @@ def _from_system(it: Subject) -> tuple[int, float]:
 
 def peak(it: Subject) -> int:
     """Bytes of what outlives a step and the most that one step allocates beside it."""
-    if _on_cuda(it):
+    if on_cuda(it.device):
         with allocating() as found:
             it.step()
         return _kept(it) + found.most
@@ -129,15 +129,10 @@ def _plain(tensor: Any) -> Iterator[Any]:
 
 def _traced(it: Subject) -> tuple[Trace, int]:
     """A step under the profiler by module, and the most bytes it held beyond what was there before."""
-    with _marked(it.module), allocating() if _on_cuda(it) else nullcontext() as found, _recorded(it) as path:
+    with _marked(it.module), allocating() if on_cuda(it.device) else nullcontext() as found, _recorded(it) as path:
         trace = read_chrome(path)
         most = _most(path) if found is None else 0
     return trace, most if found is None else found.most
-
-
-def _on_cuda(it: Subject) -> bool:
-    """Whether the device's own allocator tells what it handed out; elsewhere the profiler's marks do."""
-    return it.device.startswith("cuda")
 
 
 @contextmanager
@@ -146,7 +141,7 @@ def _recorded(it: Subject) -> Iterator[Path]:
     from torch.profiler import ProfilerActivity, profile
 
     wait = waiting(it.device)
-    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if _on_cuda(it) else [])]
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_cuda(it.device) else [])]
     with profile(activities=activities, profile_memory=wait is None) as recorder:
         it.step()
         if wait is not None:
