@@ -55,15 +55,8 @@ def measure_here(
     cache = max((float(t.capacity_bytes) for t in machine.tiers if t.role == "cache"), default=2.0**25)
     plan = [p for p in points(cache, formats, device, slow) if (not quick or p.quick) and (not only or p.sort in only)]
     left = [p for p in plan if p.name not in evidence.done()]
-    count = 0
-
-    def told(point: Point, found: Measurement | str) -> None:
-        nonlocal count
-        count = min(count + 1, len(left))  # what was disturbed is measured once more
-        tell(count, len(left), point, found)
-
     patience = PATIENCE / 10 if quick else PATIENCE
-    evidence = measure(left, evidence, out, device=device, seconds=seconds, patience=patience, tell=told)
+    evidence = measure(left, evidence, out, device=device, seconds=seconds, patience=patience, tell=tell)
     evidence = dataclasses.replace(evidence, complete=not (quick or only))
     write(out, evidence)
     written = None

@@ -27,7 +27,7 @@ AGAIN = ("launch", "stream", "operator")  # sorts that others' loads disturb
 
 def measure(
     plan: Sequence[Point], evidence: Evidence, path: Path | None, *, device: str = "cpu", seconds: float = SECONDS,
-    patience: float = PATIENCE, tell: Callable[[Point, Measurement | str], None] = lambda point, found: None,
+    patience: float = PATIENCE, tell: Callable[[int, int, Point, Measurement | str], None] = lambda *_: None,
 ) -> Evidence:  # fmt: skip
     """Measure what the evidence lacks; then all of it once more, for what others slowed down meanwhile: the faster counts.
 
@@ -38,7 +38,7 @@ def measure(
         path: where to keep the evidence after each point; None for nowhere.
         seconds: for each point, at most.
         patience: seconds for measuring again, in all.
-        tell: called with each point and what was found, or why nothing was.
+        tell: called with (number, of how many, point, what was found or why nothing was); a second look is a number of its own.
     """
     try:
         import torch  # noqa: F401
@@ -52,7 +52,9 @@ def measure(
         return changed
 
     left = [p for p in plan if p.name not in evidence.done()]
-    for number, point in enumerate(left):
+    twice = [p for p in left if device == "cpu" and p.sort in AGAIN]
+    many = len(left) + len(twice)
+    for number, point in enumerate(left, 1):
         try:
             found: Measurement | str = _one(point, device, seconds)
         except (ImportError, RuntimeError, OSError, MemoryError, NotImplementedError) as error:
@@ -61,17 +63,17 @@ def measure(
             evidence = dataclasses.replace(evidence, failed={**evidence.failed, point.name: found})
         else:
             evidence = dataclasses.replace(evidence, points=(*evidence.points, found))
-        evidence = keep(dataclasses.replace(evidence, complete=evidence.complete or number == len(left) - 1))
-        tell(point, found)
+        evidence = keep(dataclasses.replace(evidence, complete=evidence.complete or number == len(left)))
+        tell(number, many, point, found)
     until = time.perf_counter() + patience
-    for point in left if device == "cpu" else ():
+    for number, point in enumerate(twice, len(left) + 1):
         if time.perf_counter() > until:
             break
-        if point.name not in evidence.failed and point.sort in AGAIN:
+        if point.name not in evidence.failed:
             found = _one(point, device, seconds)
             if found.median < evidence.point(point.name).median:
                 evidence = keep(evidence.with_point(found))
-            tell(point, found)
+            tell(number, many, point, found)
     return evidence
 
 
