@@ -63,6 +63,18 @@ def test_on_a_host_inner_operators_count_once(tmp_path):
     assert where.seconds["host"] == pytest.approx(60e-6)
 
 
+def test_an_operator_with_a_kernel_between_its_calls_counts_for_itself(tmp_path):
+    """A gradient that clears its result first and one that lays it out afterwards: their own part, and the calls' beside it."""
+    events = [
+        event("aten::convolution_backward", "cpu_op", 0, 400), event("aten::zero_", "cpu_op", 5, 50), event("aten::copy_", "cpu_op", 340, 50),
+        event("aten::conv2d", "cpu_op", 500, 120), event("aten::mkldnn_convolution", "cpu_op", 510, 100),
+    ]  # fmt: skip
+    where = of(tmp_path, events)
+    busy = {c.name: round(1e6 * c.busy) for c in where.calls}
+    assert busy == {"aten::convolution_backward": 300, "aten::zero_": 50, "aten::copy_": 50, "aten::mkldnn_convolution": 100}
+    assert where.seconds["compute"] == pytest.approx(500e-6)
+
+
 @settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 500), st.integers(0, 90), st.integers(0, 3)), min_size=1))
 def test_causes_sum_to_the_window(tmp_path_factory, rows):

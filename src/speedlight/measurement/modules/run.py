@@ -193,8 +193,8 @@ def _spent(trace: Trace) -> tuple[Spent, ...]:
     if trace.of(DEVICE).any():
         pairs = _launched(trace, rows)
     else:
-        computed = np.flatnonzero(computing(trace.names, trace.name[rows], parent))
-        pairs = [(row, float(trace.duration[rows[row]])) for row in computed.tolist()]
+        seconds = computing(trace.names, trace.name[rows], parent, trace.duration[rows])
+        pairs = [(row, float(seconds[row])) for row in np.flatnonzero(seconds).tolist()]
     found: dict[tuple[str, str, str], list[float]] = {}
     for row, busy in pairs:
         entry = found.setdefault((*places[row], names[row]), [0, 0.0])

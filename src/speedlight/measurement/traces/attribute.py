@@ -15,7 +15,7 @@ import numpy.typing as npt
 from .nesting import computing, parents
 from .sorts import by_host, is_message, kernel_sort, loads, op_sort, waits
 from .spans import NOTHING, Spans, common, either, length, union, without
-from .trace import DEVICE, Trace
+from .trace import DEVICE, Floats, Trace
 
 CAUSES = ("compute", "communication", "copies", "data_loading", "synchronisation", "host")
 
@@ -112,7 +112,7 @@ def _on_device(trace: Trace) -> tuple[Spans, Spans, Spans, tuple[Calls, ...], in
     copies = trace.of(("memcpy", "memset"))
     row = launchers(trace)
     op, shape = (np.where(row >= 0, column[row], -1) for column in (trace.name, trace.shape))
-    calls = _grouped(trace, compute, sorts, op, shape)
+    calls = _grouped(trace, compute, trace.duration, sorts, op, shape)
     messages |= trace.of(("annotation", "op")) & trace.named([by_host(n) for n in trace.names])
     return _spans(trace, compute), _spans(trace, messages), _spans(trace, copies), calls, int(kernels.sum())
 
@@ -145,14 +145,15 @@ def _waiting(trace: Trace, compute: Spans) -> Spans:
 
 
 def _on_host(trace: Trace) -> tuple[Spans, Spans, Spans, tuple[Calls, ...], int]:
-    """Operators that compute and hold none that does; messages run on threads of their own."""
+    """Operators, as far as they compute by themselves; messages run on threads of their own."""
     sorts = [op_sort(n) for n in trace.names]
     ops = np.flatnonzero(trace.of(("op",)))
     parent = parents(trace.start[ops], trace.end[ops], trace.track[ops])
-    computes = np.zeros(len(trace), dtype=bool)
-    computes[ops[computing(trace.names, trace.name[ops], parent)]] = True
+    seconds = np.zeros(len(trace))
+    seconds[ops] = computing(trace.names, trace.name[ops], parent, trace.duration[ops])
+    computes = seconds > 0
     messages = trace.of(("annotation", "op")) & trace.named([is_message(n) for n in trace.names])
-    calls = _grouped(trace, computes, sorts, trace.name, trace.shape)
+    calls = _grouped(trace, computes, seconds, sorts, trace.name, trace.shape)
     return _spans(trace, computes), _spans(trace, messages), NOTHING, calls, int(computes.sum())
 
 
@@ -160,7 +161,7 @@ def _on_host(trace: Trace) -> tuple[Spans, Spans, Spans, tuple[Calls, ...], int]
 
 
 def _grouped(
-    trace: Trace, mask: npt.NDArray[np.bool_], sorts: list[str], op: npt.NDArray[np.int32],
+    trace: Trace, mask: npt.NDArray[np.bool_], seconds: Floats, sorts: list[str], op: npt.NDArray[np.int32],
     shape: npt.NDArray[np.int32],
 ) -> tuple[Calls, ...]:  # fmt: skip
     rows = np.flatnonzero(mask)
@@ -169,14 +170,14 @@ def _grouped(
     keys = np.stack([trace.name[rows], op[rows], shape[rows]], axis=1)
     unique, where = np.unique(keys, axis=0, return_inverse=True)
     where = where.ravel()
-    busy = np.bincount(where, weights=trace.duration[rows], minlength=len(unique))
+    busy = np.bincount(where, weights=seconds[rows], minlength=len(unique))
     count = np.bincount(where, minlength=len(unique))
     found = []
-    for (name, launcher, size), seconds, number in zip(unique.tolist(), busy.tolist(), count.tolist(), strict=True):
+    for (name, launcher, size), spent, number in zip(unique.tolist(), busy.tolist(), count.tolist(), strict=True):
         by = trace.names[launcher] if launcher >= 0 else ""
         sort = sorts[name] if sorts[name] != "other" or not by else op_sort(by)
         text = trace.shapes[size] if size >= 0 else ""
-        found.append(Calls(trace.names[name], by, sort, text, number, seconds))
+        found.append(Calls(trace.names[name], by, sort, text, number, spent))
     return tuple(sorted(found, key=lambda c: -c.busy))
 
 

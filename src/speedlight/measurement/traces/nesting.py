@@ -13,6 +13,8 @@ from .trace import Floats
 # PyTorch's own operators may run a kernel; autograd's frames and annotations do not.
 NAMESPACES = ("aten::", "mkldnn::", "quantized::", "onednn::", "torchvision::", "prims::", "torchao::")
 
+ITSELF = 30e-6  # seconds: several times what it takes, under the profiler, to call another operator
+
 
 def parents(start: Floats, end: Floats, track: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
     """Index of the innermost event of the same track that contains each; −1 for none.
@@ -38,14 +40,18 @@ def parents(start: Floats, end: Floats, track: npt.NDArray[np.int32]) -> npt.NDA
 
 
 def computing(
-    names: Sequence[str], name: npt.NDArray[np.int32], parent: npt.NDArray[np.int64]
-) -> npt.NDArray[np.bool_]:
-    """Mask of the operators that compute by themselves: those that hold none that does, and those with a kernel of their own,
-    whose inner operators are parts of it.
+    names: Sequence[str], name: npt.NDArray[np.int32], parent: npt.NDArray[np.int64], duration: Floats
+) -> Floats:
+    """Seconds that each operator computes by itself; zero for those that only call others.
+
+    Operators that hold none that computes, and those with a kernel of their own (whose inner operators are parts of it), count in
+    full. One that calls others and yet takes :data:`ITSELF` beside them runs a kernel between its calls (a gradient that clears its
+    result first, a convolution that lays its picture out): its own part counts.
 
     Args:
         names: of operators; ``name`` says which of them each event has.
         parent: of :func:`parents`.
+        duration: seconds of each.
     """
     working = [n.startswith(NAMESPACES) and op_sort(n) not in ("view", "collective") for n in names]
     works = np.array(working, dtype=bool)[name]
@@ -58,5 +64,7 @@ def computing(
                 works[row] = False
             holds[above] = True
             above = parent[above]
-    found: npt.NDArray[np.bool_] = works & (~holds | own)
+    held = np.bincount(parent[parent >= 0], weights=duration[parent >= 0], minlength=name.size)
+    itself = np.where(duration - held >= ITSELF, duration - held, 0.0)
+    found: Floats = np.where(works, np.where(holds & ~own, itself, duration), 0.0)
     return found
