@@ -51,9 +51,9 @@ class Source:
 
 SOURCES = (
     Source(
-        "sc21", r"sc21-", "dense", recompute=True, gradients="fp32",
+        "sc21", r"sc21-", "dense", recompute=True,
         reason="arXiv 2104.04473 equation 3: 96 B s l h² (1 + s/6h + V/16lh), four thirds of the layers' forward and "
-        "backward FLOPs",
+        "backward FLOPs; megatron/model/distributed.py reduces fp16 gradients as they are unless told otherwise",
     ),
     Source(
         "seqsel", r"seqsel-", "dense", selective=3.0, gradients="fp32",
