@@ -41,9 +41,9 @@ def measured(case: Case, seconds: float, device: str) -> dict[str, Any]:
 
 
 def again(case: Case, before: dict[str, Any], seconds: float, device: str) -> dict[str, Any]:
-    """The same, timed once more, half as long: the faster times stay, since others lengthen times and never shorten them."""
+    """The same, timed once more, not as long: the faster times stay, since others lengthen times and never shorten them."""
     step = made(recipe(case.source, case.inputs, train=case.train, device=device))
-    found = timed(step.step, seconds=seconds / 2, wait=waiting(device), once=True)
+    found = timed(step.step, seconds=0.4 * seconds, wait=waiting(device), once=True)
     better = _times(found) if found.median < before["median"] else {}
     return {**before, **better, "rounds": [*before["rounds"], found.median]}
 
@@ -56,7 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--every", type=int, default=1, help="only every N-th case")
-    parser.add_argument("--seconds", type=float, default=1.2, help="for each case, at most, beside its warm-up")
+    parser.add_argument("--seconds", type=float, default=1.0, help="for each case, at most, beside its warm-up")
     parser.add_argument("--rounds", type=int, default=3, help="over all cases: the least of a case's medians counts")
     parser.add_argument("--device", default="cpu", help="PyTorch's name: cpu, cuda")
     parser.add_argument("--returning", action="store_true", help="leave the allocator to its own habits")

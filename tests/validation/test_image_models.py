@@ -122,7 +122,7 @@ def test_a_stranger_s_interval_adds_what_devices_and_what_models_are_off_by() ->
     size = device.size
     rows = Rows(
         wholes=None, group=np.arange(size).astype(str), kind=np.full(size, "gpu"), device=device,
-        setting=np.array([f"{d} amp infer" for d in device]), framework=np.full(size, "torch-eager"), step=np.full(size, ""),
+        memory=np.full(size, "gddr"), setting=np.array([f"{d} amp infer" for d in device]), framework=np.full(size, "torch-eager"), step=np.full(size, ""),
         batch=np.ones(size), ours=np.ones(size, dtype=bool),
     )  # type: ignore[arg-type]  # fmt: skip
     residual = np.where(device == "a", -0.1, 0.1) + rng.normal(0, 0.05, size)
@@ -134,6 +134,23 @@ def test_a_stranger_s_interval_adds_what_devices_and_what_models_are_off_by() ->
     assert alone["stranger",][1] == pytest.approx(3 * alone["known",][1])  # nothing was measured on both
 
 
+def test_a_sort_of_memory_left_out_is_not_what_devices_are_off_by() -> None:
+    """Two devices of a sort off by 0.1, the only one of another by 0.9: a further device is off as the two are; with no two of a sort,
+    as all are."""
+    device = np.repeat(["a", "b", "c"], 4000)
+    size = device.size
+    rows = Rows(
+        wholes=None, group=np.arange(size).astype(str), kind=np.full(size, "gpu"), device=device,
+        memory=np.where(device == "c", "hbm", "gddr"), setting=np.array([f"{d} amp infer" for d in device]),
+        framework=np.full(size, "torch-eager"), step=np.full(size, ""), batch=np.ones(size), ours=np.ones(size, dtype=bool),
+    )  # type: ignore[arg-type]  # fmt: skip
+    residual = np.select([device == "a", device == "b"], [-0.1, 0.1], 0.9)
+    assert spreads_of(rows, None, residual)["gpu"].quantiles["stranger",][1] == pytest.approx(0.1 * 1.886, rel=1e-3)
+    apart = dataclasses.replace(rows, memory=device)
+    far = np.sqrt((0.1**2 + 0.1**2 + 0.9**2) / 3)
+    assert spreads_of(apart, None, residual)["gpu"].quantiles["stranger",][1] == pytest.approx(far * 1.638, rel=1e-3)
+
+
 def test_training_and_inference_have_intervals_of_their_own() -> None:
     """Four times the spread in training: bands of rows left out hold 80 % of either, known device or not."""
     rng = np.random.default_rng(1)
@@ -142,7 +159,7 @@ def test_training_and_inference_have_intervals_of_their_own() -> None:
     residual = rng.normal(0, np.where(step == "train", 0.2, 0.05))
     rows = Rows(
         wholes=Wholes({}, np.exp(residual), np.ones(size)), group=np.arange(size).astype(str), kind=np.full(size, "gpu"),
-        device=device, setting=np.array([f"{d} amp {s or 'infer'}" for d, s in zip(device, step, strict=True)]),
+        device=device, memory=np.full(size, "gddr"), setting=np.array([f"{d} amp {s or 'infer'}" for d, s in zip(device, step, strict=True)]),
         framework=np.full(size, "torch-eager"), step=step, batch=np.ones(size), ours=np.ones(size, dtype=bool),
     )  # fmt: skip
     said = spreads_of(rows, residual, residual)["gpu"]
@@ -171,8 +188,8 @@ def test_a_device_left_out_is_priced_by_what_devices_share() -> None:
     truth = np.array([0.03, 0.05, 0.06, 0.1, 0.006, 0.011, 0.008, 0.015])
     setting = np.array([f"{d} amp" for d in device])
     rows = Rows(
-        wholes=seen.wholes(truth), group=np.array(group), kind=np.full(8, "gpu"), device=np.array(device), setting=setting,
-        framework=np.full(8, "torch-eager"), step=np.full(8, ""), batch=np.full(8, 256.0), ours=np.ones(8, dtype=bool),
+        wholes=seen.wholes(truth), group=np.array(group), kind=np.full(8, "gpu"), device=np.array(device),
+        memory=np.full(8, "gddr"), setting=setting, framework=np.full(8, "torch-eager"), step=np.full(8, ""), batch=np.full(8, 256.0), ours=np.ones(8, dtype=bool),
     )  # fmt: skip
     left = leave_devices_out(rows, lambda _: None)
     assert np.isfinite(left.seconds).all()

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..._foundation.errors import BadInput
 from ...costs.calibration.samples import as_floats
+from ...costs.families.module_kernels import memory_of
 from ...evidence.tables import Table
 from ...frontends.carried import find
 from ...hardware.catalogue import load_machine
@@ -68,6 +69,7 @@ def _looked_at(
         group=texts([module_of(q.model) for q in mine], "products"),
         kind=texts([load_machine(q.device, table=True).kind for q in mine], single.kind),
         device=texts([q.machine() for q in mine], single.id),
+        memory=texts([memory_of(load_machine(q.device, table=True)) for q in mine], memory_of(single)),
         setting=texts(
             [f"{q.device} {q.precision} {q.layout} {q.stack.partition('@')[0]} {q.mode}" for q in mine],
             f"{DEVICE} products",

@@ -38,7 +38,8 @@ class Rows:
     Attributes:
         wholes: kernels and seconds.
         group: what is left out as a whole: the module that defines the model.
-        kind, device: of machine; ``setting``: device, precision, layout, stack and mode, whose errors count alike.
+        kind, device: of machine; ``memory``: its sort of main memory.
+        setting: device, precision, layout, stack and mode, whose errors count alike.
         framework: stack without its version; ``step``: "train", or nothing.
         batch: images at a time.
         ours: whether the network is ours of that name: others are predicted, but nothing is fitted to them.
@@ -48,6 +49,7 @@ class Rows:
     group: np.ndarray
     kind: np.ndarray
     device: np.ndarray
+    memory: np.ndarray
     setting: np.ndarray
     framework: np.ndarray
     step: np.ndarray
@@ -158,16 +160,20 @@ def _strangers(residual: np.ndarray, rows: Rows, of: np.ndarray) -> tuple[float,
     """Central 80 % of some rows (``of``) on a device never measured: what a whole device is off by, and what they differ by on one.
 
     How far devices are off is known from as many as were left out, so Student's t (about 0, since nothing says on which side the
-    next will be) widens that part alone; models there are many.
+    next will be) widens that part alone; models there are many. A device without which no other of its sort of memory is left says
+    how far sorts are apart, not how far devices of a sort are: it counts where there are only such.
     """
     good = np.isfinite(residual)
-    within, shifts = np.full(residual.size, np.nan), []
+    within, shifts = np.full(residual.size, np.nan), dict[str, float]()
     for device in np.unique(rows.device[good]).tolist():
         own = good & (rows.device == device)
-        shifts.append(float(np.average(residual[own], weights=_weights(own, rows))))
-        within[own] = residual[own] - shifts[-1]
+        shifts[device] = float(np.average(residual[own], weights=_weights(own, rows)))
+        within[own] = residual[own] - shifts[device]
+    sorts = dict(zip(rows.device.tolist(), rows.memory.tolist(), strict=True))
+    alike = [s for d, s in shifts.items() if list(sorts.values()).count(sorts[d]) > 1]
+    of_devices = alike or list(shifts.values())
     low, high = _quantiles(within, of, rows)
-    between = float(np.sqrt(np.mean(np.square(shifts)))) * float(student.ppf(INTERVAL[1], len(shifts)))
+    between = float(np.sqrt(np.mean(np.square(of_devices)))) * float(student.ppf(INTERVAL[1], len(of_devices)))
     return -float(np.hypot(low, between)), float(np.hypot(high, between))
 
 
