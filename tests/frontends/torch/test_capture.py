@@ -36,6 +36,39 @@ def test_a_free_batch_evaluates_to_what_a_capture_at_that_size_finds(name: str) 
     assert totals(free, 8) == pytest.approx(totals(fixed), rel=1e-12)
 
 
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact", "bilinear", "bicubic"])
+@pytest.mark.parametrize("told", [{"scale_factor": 2.0}, {"scale_factor": (1.5, 2.0)}, {"size": (9, 20)}])
+def test_what_follows_an_interpolation_follows_the_batch(mode: str, told: dict[str, Any]) -> None:
+    """Told by factors, C++ reads all sizes of its input as numbers: whatever came after held for the batch of the trace."""
+
+    class Upsampled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(4, 5, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.conv(nn.functional.interpolate(self.conv.weight.mean() * x, mode=mode, **told))
+
+    free = capture(Upsampled, ["1x4x6x8"])
+    assert free.attrs["static"] == ()
+    for batch in (1, 3):
+        fixed = capture(Upsampled, [f"{batch}x4x6x8"], dynamic_batch=False)
+        assert totals(free, batch) == pytest.approx(totals(fixed), rel=1e-12)
+
+
+@pytest.mark.parametrize(("mode", "shape"), [("linear", "4x9"), ("nearest", "4x9"), ("trilinear", "4x3x5x7"), ("nearest", "4x3x5x7")])
+def test_interpolations_of_other_ranks(mode: str, shape: str) -> None:
+    def upsampled(x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.interpolate(x, scale_factor=2.0, mode=mode) * 2
+
+    class Upsampled(nn.Module):
+        forward = staticmethod(upsampled)
+
+    free, fixed = (capture(Upsampled, [f"{b}x{shape}"], dynamic_batch=b == 1) for b in (1, 3))
+    assert free.attrs["static"] == ()
+    assert totals(free, 3) == pytest.approx(totals(fixed), rel=1e-12)
+
+
 def test_sizes_are_expressions_in_the_batch() -> None:
     graph = captured("resnet50")
     assert matmul_flops(graph, "forward", batch=7) == 7 * matmul_flops(graph, "forward", batch=1)

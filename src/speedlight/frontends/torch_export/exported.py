@@ -133,6 +133,10 @@ def _replayed(
     fake_mode = next(v.fake_mode for v in holders.values() if isinstance(v, torch.Tensor))
     with torch.no_grad(), fake_mode, recorder.mode():
         outputs = _Replay(program.graph_module, recorder, list(marks)).run(*holders.values())
+    told = fake_mode.shape_env.replacements.items()
+    fixed = names.keys() & {symbol.name for symbol, found in told if found.is_number}
+    if fixed:  # an operator looked at the size, and what follows holds for the batch it was traced at
+        raise NotSymbolic("the module fixes its batch on the way")
     declare_rest(recorder, module)
     results = tuple(recorder.logicals.logical(t) for t in outputs if isinstance(t, torch.Tensor))
     return Trace(recorder, results, "export" if free else "export-static", not free)
@@ -167,6 +171,8 @@ class _Replay(Interpreter):  # type: ignore[misc]
             return self._higher_order(target, args)
         if target is MARK and not kwargs and self.marks:
             return self.recorder.converted(args[0], self.marks.pop(0))
+        if isinstance(target, torch._ops.OpOverload) and target._overloadname == "vec" and not kwargs:
+            target, args = _sized(target, args)
         return super().call_function(target, args, kwargs)
 
     def _higher_order(self, target: Any, args: Sequence[Any]) -> Any:
@@ -185,6 +191,16 @@ class _Replay(Interpreter):  # type: ignore[misc]
                 device, dtype, enabled, cache = args[:4]
                 stack.enter_context(torch.autocast(device, dtype=dtype, enabled=enabled, cache_enabled=cache))
             return _Replay(args[bodies[0]], self.recorder, self.marks).run(*operands)
+
+
+def _sized(target: Any, args: Sequence[Any]) -> tuple[Any, tuple[Any, ...]]:
+    """An interpolation told by factors (``upsample_nearest2d.vec``) as the one told by sizes: the former's C++ reads every size of its
+    input as a number, the batch among them."""
+    source, size, *settings, scales = args
+    if size is None:
+        size = [int(length * scale) for length, scale in zip(source.shape[2:], scales, strict=True)]
+    each = scales if scales is not None else [None] * len(size)
+    return getattr(target.overloadpacket, "default"), (source, size, *settings, *each)
 
 
 def _path(stack: Sequence[str]) -> str:
