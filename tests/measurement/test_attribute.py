@@ -71,7 +71,12 @@ def test_an_operator_with_a_kernel_between_its_calls_counts_for_itself(tmp_path)
     ]  # fmt: skip
     where = of(tmp_path, events)
     busy = {c.name: round(1e6 * c.busy) for c in where.calls}
-    assert busy == {"aten::convolution_backward": 300, "aten::zero_": 50, "aten::copy_": 50, "aten::mkldnn_convolution": 100}
+    assert busy == {
+        "aten::convolution_backward": 300,
+        "aten::zero_": 50,
+        "aten::copy_": 50,
+        "aten::mkldnn_convolution": 100,
+    }
     assert where.seconds["compute"] == pytest.approx(500e-6)
 
 

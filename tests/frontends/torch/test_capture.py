@@ -56,7 +56,9 @@ def test_what_follows_an_interpolation_follows_the_batch(mode: str, told: dict[s
         assert totals(free, batch) == pytest.approx(totals(fixed), rel=1e-12)
 
 
-@pytest.mark.parametrize(("mode", "shape"), [("linear", "4x9"), ("nearest", "4x9"), ("trilinear", "4x3x5x7"), ("nearest", "4x3x5x7")])
+@pytest.mark.parametrize(
+    ("mode", "shape"), [("linear", "4x9"), ("nearest", "4x9"), ("trilinear", "4x3x5x7"), ("nearest", "4x3x5x7")]
+)
 def test_interpolations_of_other_ranks(mode: str, shape: str) -> None:
     def upsampled(x: torch.Tensor) -> torch.Tensor:
         return nn.functional.interpolate(x, scale_factor=2.0, mode=mode) * 2

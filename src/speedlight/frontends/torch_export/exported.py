@@ -200,7 +200,7 @@ def _sized(target: Any, args: Sequence[Any]) -> tuple[Any, tuple[Any, ...]]:
     if size is None:
         size = [int(length * scale) for length, scale in zip(source.shape[2:], scales, strict=True)]
     each = scales if scales is not None else [None] * len(size)
-    return getattr(target.overloadpacket, "default"), (source, size, *settings, *each)
+    return target.overloadpacket.default, (source, size, *settings, *each)
 
 
 def _path(stack: Sequence[str]) -> str:
