@@ -56,7 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--every", type=int, default=1, help="only every N-th case")
-    parser.add_argument("--seconds", type=float, default=1.0, help="for each case, at most, beside its warm-up")
+    parser.add_argument("--seconds", type=float, default=0.8, help="for each case, at most, beside its warm-up")
     parser.add_argument("--rounds", type=int, default=3, help="over all cases: the least of a case's medians counts")
     parser.add_argument("--device", default="cpu", help="PyTorch's name: cpu, cuda")
     parser.add_argument("--returning", action="store_true", help="leave the allocator to its own habits")
