@@ -31,9 +31,9 @@ from speedlight.api import make_scenario
 from speedlight.engine.predict import predict
 from speedlight.engine.questions import resolve
 from speedlight.frontends import source
+from speedlight.measurement.applied.beside import QUARTILE
 
 STACK = "torch-eager"
-QUARTILE = 0.25
 
 
 def readonly(mapping: dict[Any, Any]) -> Any:

@@ -21,7 +21,7 @@ from speedlight.frontends.torch_export.source import find
 from speedlight.graph import stats
 from speedlight.graph.ir import Graph
 
-from .counting import bytes_moved, matmul_flops
+from .counting import bytes_moved, matmul_flops, totals
 from .modules import MODULES
 
 QUICK = ["conv", "grouped causal attention", "branches"]
@@ -112,6 +112,22 @@ def test_inputs_choose_the_batch(tmp_path: Path) -> None:
     for wrong, says in ((("32x3x20x25",), "20x24"), (("32x3",), "20x24"), (("1x3x20x24", "1x2"), "inputs are given")):
         with pytest.raises(BadInput, match=says):
             load_graph(path, wrong)
+
+
+def test_what_follows_an_interpolation_follows_the_batch(tmp_path: Path) -> None:
+    class Upsampled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(4, 5, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.conv(nn.functional.interpolate(x * 2, scale_factor=2.0, mode="bilinear"))
+
+    path = str(export(Upsampled(), ["2x4x6x8"], tmp_path / "m.pt2"))
+    for batch in (1, 2, 8):
+        graph = load_graph(path, (f"{batch}x4x6x8",))
+        assert graph.attrs["static"] == ()
+        assert totals(graph, batch) == pytest.approx(totals(capture(Upsampled, [f"{batch}x4x6x8"])), rel=1e-12)
 
 
 def test_a_fixed_batch_says_so(tmp_path: Path) -> None:

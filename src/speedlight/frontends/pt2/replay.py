@@ -16,7 +16,7 @@ from ..._foundation.errors import BadFile, BadInput, SpeedlightError, Unsupporte
 from ...graph.grammar import check
 from ...graph.ir import Graph
 from ..torch_export.assemble import assemble
-from ..torch_export.exported import autocast, keep
+from ..torch_export.exported import autocast, by_sizes, keep, told_by_factors
 from ..torch_export.fold import fold
 from ..torch_export.inputs import parse_inputs
 from ..torch_export.logical import DTYPES as FORMATS
@@ -287,8 +287,10 @@ class _Replay:
         self._bounded(function, node, args, given)
         return self._run(function, args, given)
 
-    def _run(self, function: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    def _run(self, function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """As :class:`~..torch_export.exported._Replay` calls what it replays."""
+        if told_by_factors(function, args, kwargs):
+            function, args = by_sizes(function, args)
         if not keep(function, args, kwargs):
             return function(*args, **kwargs)
         if torch.is_autocast_enabled("cpu") and function not in RECURRENT:

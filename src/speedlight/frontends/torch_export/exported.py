@@ -171,8 +171,8 @@ class _Replay(Interpreter):  # type: ignore[misc]
             return self._higher_order(target, args)
         if target is MARK and not kwargs and self.marks:
             return self.recorder.converted(args[0], self.marks.pop(0))
-        if isinstance(target, torch._ops.OpOverload) and target._overloadname == "vec" and not kwargs:
-            target, args = _sized(target, args)
+        if told_by_factors(target, args, kwargs):
+            target, args = by_sizes(target, args)
         return super().call_function(target, args, kwargs)
 
     def _higher_order(self, target: Any, args: Sequence[Any]) -> Any:
@@ -193,9 +193,14 @@ class _Replay(Interpreter):  # type: ignore[misc]
             return _Replay(args[bodies[0]], self.recorder, self.marks).run(*operands)
 
 
-def _sized(target: Any, args: Sequence[Any]) -> tuple[Any, tuple[Any, ...]]:
-    """An interpolation told by factors (``upsample_nearest2d.vec``) as the one told by sizes: the former's C++ reads every size of its
-    input as a number, the batch among them."""
+def told_by_factors(target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether a call is of an interpolation's form for factors (``upsample_nearest2d.vec``), all its arguments by position."""
+    own = isinstance(target, torch._ops.OpOverload) and target._overloadname == "vec"
+    return own and not kwargs and len(args) == len(target._schema.arguments)
+
+
+def by_sizes(target: Any, args: Sequence[Any]) -> tuple[Any, tuple[Any, ...]]:
+    """The same interpolation in its form for sizes: the other's C++ reads every size of its input as a number, the batch among them."""
     source, size, *settings, scales = args
     if size is None:
         size = [int(length * scale) for length, scale in zip(source.shape[2:], scales, strict=True)]
