@@ -90,3 +90,33 @@ def test_rows_of_the_same_kernels_count_once_each() -> None:
     np.testing.assert_array_equal(of, np.tile(np.arange(60), 2))
     error = np.abs(seconds(fit(FAMILIES, both), single) / single.measured - 1)
     assert np.median(error) < 0.02  # the noise cancels
+
+
+def test_what_always_comes_together_is_split_as_resources_allow() -> None:
+    """One device runs the first kernel alone, at twice its analytic time, the other both at 2.5 times one of them: the fit would have the
+    second kernel take half of what its resources allow, unless a floor says that the first kernel is faster there."""
+    level = Axis("one", 0, 1)
+    blocks = {
+        "a": (Block("work", (level,), (), (0.0,), 1e-4), Block("work", (level,), ("device",), (0.0,), 1e-1)),
+        "b": (Block("work", (level,), (), (0.0,), 1e-6),),
+    }
+    families = {(n,): Family(n, ("work",), ("launch",), own, (), (), kernels=None) for n, own in blocks.items()}
+    work = np.random.default_rng(5).lognormal(size=100)
+    device = np.repeat([0, 1], 50)
+    names = {"device": ("x", "y"), "architecture": ("k",), "framework": ("f",), "version": ("1",)}
+
+    def kernels(row: np.ndarray) -> Kernels:
+        ones = np.ones(row.size)
+        keys = {n: (device[row] if n == "device" else np.zeros(row.size, dtype=int)) for n in KEYS}
+        terms = {"work": work[row], "launch": 1e-12 * ones}
+        return Kernels(Data(terms, {"one": 0.0 * ones}, keys, names, ones, ones), row, ones)
+
+    second = np.flatnonzero(device == 1)
+    both = {("a",): kernels(np.arange(100)), ("b",): kernels(second)}
+    rows = Wholes(both, np.where(device == 1, 2.5, 2.0) * work, np.ones(100))
+    only = Wholes({("b",): both["b",]}, rows.measured, rows.weight)
+    free, held = (seconds(fit(families, rows, least), only)[second] / work[second] for least in (None, {"work": 0.0}))
+    assert np.all(free < 0.8)
+    assert np.all(held > 0.95)
+    again = seconds(fit(families, rows, {"work": 0.0}), rows)
+    np.testing.assert_allclose(again, rows.measured, rtol=0.03)

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from speedlight.costs.families.module_views import texts_of
 from speedlight.costs.price import price
 from speedlight.frontends.torch_export import capture
 from speedlight.graph.backward import add_optimizer, differentiate
@@ -88,6 +89,27 @@ def test_a_weights_gradient_reads_images_as_they_lie() -> None:
     assert names(step(chain(layout="nhwc")))["to_channels_last"] == 0
     backward = [k for k in step(chain()) if k.fn == "to_channels_last" and ".wgrad" in k.name]
     assert len(backward) == 4
+
+
+def test_filters_of_single_points_multiply_images_as_they_lie() -> None:
+    """Row by row, a 3×3 convolution has its image and result transposed, a 1×1 one neither, nor for its image's gradient; the gradient of
+    its filter sums over images and has both."""
+    chains = step(chain())
+    points = {k.path for k in chains if k.fn == "conv2d" and k.dims["kernel_h"].constant == 1}
+    assert points
+    moved = [k for k in chains if k.fn in ("to_channels_last", "from_channels_last")]
+    assert {k.name.rpartition(".")[0].rpartition(".")[2] for k in moved if k.path in points} == {"wgrad"}
+    others = {k.path for k in chains if k.fn == "conv2d"} - points
+    assert {k.path for k in moved if k.phase == "forward"} == others
+
+
+def test_norms_of_inference_are_other_kernels_row_by_row() -> None:
+    """Known statistics applied to planes, or channels last; only the first are noted."""
+    found = stack("torch-eager@2.6")
+    for layout, expected in (("nchw", {"batch_norm_by_plane"}), ("nhwc", {"batch_norm"})):
+        program = lower(as_written(chain(layout=layout), found, "fp16"), found)
+        kernels = [k for block in program.blocks for k in block.kernels if k.fn == "batch_norm"]
+        assert {texts_of(k)["op"] for k in kernels} == expected
 
 
 @pytest.mark.parametrize("width", [16, 48])

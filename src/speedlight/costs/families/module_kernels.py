@@ -41,6 +41,9 @@ HEAD, LENGTH = Axis("k", 3, 9), Axis("n", 2, 14, 2)
 # What a table of its own is worth, as ridge: what all kernels of a sort share; a layout's or a device's deviation;
 # a deviation that few rows tell.
 COMMON, OWN, RARE = 1e-2, 3e-2, 1e-1
+# Logs of the least that a fit may make of a term: nobody reads more than 95 % of the stated bandwidth, and cards clock up to a tenth
+# above what they state.
+FLOORS = {"memory": 0.05, "matmul": -0.1}
 POWER = 3.0
 ALL, LAYOUT, DEVICE, RUN, OP = (), ("layout",), ("device",), ("framework",), ("op",)
 # Stacked memory has some three times the bandwidth for as many cores: kernels wait for other things there.

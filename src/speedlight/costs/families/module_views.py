@@ -42,12 +42,14 @@ def texts_of(kernel: Kernel) -> dict[str, str]:
     """Key fields: the function, and the layout a convolution runs in.
 
     A norm that takes statistics of its batch is another function than one that applies known ones, and another kernel where it
-    gives a channel to a block of threads.
+    gives a channel to a block of threads. One that applies known ones is another kernel row by row than channels last.
     """
     op = kernel.fn
     if kernel.kind == "norm" and kernel.attrs.get("training"):
         op += "_training" if kernel.phase == "forward" else ""
         op += "_by_channel" if WALKS in kernel.dims else ""
+    elif kernel.attrs.get("planes"):
+        op += "_by_plane"
     return {"op": op, "layout": str(kernel.attrs.get("layout", ""))}
 
 

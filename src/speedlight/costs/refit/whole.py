@@ -6,7 +6,8 @@ away: which of two terms a kernel waits for changes with their efficiencies). Th
 Jacobian of a model's log time is the mean of its kernels' Jacobians, weighted by their shares of the time, so that rows are
 models and columns the nodes of all blocks: few enough of both for exact dense solves.
 
-What a model's time cannot tell apart (two kernels that always come together) the ridge splits by its weights.
+What a model's time cannot tell apart (two kernels that always come together) the ridge splits by its weights, within what their
+resources allow (:mod:`.floors`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import scipy.sparse as sp
 from ..calibration.blocks import Block, Places
 from ..calibration.model import Fitted, Part, Spread
 from ..calibration.samples import Family
+from .floors import Floor, floor
 from .solve import STEP, TINY, Data, design, forward, penalty, robust, tables
 from .train import pairs, present, times
 
@@ -98,12 +100,13 @@ class _Sort:
         return np.exp(logs), shares
 
 
-def fit(families: Mapping[Sort, Family], wholes: Wholes) -> dict[Sort, Part]:
+def fit(families: Mapping[Sort, Family], wholes: Wholes, least: Mapping[str, float] | None = None) -> dict[Sort, Part]:
     """Parts of every sort that some row has; they come with an empty spread.
 
     Args:
         families: terms and ``shared`` blocks of each sort.
         wholes: what was measured.
+        least: term → log of the factor below which no kernel's seconds of it should be bent.
     """
     once, of = _once(wholes)
     sorts: dict[Sort, _Sort] = {}
@@ -118,6 +121,7 @@ def fit(families: Mapping[Sort, Family], wholes: Wholes) -> dict[Sort, Part]:
     size = once.measured.size
     x, damping = np.zeros(start), 1.0
     predicted, jacobian = _linearised(sorts, x, size)
+    floors = _floors(sorts, np.exp(predicted), np.bincount(of, wholes.weight, size), least or {})
     for iteration in range(ITERATIONS):
         residual = target - predicted[of]
         # Outliers are told once the rest fits: before that, whole settings are far off.
@@ -125,11 +129,15 @@ def fit(families: Mapping[Sort, Family], wholes: Wholes) -> dict[Sort, Part]:
         normal = _squares(jacobian, np.bincount(of, weights, size)) + prior
         slope = jacobian.T @ np.bincount(of, weights * residual, size) - prior @ x
         before = float(weights @ residual**2 + x @ prior @ x)
+        for each in floors:
+            each.push(x, normal, slope)
+        before += sum(each.cost(x) for each in floors)
         for _ in range(TRIES):
             step = sla.solve(normal + damping * np.diag(np.diag(normal)), slope, assume_a="pos")
             new = x + np.clip(step, -STEP, STEP)
             said, bent = _linearised(sorts, new, size)
             after = float(weights @ (target - said[of]) ** 2 + new @ prior @ new)
+            after += sum(each.cost(new) for each in floors)
             if after < before:
                 break
             damping *= 4.0
@@ -139,6 +147,23 @@ def fit(families: Mapping[Sort, Family], wholes: Wholes) -> dict[Sort, Part]:
         if iteration > TRUSTING and before - after < ENOUGH * before:
             break
     return {sort: _part(made, x) for sort, made in sorts.items()}
+
+
+def _floors(
+    sorts: Mapping[Sort, _Sort], total: np.ndarray, weight: np.ndarray, least: Mapping[str, float]
+) -> list[Floor]:  # fmt: skip
+    """Of every sort and term, by shares of the analytic time."""
+    found = []
+    for made in sorts.values():
+        low = int(made.bounds[0])
+        seconds, shares = made.times(np.zeros(int(made.bounds[-1])))
+        row = made.kernels.row
+        part = weight[row] * made.kernels.count * seconds / total[row]
+        for term, factor in least.items():
+            if term in shares:
+                bends = [block.term == term for block in made.blocks]
+                found.append(floor(made.matrices, bends, low, factor, part * shares[term]))
+    return [one for one in found if one is not None]
 
 
 def _once(wholes: Wholes) -> tuple[Wholes, np.ndarray]:

@@ -95,7 +95,7 @@ def _layout_copy(edit: Edit, op: Op, read: Operand, before: str, after: str) -> 
 @REWRITES.register("conv_layout")
 def conv_layout(
     graph: Graph, formats: Sequence[str] = ("fp16", "bf16"), grouped: bool = False, depthwise: bool = False, weights: bool = True,
-    results: bool = True, mixed: bool = True, label: bool = True, above: float = 0.0,
+    results: bool = True, mixed: bool = True, label: bool = True, above: float = 0.0, pointwise: bool = True,
 ) -> Graph:  # fmt: skip
     """Layout changes around convolutions whose kernels want channels last.
 
@@ -109,6 +109,7 @@ def conv_layout(
         label: note the layout a convolution runs in as ``attrs["layout"]``.
         above: numbers in one image beyond which a library is called that wants it; a single smaller one is multiplied as it
             lies, unless its filters see some of the channels only or reach over more than three points each way.
+        pointwise: also around dense convolutions of single points, which are products of each image as it lies row by row.
     """
     transposing = frozenset(formats)
 
@@ -116,7 +117,7 @@ def conv_layout(
         if not is_convolution(op) or "layout" in op.attrs:
             return (op,)
         last = any(channels_last(order_of(op, i)) for i in range(2))
-        native = is_depthwise(op) and not depthwise
+        native = (is_depthwise(op) and not depthwise) or (is_product(op) and not pointwise)
         if label:
             op = dataclasses.replace(op, attrs={**op.attrs, "layout": "channels_last" if last else "contiguous"})
         if last:
@@ -133,6 +134,18 @@ def conv_layout(
         return made if given is None else [o if is_convolution(o) else _counted(o, given) for o in made]
 
     return edited(graph, visit)
+
+
+def is_product(op: Op) -> bool:
+    """A dense convolution of single points without gaps: filter · image, image by image, forward or to the image's gradient.
+
+    The filter's gradient sums over images, so that it is none.
+    """
+    taps = [size.constant for name, size in op.dims.items() if name.startswith("kernel_")]
+    return (
+        op.dims["groups"].constant == 1 and all(t == 1 for t in taps) and not op.fn.endswith("_wgrad")
+        and all(s == 1 for s in op.attrs.get("stride") or ()) and all(p == 0 for p in op.attrs.get("padding") or ())
+    )  # fmt: skip
 
 
 def _given(op: Op, above: float) -> Expr | None:

@@ -16,17 +16,23 @@ FUNCTIONS = ("batch_norm", "batch_norm_backward")
 
 @REWRITES.register("norm_by_channel")
 def norm_by_channel(graph: Graph, in_flight: float = 4096.0) -> Graph:
-    """Batch norms over statistics of the batch note with how many blocks they walk through an image that lies row by row.
+    """Batch norms of an image that lies row by row note that they take it channel by channel.
+
+    Over statistics of the batch they note with how many blocks they walk through it; where these are known, that another kernel runs
+    than channels last (``attrs["planes"]``).
 
     Args:
         in_flight: bytes that a block asks of memory before it waits for the first of them.
     """
 
     def visit(edit: Edit, op: Op) -> Iterable[Op]:
-        if op.fn not in FUNCTIONS or not op.attrs.get("training") or "width" not in op.dims or "walks" in op.dims:
+        if op.fn not in FUNCTIONS or "width" not in op.dims or "walks" in op.dims or "planes" in op.attrs:
             return (op,)
         if channels_last(order_of(op, 0)):
             return (op,)
+        if not op.attrs.get("training"):
+            known = op.fn == "batch_norm" and op.phase == "forward"
+            return (dataclasses.replace(op, attrs={**op.attrs, "planes": True}),) if known else (op,)
         dims = {**op.dims, "walks": op.dims["width"], "in_flight": const(in_flight)}
         return (dataclasses.replace(op, dims=dims),)
 
