@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch._dispatch.python import enable_python_dispatcher
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
@@ -29,6 +30,8 @@ from .schema import Code, Meta, Node, Program, Weights, one, size_of
 from .values import ARITHMETIC, CHECKS, DTYPES, operator_of, value_of
 
 LONGEST_S = 300.0  # a replay takes about a millisecond a call
+# Their C++ reads every size as a number, the batch among them; PyTorch's Python for tensors without data does not.
+PADDING = (torch.ops.aten.pad.default, torch.ops.aten.constant_pad_nd.default)
 _DEEPEST = 8  # graphs in graphs
 # Operators that return as many tensors as a size says: the file must say as many.
 _LISTING = {"unbind", "chunk", "unsafe_chunk", "split", "unsafe_split", "tensor_split", "hsplit", "vsplit", "dsplit"}
@@ -41,7 +44,10 @@ def graph_of(program: Program, weights: Weights, path: Path, inputs: Sequence[st
     given = _given(code, program, inputs, where)
     try:
         with surroundings(), torch.no_grad():
-            return _graph(program, weights, path, given)
+            try:
+                return _graph(program, weights, path, given)
+            except _Fixed:  # as for live modules: what follows holds for one batch, so that all of it does
+                return _graph(program, weights, path, given, fixed=True)
     except SpeedlightError:
         raise
     except NotSymbolic as error:
@@ -109,12 +115,17 @@ def _meta(code: Code, name: str, where: str) -> Meta:
     return found
 
 
-def _graph(program: Program, weights: Weights, path: Path, given: Mapping[str, int]) -> Graph:
+class _Fixed(Exception):
+    """An operator looked at the batch as a number."""
+
+
+def _graph(program: Program, weights: Weights, path: Path, given: Mapping[str, int], fixed: bool = False) -> Graph:
     where, code = str(path), program.graph_module.graph
     users = _user_inputs(program, where)
     first = _meta(code, users[0], where) if users else None
     size, free = size_of(first.sizes[0], where) if first is not None and first.sizes else (1, None)
     batch = given.get(free, size) if free else size
+    free = None if fixed else free
     environment = ShapeEnv()
     mode = FakeTensorMode(shape_env=environment, allow_fallback_kernels=False)
     symbol: Any = None
@@ -125,17 +136,24 @@ def _graph(program: Program, weights: Weights, path: Path, given: Mapping[str, i
             symbolic_context=StatelessSymbolicContext(dynamic_sizes=[DimDynamic.DYNAMIC]),
         )
         symbol = probe.shape[0]
-    sizes = Sizes({symbol.node.expr.name: "batch"} if symbol is not None else {})
+    own = None if symbol is None else symbol.node.expr
+    sizes = Sizes({} if own is None else {own.name: "batch"})
     replay = _Replay(Recorder(Logicals(sizes)), where)
     assumed: dict[str, int] = {}
+    joined: dict[str, None] = {}
 
     def tensor(meta: Meta) -> torch.Tensor:
         shape: list[Any] = []
-        for entry in meta.sizes:
+        for position, entry in enumerate(meta.sizes):
             number, name = size_of(entry, where)
-            if name is not None and name == free:
-                shape.append(symbol)
-                continue
+            if name is not None and free is not None:
+                # exporters give every input's leading size a name of its own, unless the network itself says they are one
+                along = position == 0 and number == size and given.get(name, batch) == batch
+                if name == free or along:
+                    shape.append(symbol)
+                    if name != free:
+                        joined[name] = None
+                    continue
             chosen = given.get(name, number) if name else number
             if chosen is None:
                 raise Unsupported(f"{where}: a size that is no plain number", expected="--input for every input")
@@ -151,11 +169,14 @@ def _graph(program: Program, weights: Weights, path: Path, given: Mapping[str, i
     known, floating = _placeholders(program, weights, replay.recorder, tensor, where)
     with mode, replay.recorder.mode():
         results = replay.run(code, known)
+    if own is not None and own in environment.replacements:
+        raise _Fixed
     if not replay.recorder.ops:
         raise BadInput(f"{where} computes nothing", expected="a program with operators")
     outputs = [replay.recorder.logicals.logical(t) for t in results if isinstance(t, torch.Tensor)]
     said = [("size " + name, f"{number}: as exported; give --input for another") for name, number in assumed.items()
             if name not in given]  # fmt: skip
+    said += [("size " + name, "the batch: exported as long as the first input's") for name in joined]
     attrs = {
         "family": replay.family, "kind": "module", "unknown_ops": tuple(replay.recorder.unknown),
         "assumptions": tuple(said), "dtype": FORMATS.get(floating, "fp32"), "capture": "pt2", "train": False,
@@ -291,6 +312,9 @@ class _Replay:
         """As :class:`~..torch_export.exported._Replay` calls what it replays."""
         if told_by_factors(function, args, kwargs):
             function, args = by_sizes(function, args)
+        if function in PADDING:
+            with enable_python_dispatcher():
+                return function(*args, **kwargs)
         if not keep(function, args, kwargs):
             return function(*args, **kwargs)
         if torch.is_autocast_enabled("cpu") and function not in RECURRENT:
@@ -400,7 +424,10 @@ def _recurrent(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) ->
     x, params = given["input"], given["params"]
     states = given["hx"] if isinstance(given["hx"], (list, tuple)) else [given["hx"]]
     directions = 2 if given.get("bidirectional") else 1
-    output = x.new_empty((*x.shape[:-1], states[0].shape[-1] * directions))
+    swapped = bool(given.get("batch_first")) and x.dim() == 3  # computed step by step: a view of that is returned
+    rows = (x.shape[1], x.shape[0]) if swapped else x.shape[:-1]
+    output = x.new_empty((*rows, states[0].shape[-1] * directions))
+    output = output.transpose(0, 1) if swapped else output
     if not params or not isinstance(params[0], torch.Tensor):
         raise BadInput("a recurrent layer without weights", expected="its weights")
     return (output, *[s.new_empty(s.shape) for s in states])
