@@ -165,7 +165,7 @@ def _strangers(residual: np.ndarray, rows: Rows, of: np.ndarray) -> tuple[float,
     How far devices are off is known from as many as were left out here and from :data:`DEVICES` of other models, so Student's t (about
     0, since nothing says on which side the next will be) widens that part alone; models there are many. A device without which no other
     of its sort of memory is left says how far sorts are apart, not how far devices of a sort or their models are: it counts where there
-    are only such.
+    are only such. A mode that no other device ran has the spread of models in what those did run.
     """
     good = np.isfinite(residual)
     within, shifts = np.full(residual.size, np.nan), dict[str, float]()
@@ -178,8 +178,8 @@ def _strangers(residual: np.ndarray, rows: Rows, of: np.ndarray) -> tuple[float,
     squares = sum(shift**2 for shift in (alike or shifts).values()) + (DEVICES * OFFSET**2 if alike else 0.0)
     known = len(alike) + DEVICES if alike else len(shifts)
     between = float(np.sqrt(squares / known)) * float(student.ppf(INTERVAL[1], known))
-    own = of & np.isin(rows.device, list(alike))
-    low, high = _quantiles(within, own if (good & own).any() else of, rows)
+    near = good & np.isin(rows.device, list(alike))
+    low, high = _quantiles(within, next((own for own in (of & near, near) if own.any()), of), rows)
     return -float(np.hypot(low, between)), float(np.hypot(high, between))
 
 
