@@ -27,7 +27,6 @@ from .modules import MODULES
 QUICK = ["conv", "grouped causal attention", "branches"]
 SLOW = ["unet", "einsum", "conv1d", "transposed", "grouped", "mlp", "attention with weights", "decoder", "resnet18", "lstm", "gpt2", "bert", "llama", "qwen3", "clip", "swin",
         "convnext", "vit", "encoder"]  # fmt: skip
-CONVERTING = {"qwen3"}  # networks that convert numbers on the way, where no norm of theirs is recognised
 
 
 class Autocast(nn.Module):
@@ -92,8 +91,15 @@ def test_a_program_is_its_module(name: str, tmp_path: Path) -> None:
     factory = find(factory) if isinstance(factory, str) else factory
     path = export(factory(), inputs, tmp_path / "m.pt2")
     ours, live = described(load_program(str(path))), described(capture(factory, inputs))
-    if name in CONVERTING:  # what a call of ``float()`` converts, an exported graph does not say
-        ours, live = ({k: v for k, v in d.items() if k not in ("ops", "bytes")} for d in (ours, live))
+    # What a call of ``float()`` would convert in mixed precision an exported graph does not say: in fp32 it converts nothing.
+    idle = [
+        op
+        for op in live["ops"]
+        if op[4] == "cast" and op[6].get("to") in ("low", live["dtype"]) and op not in ours["ops"]
+    ]
+    live["ops"] = [op for op in live["ops"] if op not in idle]
+    if idle:
+        assert ours.pop("bytes") < live.pop("bytes")
     assert ours == live
 
 

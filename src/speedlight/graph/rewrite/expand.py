@@ -117,7 +117,7 @@ def conv_layout(
         if not is_convolution(op) or "layout" in op.attrs:
             return (op,)
         last = any(channels_last(order_of(op, i)) for i in range(2))
-        native = (is_depthwise(op) and not depthwise) or (is_product(op) and not pointwise)
+        native = (not depthwise and is_depthwise(op)) or (not pointwise and is_product(op))
         if label:
             op = dataclasses.replace(op, attrs={**op.attrs, "layout": "channels_last" if last else "contiguous"})
         if last:
@@ -136,14 +136,18 @@ def conv_layout(
     return edited(graph, visit)
 
 
+def single_points(op: Op) -> bool:
+    """Whether a convolution's filter has one tap."""
+    return all(size.constant == 1 for name, size in op.dims.items() if name.startswith("kernel_"))
+
+
 def is_product(op: Op) -> bool:
     """A dense convolution of single points without gaps: filter · image, image by image, forward or to the image's gradient.
 
     The filter's gradient sums over images, so that it is none.
     """
-    taps = [size.constant for name, size in op.dims.items() if name.startswith("kernel_")]
     return (
-        op.dims["groups"].constant == 1 and all(t == 1 for t in taps) and not op.fn.endswith("_wgrad")
+        op.dims["groups"].constant == 1 and single_points(op) and not op.fn.endswith("_wgrad")
         and all(s == 1 for s in op.attrs.get("stride") or ()) and all(p == 0 for p in op.attrs.get("padding") or ())
     )  # fmt: skip
 
@@ -184,8 +188,7 @@ def lies_flat(edit: Edit, op: Op, position: int) -> bool:
     channels, groups = op.dims["in_channels"].constant, op.dims["groups"].constant
     if position == 0 or op.fn.endswith("_wgrad"):
         return channels == 1 or _points(op, "in_") == 1
-    taps = [size.constant for name, size in op.dims.items() if name.startswith("kernel_")]
-    return all(t == 1 for t in taps) or groups == channels
+    return single_points(op) or groups == channels
 
 
 def _points(op: Op, side: str) -> float | None:
