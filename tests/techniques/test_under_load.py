@@ -68,6 +68,7 @@ NEUTRAL = {
     "confidential-computing": "it encrypts what crosses the link to the host, and nothing of this load does",
     "flex-attention": "its mask leaves out nothing that a causal kernel computes",
     "guaranteed-no-evict": "memory is never short",
+    "masked-pruning": "its zeros are kept in dense weights, and are multiplied like others",
     "preempt-least-progress": "memory is never short",
     "swap-preemption": "memory is never short",
 }
