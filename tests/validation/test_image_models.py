@@ -124,7 +124,7 @@ def test_a_stranger_s_interval_adds_what_devices_and_what_models_are_off_by() ->
     rows = Rows(
         wholes=None, group=np.arange(size).astype(str), kind=np.full(size, "gpu"), device=device,
         memory=np.full(size, "gddr"), setting=np.array([f"{d} amp infer" for d in device]), framework=np.full(size, "torch-eager"), step=np.full(size, ""),
-        batch=np.ones(size), ours=np.ones(size, dtype=bool),
+        batch=np.ones(size), network=np.ones(size, dtype=bool), ours=np.ones(size, dtype=bool),
     )  # type: ignore[arg-type]  # fmt: skip
     residual = np.where(device == "a", -0.1, 0.1) + rng.normal(0, 0.05, size)
     low, high = spreads_of(rows, None, residual)["gpu"].quantiles["stranger",]
@@ -133,6 +133,12 @@ def test_a_stranger_s_interval_adds_what_devices_and_what_models_are_off_by() ->
     modes = np.where(device == "a", "a amp infer", "b amp train")
     alone = spreads_of(dataclasses.replace(rows, setting=modes), residual, residual)["gpu"].quantiles
     assert alone["stranger",][1] == pytest.approx(3 * alone["known",][1])  # nothing was measured on both
+    kernels = dataclasses.replace(rows, network=device != "a")
+    slow = spreads_of(kernels, residual, None)["gpu"].quantiles[
+        "known",
+    ]  # b's rows alone are networks: nearly all of them above 0
+    assert -0.01 < slow[0] < 0
+    assert slow[1] == pytest.approx(0.1 + 0.05 * 1.2816, rel=0.03)
 
 
 def test_a_sort_of_memory_left_out_is_not_what_devices_are_off_by() -> None:
@@ -143,7 +149,7 @@ def test_a_sort_of_memory_left_out_is_not_what_devices_are_off_by() -> None:
     rows = Rows(
         wholes=None, group=np.arange(size).astype(str), kind=np.full(size, "gpu"), device=device,
         memory=np.where(device == "c", "hbm", "gddr"), setting=np.array([f"{d} amp infer" for d in device]),
-        framework=np.full(size, "torch-eager"), step=np.full(size, ""), batch=np.ones(size), ours=np.ones(size, dtype=bool),
+        framework=np.full(size, "torch-eager"), step=np.full(size, ""), batch=np.ones(size), network=np.ones(size, dtype=bool), ours=np.ones(size, dtype=bool),
     )  # type: ignore[arg-type]  # fmt: skip
     residual = np.select([device == "a", device == "b"], [-0.1, 0.1], 0.9)
     assert spreads_of(rows, None, residual)["gpu"].quantiles["stranger",][1] == pytest.approx(0.1 * 1.372, rel=1e-3)
@@ -162,7 +168,7 @@ def test_training_and_inference_have_intervals_of_their_own() -> None:
     rows = Rows(
         wholes=Wholes({}, np.exp(residual), np.ones(size)), group=np.arange(size).astype(str), kind=np.full(size, "gpu"),
         device=device, memory=np.full(size, "gddr"), setting=np.array([f"{d} amp {s or 'infer'}" for d, s in zip(device, step, strict=True)]),
-        framework=np.full(size, "torch-eager"), step=step, batch=np.ones(size), ours=np.ones(size, dtype=bool),
+        framework=np.full(size, "torch-eager"), step=step, batch=np.ones(size), network=np.ones(size, dtype=bool), ours=np.ones(size, dtype=bool),
     )  # fmt: skip
     said = spreads_of(rows, residual, residual)["gpu"]
     for at, width in (("", 0.05), ("train", 0.2)):
@@ -192,7 +198,7 @@ def test_a_device_left_out_is_priced_by_what_devices_share() -> None:
     setting = np.array([f"{d} amp" for d in device])
     rows = Rows(
         wholes=seen.wholes(truth), group=np.array(group), kind=np.full(8, "gpu"), device=np.array(device),
-        memory=np.full(8, "gddr"), setting=setting, framework=np.full(8, "torch-eager"), step=np.full(8, ""), batch=np.full(8, 256.0), ours=np.ones(8, dtype=bool),
+        memory=np.full(8, "gddr"), setting=setting, framework=np.full(8, "torch-eager"), step=np.full(8, ""), batch=np.full(8, 256.0), network=np.ones(8, dtype=bool), ours=np.ones(8, dtype=bool),
     )  # fmt: skip
     left = leave_devices_out(rows, lambda _: None)
     assert np.isfinite(left.seconds).all()

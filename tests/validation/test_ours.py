@@ -4,7 +4,7 @@ import csv
 
 import numpy as np
 
-from speedlight.validation.image_models.ours import DATA, DEVICE, PLAIN, with_networks
+from speedlight.validation.image_models.ours import DATA, LONG_S, PLAIN, STREAMS, alone, with_networks
 from speedlight.validation.image_models.questions import questions
 
 
@@ -29,17 +29,35 @@ def test_our_networks_stand_behind_the_tables_rows():
     assert found["latency"][:2].tolist() == [1.0, 2.0]
     assert (found["latency"][2:] > 0).all()
     assert np.isnan(found["gmacs"][2:]).all()
-    with (DATA / "h100_networks.csv").open(encoding="utf-8", newline="") as stream:
+    with (DATA / "networks.csv").open(encoding="utf-8", newline="") as stream:
         noted = list(csv.DictReader(stream))
     unsteady = [r for r in noted if float(r["high_s"]) > 1.05 * float(r["low_s"])]
     assert 0 < len(unsteady) == len(noted) - (count - 2)
     assert not set(found["latency"][2:]) & {float(r["median_s"]) for r in unsteady}
     asked = list(questions(found, count))
     ours = [q for q, rows in asked if rows.min() >= 2]
-    assert {q.device for q in ours} == {DEVICE}
+    assert {q.device for q in ours} == {r["device"] for r in noted}
     assert sum(rows.size for _, rows in asked) == count
     # timm's benchmark runs fast norms and, of late, merged branches; we ran networks as they are
     assert {q.harness for q in ours} == {PLAIN}
     assert {q.rewrites() for q in ours} == {()}
     assert all(q.rewrites() for q, rows in asked if rows.max() < 2)
-    assert {q.stack for q in ours} == {"torch-eager@2.11"}
+    assert {(q.stack, q.compiled) for q in ours} == {("torch-eager@2.11", False), ("torch-compile@2.11", True)}
+    assert {(q.mode, q.layout, q.precision) for q in ours} == {(r["mode"], r["layout"], r["precision"]) for r in noted}
+
+
+def test_kernels_alone_are_products_and_streams_that_come_from_main_memory():
+    """Of either card; a stream's analytic time is main memory's, which no cache shortens."""
+    found = alone(10)
+    assert found.seconds.size == len(found.sort) == len(found.device) == found.seen.rows.size
+    assert found.seen.rows[0] == 10
+    assert (found.seconds >= LONG_S).all()
+    assert len(set(found.device)) == 2
+    streams = np.flatnonzero(np.array(found.sort) == "streams")
+    assert 0 < streams.size < found.seconds.size
+    columns = found.seen.tables["stream"].columns
+    own = np.isin(columns["row"], streams)
+    assert set(np.unique(columns["row"][own])) == set(streams)
+    assert (columns["t:memory"][own] >= columns["t:cache"][own]).mean() > 0.9
+    with (DATA / "kernels.csv").open(encoding="utf-8", newline="") as stream:
+        assert set(STREAMS) <= {row["op"] for row in csv.DictReader(stream)}

@@ -18,7 +18,7 @@ from ..suite import Columns, Leave, Progress
 from .fitting import LeftOut, Rows, bands_left_out, leave_devices_out, leave_groups_out
 from .networks import alike
 from .observed import Observed, joined, observe
-from .ours import DEVICE, FRAMEWORK, PLAIN, products, with_networks
+from .ours import FRAMEWORK, PLAIN, alone, with_networks
 from .questions import Question, questions
 
 
@@ -54,28 +54,30 @@ def _looked_at(
     of: dict[int, Question] = {row: question for question, own in asked for row in own.tolist()}
     networks = seen.rows
     mine = [of[row] for row in networks.tolist()]
-    alone, took = products(count)
-    seen = joined(seen, alone)
+    kernels = alone(count)
+    seen = joined(seen, kernels.seen)
+    single = [load_machine(device, table=True) for device in kernels.device]
+    machines = [*(load_machine(q.device, table=True) for q in mine), *single]
 
-    def texts(of_networks: list[str], of_products: str) -> np.ndarray:
-        return np.array([*of_networks, *[of_products] * took.size])
+    def texts(of_networks: list[str], of_products: list[str]) -> np.ndarray:
+        return np.array([*of_networks, *of_products])
 
     def figures(of_networks: np.ndarray, of_products: float) -> np.ndarray:
-        return np.concatenate([of_networks, np.full(took.size, of_products)])
+        return np.concatenate([of_networks, np.full(len(single), of_products)])
 
-    single = load_machine(DEVICE, table=True)
     rows = Rows(
-        wholes=seen.wholes(np.concatenate([seconds[networks], took])),
-        group=texts([module_of(q.model) for q in mine], "products"),
-        kind=texts([load_machine(q.device, table=True).kind for q in mine], single.kind),
-        device=texts([q.machine() for q in mine], single.id),
-        memory=texts([memory_of(load_machine(q.device, table=True)) for q in mine], memory_of(single)),
+        wholes=seen.wholes(np.concatenate([seconds[networks], kernels.seconds])),
+        group=texts([module_of(q.model) for q in mine], list(kernels.sort)),
+        kind=np.array([machine.kind for machine in machines]),
+        device=np.array([machine.id for machine in machines]),
+        memory=np.array([memory_of(machine) for machine in machines]),
         setting=texts(
             [f"{q.device} {q.precision} {q.layout} {q.stack.partition('@')[0]} {q.mode}" for q in mine],
-            f"{DEVICE} products",
+            [f"{device} {sort}" for device, sort in zip(kernels.device, kernels.sort, strict=True)],
         ),
-        framework=texts([q.stack.partition("@")[0] for q in mine], FRAMEWORK),
-        step=texts(["train" if q.mode == "train" else "" for q in mine], ""),
+        framework=texts([q.stack.partition("@")[0] for q in mine], [FRAMEWORK] * len(single)),
+        step=texts(["train" if q.mode == "train" else "" for q in mine], [""] * len(single)),
+        network=np.arange(len(machines)) < len(mine),
         batch=figures(as_floats(columns["batch_size"])[networks], 1.0),
         ours=alike(
             seen.amounts, *(figures(_printed(columns, name)[networks], np.nan) for name in ("gmacs", "params_millions"))

@@ -44,6 +44,7 @@ class Rows:
         kind, device: of machine; ``memory``: its sort of main memory.
         setting: device, precision, layout, stack and mode, whose errors count alike.
         framework: stack without its version; ``step``: "train", or nothing.
+        network: whether it is a network, no kernel alone.
         batch: images at a time.
         ours: whether the network is ours of that name: others are predicted, but nothing is fitted to them.
     """
@@ -56,6 +57,7 @@ class Rows:
     setting: np.ndarray
     framework: np.ndarray
     step: np.ndarray
+    network: np.ndarray
     batch: np.ndarray
     ours: np.ndarray
 
@@ -111,12 +113,12 @@ def spreads_of(rows: Rows, groups: np.ndarray | None, devices: np.ndarray | None
     """Intervals by kind of machine: log(measured / predicted) of models left out for known devices, of devices left out
     for others; :data:`FARTHER` times as wide as a known device's where none of the kind could be left out.
 
-    All kernels of a model err together (one number was measured), so the whole variance is shared. Rows of other networks
+    All kernels of a model err together (one number was measured), so the whole variance is shared. Rows of kernels alone and of other networks
     than ours say nothing, nor do those of a device left out whose stack or mode no other device was measured in.
     """
     found = {}
     for kind in np.unique(rows.kind).tolist():
-        own = (rows.kind == kind) & rows.ours
+        own = (rows.kind == kind) & rows.ours & rows.network
         strange = own & _elsewhere(rows)
         found[kind] = _spread(
             rows, None if groups is None else np.where(own, groups, np.nan),
@@ -184,13 +186,13 @@ def _strangers(residual: np.ndarray, rows: Rows, of: np.ndarray) -> tuple[float,
 
 
 def _weights(own: np.ndarray, rows: Rows) -> np.ndarray:
-    """Each setting counts alike, and in it each group."""
+    """Each group of a setting counts alike, and a setting as the root of its rows: five networks say less than a thousand."""
     weight = np.ones(int(own.sum()))
     for names in ((rows.setting, rows.group), (rows.setting,)):
         labels = np.array(["|".join(map(str, n)) for n in zip(*(name[own] for name in names), strict=True)])
-        _, joint = np.unique(labels, return_inverse=True)
+        _, joint, count = np.unique(labels, return_inverse=True, return_counts=True)
         weight = weight / np.bincount(joint, weights=weight)[joint]
-    return weight
+    return weight * np.sqrt(count[joint])
 
 
 def _quantiles(residual: np.ndarray, own: np.ndarray, rows: Rows) -> tuple[float, float]:
@@ -247,13 +249,13 @@ def bands_left_out(rows: Rows, left: LeftOut, by: str) -> tuple[np.ndarray, np.n
 
 
 def errors(by: str, rows: Rows, left: LeftOut) -> dict[str, Any]:
-    """Errors averaged over settings."""
+    """Errors of networks, averaged over settings."""
     measured = rows.wholes.measured
     error = np.abs(left.seconds / measured - 1)
     low, high = bands_left_out(rows, left, by)
     residual = left.residual(measured)
     inside = (residual >= low) & (residual <= high)
-    settings = [np.isfinite(error) & (rows.setting == s) for s in np.unique(rows.setting)]
+    settings = [np.isfinite(error) & rows.network & (rows.setting == s) for s in np.unique(rows.setting)]
     settings = [own for own in settings if own.any()]
     return {
         "leave": by,
