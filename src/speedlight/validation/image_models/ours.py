@@ -132,7 +132,9 @@ def _from_main_memory(kernels: Sequence[Ran], machine: Machine) -> bool:
 def _points() -> Iterator[tuple[str, str, Measurement]]:
     """Forward passes that take long enough, with weights that a cache may keep: device, sort, point."""
     for row in _noted("kernels.csv"):
-        sizes = {k: int(v) if v.isdigit() else v for k, v in (p.split("=") for p in row["sizes"].split(";") if p)}
+        sizes: dict[str, int | float | str] = {
+            k: int(v) if v.isdigit() else v for k, v in (p.split("=") for p in row["sizes"].split(";") if p)
+        }
         product = row["op"] in PRODUCTS and sizes.get("format") in ("fp16", "bf16")
         long = row["alone"] == "1" and float(row["median_s"]) >= LONG_S
         if long and (product or row["op"] in STREAMS) and not {"backward", "cold"} & set(sizes):
