@@ -4,9 +4,9 @@ The table's GPUs are two GeForce cards, whose memory is slow beside their cores.
 are under way, hides behind memory there, and shows on cards with three to five times the bandwidth and as many cores.
 
 Of the kernels measured one by one those join that a network runs as the loop did: products and attention in 16 bits, long ones,
-which matrix units bind wherever their operands come from, and streams too large for the cache, which come from main memory in
-either. Networks alone let products reach the peak and charged streams with what was missing. Other kernels find their operands in the
-cache in a loop, which they do not in a network, and with them a GeForce card left out was told worse (studies/2026-11-image-models.md).
+which matrix units bind wherever their operands come from, and streams of more bytes than their launch takes, which say what main memory and the
+cache give. Networks alone let products reach the peak and charged streams with what was missing. Convolutions join not: cuDNN chose their
+kernels without its search (studies/2026-11-h200.md).
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ PRODUCTS = ("linear", "mm", "bmm", "sdpa")
 STREAMS = (
     "add", "sub", "mul", "div", "scale", "sum", "exp", "erf", "rsqrt", "tanh", "sigmoid", "hardsigmoid", "hardswish", "relu", "relu_", "relu6",
     "gelu", "silu", "copy", "clone", "transpose", "gather", "softmax", "layer_norm", "rms_norm", "group_norm", "batch_norm", "batch_norm_train",
-    "max_pool", "mean_pool", "upsample",
+    "max_pool", "avg_pool", "mean_pool", "upsample", "cat",
 )  # fmt: skip
 LONG_S = 1e-5  # a kernel's start is a tenth of it
-MAIN = 1.3  # by analysis main memory takes so many times what the cache and the launch take
+MOST = 1.3  # moving bytes takes so many times what the launch takes
 STEADY = 1.05  # a row's interval from end to end, beyond which the host that issued kernels is what was timed
 PLAIN = "plain"  # harness: the network as it is, without what timm's benchmark does to it
 
@@ -94,7 +94,7 @@ def alone(first: int) -> Alone:
     for device, sort, point in _points():
         machine = load_machine(device, table=True)
         kernels = list(kernels_of(point, machine, stack))
-        if sort == "streams" and not _from_main_memory(kernels, machine):
+        if sort == "streams" and not _streams(kernels, machine):
             continue
         for kernel, values, cost, count in kernels:
             key = key_of(kernel, machine, FRAMEWORK)
@@ -117,16 +117,16 @@ def alone(first: int) -> Alone:
     return Alone(seen, tuple(sorts), tuple(devices), np.array(seconds))
 
 
-def _from_main_memory(kernels: Sequence[Ran], machine: Machine) -> bool:
-    """Whether main memory takes most of the time of what is nothing but streams."""
+def _streams(kernels: Sequence[Ran], machine: Machine) -> bool:
+    """Whether bytes take most of the time of what is nothing but streams, by analysis."""
     if any(sort_of(kernel) != "stream" for kernel, *_ in kernels):
         return False
     terms = [(terms_of(kernel, cost, machine), count) for kernel, _, cost, count in kernels]
-    main, near = (
+    moving, starting = (
         sum(float(np.asarray(of[name])) * count for of, count in terms for name in names)
-        for names in (("memory",), ("cache", "launch"))
+        for names in (("memory", "cache"), ("launch",))
     )
-    return main >= MAIN * near
+    return moving >= MOST * starting
 
 
 def _points() -> Iterator[tuple[str, str, Measurement]]:
