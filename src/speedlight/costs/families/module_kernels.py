@@ -65,7 +65,11 @@ def _levels(*terms: str) -> tuple[Block, ...]:
 
 def _sorted(*terms: str) -> tuple[Block, ...]:
     """The same with a deviation of devices with a sort of memory."""
-    return (*_levels(*terms), *(_level(t, MEMORY, COMMON) for t in terms))
+    return (
+        *(_level(t, ALL, COMMON) for t in terms),
+        *(_level(t, MEMORY, COMMON) for t in terms),
+        *(_level(t, DEVICE, OWN) for t in terms),
+    )
 
 
 SORTS: Mapping[str, tuple[Block, ...]] = {
@@ -78,14 +82,6 @@ SORTS: Mapping[str, tuple[Block, ...]] = {
         _curve("matmul", RAGGED, ALL, OWN, 0.1), _curve("matmul", STRIDE, ALL, OWN, 0.1),
         _curve("memory", TAPS, LAYOUT), _curve("memory", CHANNELS, LAYOUT), _curve("memory", STRIDE, ALL, OWN, 0.1),
         _curve("memory", SIDE, LAYOUT),
-    ),
-    "depthwise": (
-        *_levels("memory", "vector"),
-        _level("memory", LAYOUT, OWN), _level("memory", (*RUN, "layout"), OWN), _level("memory", OP, OWN),
-        _level("vector", LAYOUT, OWN), _level("vector", OP, OWN),
-        _curve("vector", TAPS, LAYOUT), _curve("vector", STRIDE, LAYOUT, OWN, 0.1), _curve("vector", SIDE, LAYOUT),
-        _curve("memory", TAPS, LAYOUT), _curve("memory", STRIDE, LAYOUT, OWN, 0.1), _curve("memory", SIDE, LAYOUT),
-        _curve("memory", GROUPS, LAYOUT),
     ),
     "grouped": (
         *_sorted("matmul", "memory", "vector"),
@@ -103,40 +99,46 @@ SORTS: Mapping[str, tuple[Block, ...]] = {
         *_sorted("matmul", "memory", "vector"),
         _level("matmul", OP, OWN), _curve("matmul", HEAD, ALL), _curve("matmul", LENGTH, ALL),
     ),
-    "stream": (
-        *_levels("memory"),
-        _level("memory", OP, OWN), _level("memory", (*RUN, "op"), OWN),
-        _curve("memory", MOVED, ALL), _curve("memory", WIDTH, OP, RARE),
-    ),
 }  # fmt: skip
 
-# What one image on a CPU tells: launches (threads that fork and join) cost as much as arithmetic there, images pass through the
-# cache, and depthwise convolutions wait for the cores. On GPUs the rows run large batches, which tell nothing of launches.
-HOST: Mapping[str, tuple[Block, ...]] = {
-    **{sort: _levels("launch") for sort in SORTS},
-    "stream": (
-        *_levels("vector", "launch", "cache"),
-        _level("vector", OP, OWN), _curve("vector", WIDTH, OP, OWN), _level("cache", OP, RARE),
-    ),
-}  # fmt: skip
+DEPTHWISE = (
+    _level("memory", LAYOUT, OWN), _level("memory", (*RUN, "layout"), OWN), _level("memory", OP, OWN),
+    _level("vector", LAYOUT, OWN), _level("vector", OP, OWN),
+    _curve("vector", TAPS, LAYOUT), _curve("vector", STRIDE, LAYOUT, OWN, 0.1), _curve("vector", SIDE, LAYOUT),
+    _curve("memory", TAPS, LAYOUT), _curve("memory", STRIDE, LAYOUT, OWN, 0.1), _curve("memory", SIDE, LAYOUT),
+    _curve("memory", GROUPS, LAYOUT),
+)  # fmt: skip
+MOVING = (_level("memory", OP, OWN), _level("memory", (*RUN, "op"), OWN))
+SIZES = (_curve("memory", MOVED, ALL), _curve("memory", WIDTH, OP, RARE))
+
 # Streams on a GPU come through the cache wherever they come from: what its cores ask for at once, function by function (loads of two bytes,
 # a row for a block of threads), bounds norms, pooling and casts where memory is fast. An H200 has an H100's cores and 1.43 times its
-# bandwidth: sums and activations take 0.71 of the time there, norms, pooling, gathers and convolutions 0.97 to 1.07 (our measurements).
-# A compiler's loops ask for more at once than the functions they are made of.
-ISSUE: Mapping[str, tuple[Block, ...]] = {
+# bandwidth: sums and activations take 0.71 of the time there, norms, pooling, gathers and convolutions 0.94 to 1.08 (our measurements).
+# A compiler's loops ask for more at once than the functions they are made of. Launches are not fitted: the rows run large batches.
+GPU: Mapping[str, tuple[Block, ...]] = {
+    **SORTS,
+    "depthwise": (*_levels("memory", "vector"), *DEPTHWISE),
     "stream": (
-        *_levels("cache"),
-        _level("cache", OP, OWN), _curve("cache", WIDTH, OP, OWN),
+        *_levels("memory"), *MOVING, *SIZES,
+        *_levels("cache"), _level("cache", OP, OWN), _curve("cache", WIDTH, OP, OWN),
         _level("cache", RUN, OWN), _level("cache", (*RUN, "op"), OWN),
     ),
 }  # fmt: skip
-KINDS = {"gpu": ISSUE, "cpu": HOST}  # kinds of machine that share nothing
+# What one image on a CPU tells: launches (threads that fork and join) cost as much as arithmetic there, images pass through the
+# cache, and depthwise convolutions wait for the cores.
+CPU: Mapping[str, tuple[Block, ...]] = {
+    **{sort: (*blocks, *_sorted("launch")) for sort, blocks in SORTS.items()},
+    "depthwise": (*_sorted("memory", "vector"), *DEPTHWISE, *_sorted("launch")),
+    "stream": (
+        *_sorted("memory", "vector"), *MOVING, _level("vector", OP, OWN), *SIZES, _curve("vector", WIDTH, OP, OWN),
+        *_sorted("launch", "cache"), _level("cache", OP, RARE),
+    ),
+}  # fmt: skip
+KINDS = {"gpu": GPU, "cpu": CPU}  # kinds of machine that share nothing
 FAMILIES: Mapping[tuple[str, ...], Family] = {
-    (sort, kind): Family(
-        NAME, TERMS, SERIAL, (*blocks, *KINDS[kind].get(sort, ())), (), (), ("sort", "kind"), POWER, None
-    )
-    for sort, blocks in SORTS.items()
-    for kind in KINDS
+    (sort, kind): Family(NAME, TERMS, SERIAL, blocks, (), (), ("sort", "kind"), POWER, None)
+    for kind, sorts in KINDS.items()
+    for sort, blocks in sorts.items()
 }
 
 
