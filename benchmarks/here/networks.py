@@ -18,6 +18,7 @@ import argparse
 import gc
 import json
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,10 +73,8 @@ def measured(name: str, setting: Setting, batch: int, device: str, once: bool = 
     Args:
         once: run one step and time none.
     """
-    train, layout = (
-        setting.mode == "train",
-        torch.channels_last if setting.layout == "nhwc" else torch.contiguous_format,
-    )
+    train = setting.mode == "train"
+    layout = torch.channels_last if setting.layout == "nhwc" else torch.contiguous_format
     with torch.device(device):  # initial weights are drawn faster there
         model = timm().create_model(name, pretrained=False)
     size, classes = model.default_cfg["input_size"], int(model.num_classes)
@@ -145,37 +144,41 @@ def main() -> None:
     torch.backends.cudnn.benchmark_limit = given.search
     if given.warm:
         first, every = map(int, given.warm.split("/"))
-        for setting, seconds in asked:
-            until = time.perf_counter() + seconds
-            for name in NETWORKS[first::every]:
-                if time.perf_counter() < until:
-                    measured(name, setting, given.batch, given.device, once=True)
-                    torch.cuda.empty_cache()
+        for setting, name in _turns(asked, NETWORKS[first::every]):
+            measured(name, setting, given.batch, given.device, once=True)
+            torch.cuda.empty_cache()
         return
     kept = (
         json.loads(given.out.read_text())
         if given.out.exists()
         else {"context": circumstances(given.device), "rows": {}}
     )
+    for setting, name in _turns(asked, NETWORKS):
+        key = f"{name}/{setting}"
+        if key in kept["rows"]:
+            continue
+        start = time.perf_counter()
+        try:
+            kept["rows"][key] = found = measured(name, setting, given.batch, given.device)
+            said = f"{found['batch'] / found['median']:.0f} images/s at {found['batch']}"
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}"[:300]
+            kept["rows"][key] = {"failed": said}
+        given.out.write_text(json.dumps(kept))
+        print(f"{key:60} {said}  ({time.perf_counter() - start:.1f} s)", flush=True)
+        gc.collect()
+        torch._dynamo.reset()
+        if given.device != "cpu":
+            torch.cuda.empty_cache()
+
+
+def _turns(asked: Sequence[tuple[Setting, float]], names: Sequence[str]) -> Iterator[tuple[Setting, str]]:
+    """Networks of each setting in turn, none after its seconds."""
     for setting, seconds in asked:
         until = time.perf_counter() + seconds
-        for name in NETWORKS:
-            key = f"{name}/{setting}"
-            if key in kept["rows"] or time.perf_counter() > until:
-                continue
-            start = time.perf_counter()
-            try:
-                kept["rows"][key] = found = measured(name, setting, given.batch, given.device)
-                said = f"{found['batch'] / found['median']:.0f} images/s at {found['batch']}"
-            except Exception as error:
-                said = f"{type(error).__name__}: {error}"[:300]
-                kept["rows"][key] = {"failed": said}
-            given.out.write_text(json.dumps(kept))
-            print(f"{key:60} {said}  ({time.perf_counter() - start:.1f} s)", flush=True)
-            gc.collect()
-            torch._dynamo.reset()
-            if given.device != "cpu":
-                torch.cuda.empty_cache()
+        for name in names:
+            if time.perf_counter() < until:
+                yield setting, name
 
 
 def _asked(text: str) -> tuple[Setting, float]:

@@ -60,21 +60,21 @@ def _curve(term: str, axis: Axis, per: tuple[str, ...], ridge: float = OWN, smoo
 
 def _levels(*terms: str) -> tuple[Block, ...]:
     """One level a term, and each device's own deviation from it."""
-    return (*(_level(t, ALL, COMMON) for t in terms), *(_level(t, DEVICE, OWN) for t in terms))
+    return _each(terms, (ALL, COMMON), (DEVICE, OWN))
 
 
-def _sorted(*terms: str) -> tuple[Block, ...]:
-    """The same with a deviation of devices with a sort of memory."""
-    return (
-        *(_level(t, ALL, COMMON) for t in terms),
-        *(_level(t, MEMORY, COMMON) for t in terms),
-        *(_level(t, DEVICE, OWN) for t in terms),
-    )
+def _levels_by_memory(*terms: str) -> tuple[Block, ...]:
+    """The same with a deviation of devices with a sort of memory between them."""
+    return _each(terms, (ALL, COMMON), (MEMORY, COMMON), (DEVICE, OWN))
+
+
+def _each(terms: tuple[str, ...], *shared: tuple[tuple[str, ...], float]) -> tuple[Block, ...]:
+    return tuple(_level(term, per, ridge) for per, ridge in shared for term in terms)
 
 
 SORTS: Mapping[str, tuple[Block, ...]] = {
     "conv": (
-        *_sorted("matmul", "memory", "vector"),
+        *_levels_by_memory("matmul", "memory", "vector"),
         _level("matmul", LAYOUT, OWN), _level("memory", LAYOUT, OWN),
         _level("matmul", ("device", "framework"), RARE), _level("memory", ("device", "framework"), RARE),
         _level("matmul", OP, OWN), _level("memory", OP, OWN),
@@ -84,19 +84,19 @@ SORTS: Mapping[str, tuple[Block, ...]] = {
         _curve("memory", SIDE, LAYOUT),
     ),
     "grouped": (
-        *_sorted("matmul", "memory", "vector"),
+        *_levels_by_memory("matmul", "memory", "vector"),
         _level("matmul", LAYOUT, OWN), _level("memory", LAYOUT, OWN), _level("matmul", OP, OWN),
         _curve("matmul", CHANNELS, LAYOUT), _curve("matmul", TAPS, LAYOUT), _curve("matmul", STRIDE, LAYOUT, OWN, 0.1),
         _curve("matmul", SIDE, LAYOUT), _curve("memory", CHANNELS, LAYOUT), _curve("memory", STRIDE, LAYOUT, OWN, 0.1),
     ),
     "product": (
-        *_sorted("matmul", "memory"),
+        *_levels_by_memory("matmul", "memory"),
         _level("matmul", RUN, RARE), _level("matmul", OP, OWN), _level("memory", OP, OWN),
         _curve("matmul", K, ALL), _curve("matmul", N, ALL), _curve("matmul", RAGGED, ALL, OWN, 0.1),
         _curve("matmul", PRODUCTS, ALL),
     ),
     "attention": (
-        *_sorted("matmul", "memory", "vector"),
+        *_levels_by_memory("matmul", "memory", "vector"),
         _level("matmul", OP, OWN), _curve("matmul", HEAD, ALL), _curve("matmul", LENGTH, ALL),
     ),
 }  # fmt: skip
@@ -127,11 +127,11 @@ GPU: Mapping[str, tuple[Block, ...]] = {
 # What one image on a CPU tells: launches (threads that fork and join) cost as much as arithmetic there, images pass through the
 # cache, and depthwise convolutions wait for the cores.
 CPU: Mapping[str, tuple[Block, ...]] = {
-    **{sort: (*blocks, *_sorted("launch")) for sort, blocks in SORTS.items()},
-    "depthwise": (*_sorted("memory", "vector"), *DEPTHWISE, *_sorted("launch")),
+    **{sort: (*blocks, *_levels_by_memory("launch")) for sort, blocks in SORTS.items()},
+    "depthwise": (*_levels_by_memory("memory", "vector"), *DEPTHWISE, *_levels_by_memory("launch")),
     "stream": (
-        *_sorted("memory", "vector"), *MOVING, _level("vector", OP, OWN), *SIZES, _curve("vector", WIDTH, OP, OWN),
-        *_sorted("launch", "cache"), _level("cache", OP, RARE),
+        *_levels_by_memory("memory", "vector"), *MOVING, _level("vector", OP, OWN), *SIZES, _curve("vector", WIDTH, OP, OWN),
+        *_levels_by_memory("launch", "cache"), _level("cache", OP, RARE),
     ),
 }  # fmt: skip
 KINDS = {"gpu": GPU, "cpu": CPU}  # kinds of machine that share nothing

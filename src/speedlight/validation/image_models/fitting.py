@@ -190,9 +190,10 @@ def _weights(own: np.ndarray, rows: Rows) -> np.ndarray:
     weight = np.ones(int(own.sum()))
     for names in ((rows.setting, rows.group), (rows.setting,)):
         labels = np.array(["|".join(map(str, n)) for n in zip(*(name[own] for name in names), strict=True)])
-        _, joint, count = np.unique(labels, return_inverse=True, return_counts=True)
+        _, joint = np.unique(labels, return_inverse=True)
         weight = weight / np.bincount(joint, weights=weight)[joint]
-    return weight * np.sqrt(count[joint])
+    _, setting, count = np.unique(rows.setting[own], return_inverse=True, return_counts=True)
+    return weight * np.sqrt(count[setting])
 
 
 def _quantiles(residual: np.ndarray, own: np.ndarray, rows: Rows) -> tuple[float, float]:

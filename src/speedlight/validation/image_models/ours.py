@@ -12,25 +12,21 @@ kernels without its search (studies/2026-11-h200.md).
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from ..._foundation.arrays import Value
 from ...costs.families.module_kernels import key_of
-from ...costs.families.module_views import sort_of, terms_of
 from ...hardware.catalogue import load_machine
-from ...hardware.machine import Machine
-from ...lowering.kernels import Kernel, KernelValues
 from ...measurement.bench.evidence import Measurement
 from ...stacks.stack import load_stack
 from ..here.points import kernels_of
 from ..suite import Columns
 from .observed import FIELDS, Key, Observed, Seen, described
 
-Ran = tuple[Kernel, KernelValues, Any, float]  # a kernel, its numbers, its analytic cost, how often
 DATA = Path(__file__).parent / "data"
 TORCH, FRAMEWORK = "2110", "torch-eager"  # of kernels; networks say whether they were compiled
 PRODUCTS = ("linear", "mm", "bmm", "sdpa")
@@ -93,16 +89,17 @@ def alone(first: int) -> Alone:
     seconds: list[float] = []
     for device, sort, point in _points():
         machine = load_machine(device, table=True)
-        kernels = list(kernels_of(point, machine, stack))
-        if sort == "streams" and not _streams(kernels, machine):
+        ran = [
+            (key_of(kernel, machine, FRAMEWORK), {"count": count, **described(kernel, values, cost, machine)})
+            for kernel, values, cost, count in kernels_of(point, machine, stack)
+        ]
+        if sort == "streams" and not _streams(ran):
             continue
-        for kernel, values, cost, count in kernels:
-            key = key_of(kernel, machine, FRAMEWORK)
+        for key, numbers in ran:
             known = keys.setdefault(key["sort"], {})
             code = known.setdefault(tuple(key[field] for field in FIELDS), len(known))
-            numbers = {"row": len(seconds), "count": count, "key": code, **described(kernel, values, cost, machine)}
             own = columns.setdefault(key["sort"], {})
-            for name, value in numbers.items():
+            for name, value in {"row": len(seconds), "key": code, **numbers}.items():
                 own.setdefault(name, []).append(float(np.asarray(value)))
         seconds.append(point.median)
         devices.append(device)
@@ -117,16 +114,13 @@ def alone(first: int) -> Alone:
     return Alone(seen, tuple(sorts), tuple(devices), np.array(seconds))
 
 
-def _streams(kernels: Sequence[Ran], machine: Machine) -> bool:
+def _streams(ran: Sequence[tuple[Mapping[str, str], Mapping[str, Value]]]) -> bool:
     """Whether bytes take most of the time of what is nothing but streams, by analysis."""
-    if any(sort_of(kernel) != "stream" for kernel, *_ in kernels):
-        return False
-    terms = [(terms_of(kernel, cost, machine), count) for kernel, _, cost, count in kernels]
-    moving, starting = (
-        sum(float(np.asarray(of[name])) * count for of, count in terms for name in names)
-        for names in (("memory", "cache"), ("launch",))
-    )
-    return moving >= MOST * starting
+
+    def seconds(*terms: str) -> float:
+        return sum(float(np.asarray(numbers[f"t:{term}"]) * numbers["count"]) for _, numbers in ran for term in terms)
+
+    return all(key["sort"] == "stream" for key, _ in ran) and seconds("memory", "cache") >= MOST * seconds("launch")
 
 
 def _points() -> Iterator[tuple[str, str, Measurement]]:
