@@ -1,7 +1,7 @@
 """A model source as the user names it → a graph.
 
 Readers are asked in order; the first that takes the source reads it: ``file.py:factory`` or ``package.module:factory`` (a
-PyTorch module), a file by its ending (``.onnx``, ``.pt2``, ``.gguf`` also by URL or hub id, ``.safetensors``), a file of ops
+PyTorch module), a file by its ending (``.onnx``, ``.pt2``, ``.pt`` with TorchScript, ``.gguf`` also by URL or hub id, ``.safetensors``), a file of ops
 (or its content as JSON), one of timm's image models by timm's name, a carried network of the literature (``hardnet-68``), and else a configuration: itself as JSON
 (``{"model_type": …}``), another file or folder, a bundled name (or the hub id or alias of one), a folder of further
 configurations, a hub id.
@@ -26,7 +26,17 @@ _FACTORY = re.compile(r"^(?P<place>[^:]+\.py|[A-Za-z_]\w*(?:\.\w+)*):(?P<name>[A
 _IMAGE_MODEL = re.compile(r"^(timm/)?[a-z0-9_]+(\.[a-z0-9_]+)?$")
 _NETWORK = re.compile(r"^[a-z][a-z0-9]*(-[a-z0-9.]+)*$")
 _HUB_TAG = re.compile(r"^[\w.-]+/[\w.-]+:[\w.-]+$")  # org/repo:Q4_K_M
-_ARCHIVES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", ".torchscript")  # pickles and TorchScript
+_ARCHIVES = (
+    ".pt",
+    ".pth",
+    ".ts",
+    ".ptl",
+    ".torchscript",
+    ".bin",
+    ".ckpt",
+    ".pkl",
+    ".pickle",
+)  # of torch.save, jit.save
 # What one may ask of a source beside its name, as options are called.
 _OPTIONS = {
     "inputs": "--input", "dtype": "--dtype", "weights": "--weights", "activations": "--activations", "kv": "--kv",
@@ -130,13 +140,18 @@ def _program(asked: Asked) -> Graph | None:
 
 
 def _archive(asked: Asked) -> Graph | None:
-    """Pickles and TorchScript say what they are, and that they are not opened."""
+    """TorchScript; pickles say what they are, and that they are not opened."""
     path = Path(asked.source)
-    if path.suffix.lower() in _ARCHIVES and path.exists():
+    if path.suffix.lower() not in _ARCHIVES or not path.exists():
+        return None
+    from .torchscript import is_torchscript, load_torchscript
+
+    if not is_torchscript(path):
         from .pt2.archives import refuse
 
         refuse(path)
-    return None
+    asked.only("TorchScript", "inputs", "dtype", "layout", hint="it keeps its own formats: use --dtype")
+    return load_torchscript(path, asked.inputs, asked.dtype, asked.layout == "channels_last", asked.train)
 
 
 def _ops(asked: Asked) -> Graph | None:

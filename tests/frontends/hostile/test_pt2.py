@@ -1,4 +1,4 @@
-"""Hostile archives of PyTorch: exported programs, TorchScript, pickles. What passes the reader is refused by the replay."""
+"""Hostile archives of PyTorch: exported programs, pickles. What passes the reader is refused by the replay."""
 
 from __future__ import annotations
 
@@ -142,15 +142,7 @@ def test_hostile_archives(tmp_path: Path) -> None:
     assert not Path(MARK).exists()
 
 
-def torchscript(path: Path) -> None:
-    with zipfile.ZipFile(path, "w") as z:
-        z.writestr("m/code/__torch__.py", "import os")
-        z.writestr("m/data.pkl", pickle.dumps(Bomb()))
-        z.writestr("m/constants.pkl", b"")
-
-
 OTHERS = [
-    Case("torchscript", torchscript, "torchscript"),
     Case("state dict", archive(pickle.dumps(Bomb()), "m/data.pkl"), "pickle"),
     Case("old state dict", lambda p: p.write_bytes(pickle.dumps(Bomb())), "pickle"),
     Case("a program", archive(program([RELU])), "rename"),

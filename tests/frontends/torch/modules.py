@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ class Branches(nn.Module):
 
 
 def sequence(*parts: nn.Module) -> Callable[[], nn.Module]:
-    return lambda: nn.Sequential(*parts)
+    return lambda: nn.Sequential(*copy.deepcopy(parts))  # a capture may change what it is given
 
 
 def hugging(name: str, config: str, **sizes: Any) -> Callable[[], nn.Module]:

@@ -86,13 +86,17 @@ def read_members(path: Path) -> Members:
             raise Unsupported(f"{path} holds {len(programs)} programs", expected="one program in a file")
         weights = next((n for n in names if _WEIGHTS.search(n)), None)
         return Members(
-            _member(path, archive, programs[0], MOST_PROGRAM),
-            _member(path, archive, weights, MOST_CONFIG) if weights else None,
+            unpacked(path, archive, programs[0], MOST_PROGRAM),
+            unpacked(path, archive, weights, MOST_CONFIG) if weights else None,
         )
 
 
-def _member(path: Path, archive: zipfile.ZipFile, name: str, most: int) -> bytes:
-    """One member; its stated size is not believed while it unpacks."""
+def unpacked(path: Path, archive: zipfile.ZipFile, name: str, most: int) -> bytes:
+    """One member; its stated size is not believed while it unpacks.
+
+    Raises:
+        BadFile: for a member that is broken or has more than ``most`` bytes.
+    """
     try:
         stated = archive.getinfo(name).file_size
         if stated > most:

@@ -1,4 +1,4 @@
-"""Files of PyTorch that are not exported programs: what each is, and what to give instead. None is ever unpickled."""
+"""Files of PyTorch that are neither exported programs nor TorchScript: what each is, and what to give instead. None is ever unpickled."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from typing import NoReturn
 from ..._foundation.errors import BadFile, Unsupported
 from .archive import open_zip
 
-_EXPORT = "export it where its code runs: torch.export.save(torch.export.export(model, inputs), 'model.pt2')"
-
 
 def refuse(path: Path) -> NoReturn:
     """Say what the file is and why it is not read.
 
     Raises:
-        Unsupported: for pickled state dicts and TorchScript.
+        Unsupported: for pickled state dicts.
         BadFile: for anything else.
     """
     try:
@@ -26,11 +24,6 @@ def refuse(path: Path) -> NoReturn:
     if first[:2] == b"PK":
         with open_zip(path) as archive:
             names = archive.namelist()
-        if any("/code/" in n for n in names) or any(n.endswith("/constants.pkl") for n in names):
-            raise Unsupported(
-                f"{path} is TorchScript, which states no shapes and keeps its graph in a pickle",
-                expected="a program that torch.export.save wrote (.pt2)", hint=_EXPORT,
-            )  # fmt: skip
         if any("/models/" in n and n.endswith(".json") for n in names):
             raise Unsupported(f"{path} holds an exported program", expected="the ending .pt2", hint="rename it")
         if any(n.endswith("data.pkl") for n in names):

@@ -39,7 +39,7 @@ CHECKS = frozenset({
     "_assert_scalar", "_assert_tensor_metadata", "_assert_async", "sym_constrain_range", "sym_constrain_range_for_size",
     "_functional_assert_scalar", "_functional_assert_async",
 })  # fmt: skip
-_FORBIDDEN = frozenset({"from_file"})  # opens files
+FORBIDDEN = frozenset({"from_file"})  # opens files
 
 
 def value_of(argument: Argument, known: Mapping[str, Any], where: str) -> Any:
@@ -118,7 +118,7 @@ def operator_of(target: str, where: str) -> Any:
     """
     parts = target.split(".")
     if len(parts) == 5 and parts[:3] == ["torch", "ops", "aten"] and all(p.isidentifier() for p in parts[3:]):
-        packet = getattr(torch.ops.aten, parts[3], None) if parts[3] not in _FORBIDDEN else None
+        packet = getattr(torch.ops.aten, parts[3], None) if parts[3] not in FORBIDDEN else None
         found = getattr(packet, parts[4], None) if isinstance(packet, torch._ops.OpOverloadPacket) else None
         if isinstance(found, torch._ops.OpOverload):
             return found
