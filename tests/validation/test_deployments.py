@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from speedlight.engine.serving.serving_fit import LEVELS
 from speedlight.placement.serving import Layout
+from speedlight.validation.deployments import fitting
 from speedlight.validation.deployments.answers import labels
 from speedlight.validation.deployments.columns import COLUMNS, HOST
 from speedlight.validation.deployments.features import features, grids
@@ -203,6 +209,38 @@ def test_the_fit_that_ships_says_its_errors_left_out_by_sort_of_row() -> None:
     for column in deployments.COLUMNS:
         found = {(e["leave"], e["part"]) for e in told[column]}
         assert found == {(by, part) for by in ("group", "device") for part in deployments.PARTS.values()}
+
+
+@given(
+    over=st.lists(st.floats(0.02, 50.0), min_size=fitting.FEWEST, max_size=60),
+    shift=st.floats(-1.0, 1.0),
+)
+def test_a_centre_is_where_the_mean_relative_error_is_least(over: list[float], shift: float) -> None:
+    measured = np.stack([np.array(over)] * 2, 1)
+    said = SimpleNamespace(kinds=np.array(["agg"] * len(over), dtype=object))
+    one = np.ones_like(measured)
+    found = fitting.centres(said, measured, one, one[:, 0] > 0)
+    assert set(found) == {"agg/ttft", "agg/tpot"}
+
+    def error(factor: float) -> float:
+        return float(np.abs(factor / measured[:, 0] - 1).mean())
+
+    best = error(math.exp(found["agg/ttft"]))
+    assert best <= error(math.exp(found["agg/ttft"] + shift)) + 1e-2  # it is rounded to four places
+    assert best <= error(float(np.median(measured[:, 0]))) + 1e-2
+
+
+def test_a_centre_moves_an_answer_and_not_its_interval() -> None:
+    inputs = {c: np.array([v], dtype=object) for c, v in {**dict.fromkeys(COLUMNS), **ROW}.items()}
+    bends = deployments.shipped_bends()
+    moved = replace(bends, centres={"agg/ttft": -0.1, "agg/tpot": 0.0})
+    with mock.patch.object(deployments, "shipped_bends", lambda: replace(bends, centres={})):
+        plain = deployments.predict(inputs, 1).outcomes["measured_ttft"]
+    with mock.patch.object(deployments, "shipped_bends", lambda: moved):
+        found = deployments.predict(inputs, 1).outcomes["measured_ttft"]
+    assert found.predicted == pytest.approx(plain.predicted * math.exp(-0.1))
+    assert found.high == plain.high
+    assert found.low == plain.low
 
 
 @pytest.mark.data

@@ -72,11 +72,13 @@ class Bends:
         values: θ.
         header: procedure, date, rows and cross-validated errors.
         ends: per kind of answer, logs of the 10 % and 90 % quantiles of measured over predicted.
+        centres: per kind of answer, the log from a latency as the bends have it to the one whose expected relative error is least.
     """
 
     values: Mapping[str, float] = field(default_factory=dict)
     header: Mapping[str, Any] = field(default_factory=dict)
     ends: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    centres: Mapping[str, float] = field(default_factory=dict)
 
     def log(self, column: str, labels: Mapping[str, str]) -> float:
         """Sum of a column's levels; unknown labels add nothing."""
@@ -96,7 +98,7 @@ def shipped_bends() -> Bends:
     """The fit that ships."""
     path = files(__package__) / "fits" / "serving.json"
     data = json.loads(path.read_text(encoding="utf-8"))
-    return Bends(data["values"], data["header"], {k: (v[0], v[1]) for k, v in data["ends"].items()})
+    return Bends(data["values"], data["header"], {k: (v[0], v[1]) for k, v in data["ends"].items()}, data["centres"])
 
 
 def labels_of(graph: Graph, machine: Machine, engine: str) -> dict[str, str]:

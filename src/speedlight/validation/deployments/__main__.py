@@ -16,8 +16,8 @@ from ...engine.serving.serving_fit import Bends
 from ...evidence.tables import Table, base_name, fingerprint, read_table
 from ..suites.deployments import COLUMNS, SUITE, folds, outcomes
 from ..validate import Report, entry
-from .answers import Said, said_of
-from .fitting import ends, errors, out_of_fold, solve
+from .answers import Said, points, said_of
+from .fitting import centres, ends, errors, out_of_fold, solve
 from .rows import deployments
 
 OUT = Path(__file__).parents[2] / "engine" / "serving" / "fits" / "serving.json"
@@ -33,6 +33,7 @@ def main(arguments: list[str]) -> int:
     theta = solve(said, measured, np.ones(table.rows, dtype=bool))
     apart = {by: out_of_fold(said, measured, folds(inputs, table.rows, by)) for by in ("group", "device")}
     reach = ends(said, measured, apart["group"])
+    middles = centres(said, measured, points(said, theta)[0], np.ones(table.rows, dtype=bool))
     header: dict[str, object] = {
         "id": f"serving@{date.today().isoformat()}", "date": date.today().isoformat(),
         "procedure": "speedlight.validation.deployments", "cross_validation": left_out(table, said, measured, apart),
@@ -41,7 +42,7 @@ def main(arguments: list[str]) -> int:
     values = {n: round(float(v), 4) for n, v in zip(said.design.names, theta, strict=True) if abs(v) >= 5e-4}
     out = Path(arguments[1]) if len(arguments) > 1 else OUT
     header["errors_by_group"] = errors(said, measured, apart["group"][0])
-    text = json.dumps({"header": header, "ends": reach, "values": values}, indent=1, sort_keys=True)
+    text = json.dumps({"header": header, "ends": reach, "centres": middles, "values": values}, indent=1, sort_keys=True)
     out.write_text(text + "\n", encoding="utf-8")
     return 0
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...engine.serving.serving_fit import LEVELS
-from .answers import Said, points
+from .answers import Said, factors, points
 from .columns import METRICS
 from .model import Design, latencies
 
@@ -89,15 +89,36 @@ def folds_of(groups: Sequence[str], count: int, seed: int = 1) -> np.ndarray:
 def out_of_fold(
     said: Said, measured: np.ndarray, fold: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
-    """:func:`.answers.points` of every row by values fitted without its fold."""
+    """:func:`.answers.points` of every row by values and centres fitted without its fold."""
     rows = said.kinds != ""
     answers = [np.full((len(rows), 2), np.nan) for _ in range(3)]
     for number in np.unique(fold[rows]):
         theta = solve(said, measured, fold != number)
         here = rows & (fold == number)
-        for answer, found in zip(answers, points(said, theta), strict=True):
+        point, least, most = points(said, theta)
+        point = point * factors(said.kinds, centres(said, measured, point, fold != number))
+        for answer, found in zip(answers, (point, least, most), strict=True):
             answer[here] = found[here]
     return answers[0], answers[1], answers[2]
+
+
+def centres(said: Said, measured: np.ndarray, point: np.ndarray, rows: np.ndarray) -> dict[str, float]:
+    """Logs of the factors that make the mean relative error of rows least, by kind of row and metric.
+
+    What is fitted is the middle of a latency's log. A saturated pool's answer is off by a factor either way, and a factor above
+    costs more than one below: the answer with the least expected relative error is the median of measured over predicted,
+    weighted by predicted over measured.
+    """
+    found = {}
+    for kind in FITTED:
+        for column, metric in enumerate(METRICS):
+            here = rows & (said.kinds == kind) & np.isfinite(point[:, column]) & (measured[:, column] > 0)
+            if here.sum() >= FEWEST:
+                over = np.sort(measured[here, column] / point[here, column])
+                total = np.cumsum(1.0 / over)
+                middle = over[np.searchsorted(total, total[-1] / 2)]
+                found[f"{kind}/{metric}"] = round(float(np.log(middle)), 4)
+    return found
 
 
 def ends(
@@ -105,7 +126,7 @@ def ends(
 ) -> dict[str, tuple[float, float]]:
     """Logs of the 10 % and 90 % quantiles of measured over predicted on rows not fitted, by kind of row and metric.
 
-    ``answers`` are those of :func:`out_of_fold`. Of rows without worker counts the distance is from the nearer end of the span over the hypotheses.
+    ``answers`` are those of :func:`out_of_fold`; quantiles are of the ends over the hypotheses, which no centre moves. Of rows without worker counts the distance is from the nearer end of the span over the hypotheses.
     """
     point, least, most = answers
     found = {}

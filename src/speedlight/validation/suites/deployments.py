@@ -14,7 +14,7 @@ import numpy as np
 from ...costs.calibration.samples import as_floats
 from ...engine.serving.serving_fit import Bends, shipped_bends
 from ...evidence.tables import Table
-from ..deployments.answers import Said, ends_of, kind_of, points, said_of
+from ..deployments.answers import Said, ends_of, factors, kind_of, points, said_of
 from ..deployments.columns import METRICS
 from ..deployments.fitting import ends, folds_of, out_of_fold
 from ..deployments.rows import Deployment, deployments
@@ -35,7 +35,8 @@ def predict(inputs: Columns, rows: int) -> Predicted:
     """Every row by the fit that ships."""
     said = said_of(deployments(inputs, rows))
     bends = shipped_bends()
-    return outcomes(said, *points(said, said.design.vector(bends.values)), bends)
+    point, least, most = points(said, said.design.vector(bends.values))
+    return outcomes(said, point * factors(said.kinds, bends.centres), least, most, bends)
 
 
 def outcomes(said: Said, point: np.ndarray, least: np.ndarray, most: np.ndarray, bends: Bends) -> Predicted:
