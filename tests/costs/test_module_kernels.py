@@ -36,8 +36,9 @@ def test_a_measured_device_is_calibrated_with_a_narrow_interval(model: str, stac
 
 
 def test_depthwise_convolutions_do_not_run_at_the_rate_of_dense_ones() -> None:
-    """ConvNeXt-T has a tenth more FLOPs than ResNet-50 and runs well below its rate (DESIGN, traps). Memory, or the lanes that load
-    49 taps for each number: on an H100, where we measured them alone, they take five times what memory needs."""
+    """ConvNeXt-T has a tenth more FLOPs than ResNet-50 and runs well below its rate (DESIGN, traps). Its depthwise convolutions wait for
+    bandwidth, of memory or of the loads of 49 taps for each number: on an H100, where we measured them alone, they take five times
+    what memory needs."""
     plain, deep = (asked(m, "a100-sxm-80gb", layout="nhwc") for m in ("resnet50", "convnext_tiny"))
     assert deep.flops < 1.15 * plain.flops
     assert deep.time > 1.2 * plain.time
@@ -45,7 +46,7 @@ def test_depthwise_convolutions_do_not_run_at_the_rate_of_dense_ones() -> None:
     for op in deep.ops:
         if op.path.endswith("conv_dw") and op.kind == "conv":
             spent[op.bound] = spent.get(op.bound, 0.0) + op.time
-    assert max(spent, key=lambda name: spent[name]) in ("hbm", "vector")
+    assert max(spent, key=lambda name: spent[name]) in ("hbm", "cache")
     assert deep.bound == "hbm"
 
 
