@@ -234,9 +234,9 @@ def test_a_centre_moves_an_answer_and_not_its_interval() -> None:
     inputs = {c: np.array([v], dtype=object) for c, v in {**dict.fromkeys(COLUMNS), **ROW}.items()}
     bends = deployments.shipped_bends()
     moved = replace(bends, centres={"agg/ttft": -0.1, "agg/tpot": 0.0})
-    with mock.patch.object(deployments, "shipped_bends", lambda: replace(bends, centres={})):
+    with mock.patch.object(deployments, "shipped_bends", return_value=replace(bends, centres={})):
         plain = deployments.predict(inputs, 1).outcomes["measured_ttft"]
-    with mock.patch.object(deployments, "shipped_bends", lambda: moved):
+    with mock.patch.object(deployments, "shipped_bends", return_value=moved):
         found = deployments.predict(inputs, 1).outcomes["measured_ttft"]
     assert found.predicted == pytest.approx(plain.predicted * math.exp(-0.1))
     assert found.high == plain.high
