@@ -20,6 +20,8 @@ CODE = """class M(Module):
     x: Tensor) -> Tensor:
     return torch.relu(x)
 """
+# A tuple of the one before twice, sixty times.
+DOUBLED = b"N" + b"".join(bytes([ord("q"), k, ord("h"), k, 0x86]) for k in range(60))
 NOTHING = b"\x80\x02)."  # a pickled ()
 
 
@@ -82,6 +84,7 @@ CASES = [
     Case("a pickle without end", archive(b"\x80\x02}"), "exhausted"),
     Case("an empty pickle", archive(b"\x80\x02."), "pickle"),
     Case("marks alone", archive(b"\x80\x02" + b"(" * 1_500_000 + b"."), "opcodes"),
+    Case("a key that doubles", archive(b"\x80\x02}" + DOUBLED + b"Ns."), "key"),
     Case("a text of 4 GB", archive(b"\x80\x02X\xff\xff\xff\xffabc."), "pickle"),
     Case("a tensor of 4 TB", archive(module(tensor(2**40, 2**40))), "elements"),
     Case("a storage of 4 TB", archive(module(tensor(2**40, 2**40)), _0=b"x" * 16), "said to hold"),

@@ -21,6 +21,7 @@ from speedlight.frontends.torch_export.inputs import TORCH_DTYPES
 from speedlight.frontends.torch_export.source import find
 from speedlight.graph import stats
 
+from ..hostile.test_torchscript import DOUBLED, archive, module
 from .modules import MODULES
 from .test_pt2 import described
 
@@ -176,6 +177,10 @@ def test_one_of_several_signatures(tmp_path: Path) -> None:
     assert [op.fn for _, op in load_graph(path, ("2x3",)).ops()] == ["relu"]
 
 
+DOUBLING = "".join(
+    f"    {name}0 = ({number}, 2)\n" + "".join(f"    {name}{i + 1} = ({name}{i}, {name}{i})\n" for i in range(60))
+    for name, number in (("d", 1), ("e", 1))
+)
 HOSTILE = [
     ("torch.from_file('MARK')", "torch.from_file"),  # opens files
     ("torch.save(x, 'MARK')", "torch.save"),  # writes them, and is no operator of the dispatcher
@@ -197,6 +202,14 @@ HOSTILE = [
     ("(self).forward(x, )", "too deep|one another"),
     ("CONSTANTS.c99", "constant"),
     ("[][1]", "fails"),
+    ("torch.eq(DOUBLING, DOUBLED)", "items"),
+    ("torch.format('{}', DOUBLING)", "items|does not run"),
+    ("torch.cat(DOUBLING)", "items"),
+    ("ops.prim.max(DOUBLING, DOUBLED)", "items"),
+    ("ops.prim.RaiseException(DOUBLING)", "items"),
+    ("{DOUBLING: 1}", "key"),
+    ("torch._set_item({}, DOUBLING, x)", "key|items"),
+    ("({})[DOUBLING]", "key"),
 ]  # fmt: skip
 
 
@@ -204,18 +217,29 @@ HOSTILE = [
 def test_hostile_code(code: str, says: str, tmp_path: Path) -> None:
     mark = tmp_path / "ran"
     path = saved(Scripted(), tmp_path / "m.pt")
-    path = rewritten(path, tmp_path / "h.pt", "torch.relu(x)", code.replace("MARK", str(mark)))
+    code = code.replace("MARK", str(mark))
+    if "DOUBLING" in code:  # sixty lines that make 2^60 values, twice
+        path = rewritten(path, tmp_path / "d.pt", "    return", DOUBLING + "    return")
+        code = code.replace("DOUBLING", "d60").replace("DOUBLED", "e60")
+    path = rewritten(path, tmp_path / "h.pt", "torch.relu(x)", code)
     with pytest.raises((BadFile, BadInput, Unsupported), match=says):
         load_graph(path, ("2x3",))
     assert not mark.exists()
 
 
-@pytest.mark.parametrize("loop", ["while True:", "for i in range(100000):\n      for j in range(100000):"])
+@pytest.mark.parametrize("loop", ["while True:", "for i in range(10000):\n      for j in range(10000):"])
 def test_a_loop_without_end_ends(loop: str, tmp_path: Path) -> None:
     path = saved(Scripted(), tmp_path / "m.pt")
     path = rewritten(path, tmp_path / "h.pt", "    return torch.relu(x)", f"    {loop}\n        pass\n    return x")
     with pytest.raises(Unsupported, match="steps"):
         load_graph(path, ("2x3",))
+
+
+def test_lists_that_double_are_refused(tmp_path: Path) -> None:
+    """Sixty tuples of two, each holding the one before twice: some 300 bytes, 2^60 values."""
+    archive(module(DOUBLED))(tmp_path / "m.pt")
+    with pytest.raises(BadFile, match="values in lists"):
+        load_graph(str(tmp_path / "m.pt"), ("2x3",))
 
 
 def test_a_huge_tensor_takes_no_memory(tmp_path: Path) -> None:

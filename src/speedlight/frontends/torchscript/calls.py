@@ -24,7 +24,8 @@ DTYPES: tuple[torch.dtype | None, ...] = (
     torch.complex32, torch.complex64, torch.complex128, torch.bool, None, None, None, torch.bfloat16,
 )  # fmt: skip
 _FORMATS = (torch.contiguous_format, torch.preserve_format, torch.channels_last, torch.channels_last_3d)
-MOST_ITEMS = 100_000  # of a list, a text or the tensors one call returns
+MOST_ITEMS = 10_000  # of a list with all that lies in it, a text or the tensors one call returns
+_CONTAINERS = (list, tuple, dict)
 _MOST_BITS = 64
 
 
@@ -50,9 +51,14 @@ def _set_item(target: Any, key: Any, value: Any) -> None:
     target[key] = value
 
 
+def _text(value: Any) -> str:
+    """What a message says of a value; of lists their kind, for they may hold each other without end."""
+    return type(value).__name__ if isinstance(value, _CONTAINERS) else str(value)[:400]
+
+
 def _format(text: str, *values: Any) -> str:
     for value in values:
-        text = text.replace("{}", str(value)[:400], 1)
+        text = text.replace("{}", _text(value), 1)
     return text
 
 
@@ -89,13 +95,16 @@ CONTAINERS: dict[str, Callable[..., Any]] = {
     "format": _format, "lower": lambda s: s.lower(), "startswith": lambda s, p: s.startswith(p),
     "endswith": lambda s, p: s.endswith(p),
 }  # fmt: skip
+# What these do to their first argument looks at none of its items; what these take second is a key.
+_MOVING = frozenset(CONTAINERS) - {"__contains__", "index", "format"}
+_KEYED = frozenset({"_set_item", "__getitem__", "get"})
 # Of numbers, and of lists of them.
 ARITHMETIC: dict[str, Callable[..., Any]] = {
     **{n: getattr(operator, n) for n in ("add", "sub", "mul", "floordiv", "mod", "neg", "lt", "le", "gt", "ge", "pow")},
     "rsub": lambda a, b: b - a, "div": _div, "floor_divide": operator.floordiv, "remainder": operator.mod, "fmod": math.fmod,
     "eq": _equal, "ne": lambda a, b: not _equal(a, b), "__and__": operator.and_, "__or__": operator.or_,
     "__xor__": operator.xor, "__not__": operator.not_, "__lshift__": operator.lshift, "__rshift__": operator.rshift,
-    "str": lambda v: str(v)[:400], "sum": sum, "any": any, "all": all, "ceil": math.ceil, "floor": math.floor, "round": round,
+    "str": _text, "sum": sum, "any": any, "all": all, "ceil": math.ceil, "floor": math.floor, "round": round,
     "sqrt": torch.sym_sqrt, "log": math.log, "log2": math.log2, "exp": math.exp, "abs": abs, "sin": math.sin, "cos": math.cos,
     "Int": int, "Float": float, "Bool": bool, "IntImplicit": _same, "FloatImplicit": _same, "ScalarImplicit": _same,
     "Scalar": _same, "isinf": math.isinf, "isnan": math.isnan, "max": lambda *v: max(*v), "min": lambda *v: min(*v),
@@ -112,7 +121,7 @@ ASKED: dict[str, Callable[..., Any]] = {
 
 
 def _raise(message: Any, kind: Any = "", *_: Any) -> None:
-    raise ScriptError(str(message)[:300] or str(kind)[:80])
+    raise ScriptError(_text(message)[:300] or _text(kind)[:80])
 
 
 PRIM: dict[str, Callable[..., Any]] = {
@@ -163,6 +172,11 @@ def called(name: str, args: Sequence[Any], kwargs: Mapping[str, Any], where: str
     """
     args = [_constant(a, any(isinstance(b, torch.Tensor) for b in args)) for a in args]
     first = args[0] if args else None
+    weighed(
+        [a for i, a in enumerate(args) if i or name not in _MOVING] if name in CONTAINERS else [*args, *kwargs.values()]
+    )
+    if name in _KEYED and len(args) > 1 and isinstance(args[1], _CONTAINERS):
+        raise ScriptError("a list for a key")
     for table, applies in (
         (CONTAINERS, isinstance(first, (list, tuple, dict, str))),
         (ASKED, True),
@@ -173,6 +187,17 @@ def called(name: str, args: Sequence[Any], kwargs: Mapping[str, Any], where: str
     if name in _AS_MODULES_DO:
         return _AS_MODULES_DO[name](*args, **kwargs)
     return _operator(name, args, kwargs, where)
+
+
+def weighed(values: Sequence[Any]) -> None:
+    """Refuse lists that hold more than any program's: comparing, hashing or printing those that hold each other never ends."""
+    left, stack = MOST_ITEMS, [v for v in values if isinstance(v, _CONTAINERS)]
+    while stack:
+        value = stack.pop()
+        left -= len(value)
+        if left < 0:
+            raise ScriptError(f"a list of more than {MOST_ITEMS:,} items")
+        stack += [v for v in (value.values() if isinstance(value, dict) else value) if isinstance(v, _CONTAINERS)]
 
 
 def _constant(value: Any, beside_tensor: bool) -> Any:

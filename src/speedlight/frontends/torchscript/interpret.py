@@ -13,11 +13,11 @@ import torch
 from torch import nn
 
 from ..._foundation.errors import BadFile, SpeedlightError, Unsupported
-from .calls import MOST_ITEMS, PRIM, ScriptError, called
+from .calls import MOST_ITEMS, PRIM, ScriptError, called, weighed
 from .objects import TensorRecord
 from .program import Class, Program
 
-MOST_STEPS = 1_000_000  # statements and expressions of one call of the module; a network of 10,000 calls takes 100,000
+MOST_STEPS = 400_000  # statements and expressions of one call of the module; a network of 10,000 calls takes 100,000
 _DEEPEST = 200  # calls in calls
 NOTHING = object()
 _ROOTS = ("torch", "ops", "__torch__", "CONSTANTS")
@@ -187,7 +187,7 @@ class Interpreter:
                 else:
                     raise BadFile(f"{self.where}: an attribute for what is no object", expected="TorchScript")
             case ast.Subscript():
-                self.value(target.value, frame)[self.value(target.slice, frame)] = value
+                self.value(target.value, frame)[self._key(target.slice, frame)] = value
             case _:
                 raise BadFile(f"{self.where}: a value for {type(target).__name__}", expected="a name")
 
@@ -209,13 +209,20 @@ class Interpreter:
             case ast.Tuple():
                 return tuple(self.value(e, frame) for e in node.elts)
             case ast.Dict():
-                keys = [self.value(k, frame) for k in node.keys if k is not None]
+                keys = [self._key(k, frame) for k in node.keys if k is not None]
                 return dict(zip(keys, [self.value(v, frame) for v in node.values], strict=True))
             case ast.Subscript():
-                return self.value(node.value, frame)[self.value(node.slice, frame)]
+                return self.value(node.value, frame)[self._key(node.slice, frame)]
             case ast.UnaryOp():
                 return -self.value(node.operand, frame)
         raise BadFile(f"{self.where}: the expression {type(node).__name__}", expected="TorchScript")
+
+    def _key(self, node: ast.expr, frame: dict[str, Any]) -> Any:
+        """An index or a key, which is no list: hashing those that hold each other never ends."""
+        value = self.value(node, frame)
+        if isinstance(value, (list, tuple, dict)):
+            raise ScriptError("a list for a key")
+        return value
 
     def _name(self, node: ast.Name, frame: dict[str, Any]) -> Any:
         if node.id in frame:
@@ -278,7 +285,8 @@ class Interpreter:
         return found
 
     def _found(self, value: Any) -> Any:
-        """A value with the tensors of the file in it."""
+        """A value with the tensors of the file in it; lists of lists are looked through, which counts."""
+        self._step()
         if isinstance(value, Held):
             module, name = self.places[value.key]
             return module._parameters[name] if name in module._parameters else module._buffers[name]
@@ -323,6 +331,7 @@ class Interpreter:
         space, _, name = function.text.rpartition(".")
         if space == "ops.prim" and name in PRIM:
             plain = [a.number if isinstance(a, TensorRecord) and a.number is not None else a for a in args]
+            weighed(plain)
             return PRIM[name](*plain)
         if space not in ("torch", "ops.aten"):
             raise Unsupported(
@@ -364,7 +373,7 @@ class Interpreter:
         return found(*args)
 
 
-_BUILTINS: dict[str, Callable[..., Any]] = {"bool": bool, "str": lambda v: str(v)[:400], "tuple": tuple, "list": list,
+_BUILTINS: dict[str, Callable[..., Any]] = {"bool": bool, "tuple": tuple, "list": list,
                                             "len": len, "abs": abs, "zip": zip, "enumerate": enumerate}  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from .program import Class, Program
 _META = torch.device("meta")
 _NAME = re.compile(r"\w{1,200}")
 _DEEPEST = 100
+_MOST_VALUES = 100_000  # in lists of attributes, counted as often as they are referred to
 
 
 class Script(nn.Module):  # type: ignore[misc]
@@ -99,11 +100,14 @@ class _Maker:
         self._tensors: dict[tuple[Any, ...], torch.Tensor] = {}
         self._loose: dict[tuple[Any, ...], TensorRecord] = {}
         self._types: dict[str, type[Script]] = {}
+        self._values = 0
 
     def value(self, record: Any, depth: int) -> Any:
         """Modules, tensors and plain values from their records."""
-        if depth > _DEEPEST:
-            raise BadFile(f"{self.where}: more than {_DEEPEST} things in one another", expected="a module")
+        self._values += depth > 0 and not isinstance(record, Thing)
+        if depth > _DEEPEST or self._values > _MOST_VALUES:
+            what = f"{_DEEPEST} things in one another" if depth > _DEEPEST else f"{_MOST_VALUES:,} values in lists"
+            raise BadFile(f"{self.where}: more than {what}", expected="a module")
         if isinstance(record, TensorRecord):
             key = _key(record)
             self._loose.setdefault(key, record)

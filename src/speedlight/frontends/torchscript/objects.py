@@ -170,6 +170,8 @@ class _Reader:
         target = self.stack[-1]
         if not isinstance(target, dict) or len(flat) % 2:
             raise ValueError("items for what is no dictionary")
+        if not all(isinstance(k, (str, int, float)) for k in flat[::2]):
+            raise ValueError("a key that is neither text nor number")
         target.update(zip(flat[::2], flat[1::2], strict=True))
 
     def _new(self) -> None:
