@@ -17,6 +17,8 @@ BLOCKS = st.lists(st.tuples(st.integers(0, 6), KERNELS), min_size=1, max_size=4)
 def by_recurrence(blocks: list[tuple[int, list[tuple[float, float]]]], start: float) -> float:
     host, end = start, 0.0
     for count, kernels in blocks:
+        if not any(device + issue > 0 for device, issue in kernels):
+            continue  # a block none of whose kernels run waits for nobody
         for _ in range(count):
             for device, issue in kernels:
                 host += issue
