@@ -247,7 +247,7 @@ def _run(
         order = np.arange(clients)
         lists.pieces[-2][: 3 * clients] = np.stack([order, order * 0 + c.ARRIVES, order], axis=1).ravel()
         reals.pieces[-3][:clients] = requests.arrival[:clients]
-        n[[c.EVENTS, c.SERIAL, c.NEXT_ARRIVAL]] = clients
+        n[[c.EVENTS, c.SERIAL, c.NEXT_ARRIVAL, c.SENT]] = clients
 
 
 def _requests(

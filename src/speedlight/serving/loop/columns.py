@@ -80,6 +80,7 @@ EDGES, GAPS, BINS = 28, 29, 30  # histogram of gaps between tokens: edges in ``r
 SAMPLE, SAMPLES_MOST = 31, 32  # the timeline in ``real``
 DELAYS = 33  # of the first child in ``real``
 CHILDREN = 34  # and in ``list``
+SENT = 36  # requests of clients that were sent; NEXT_ARRIVAL counts those they think of, too
 ARRIVALS = 35  # requests that come at a time of their own; the others wait for somebody
 
 # The run, seconds.

@@ -79,8 +79,10 @@ def launch(w: World, p: int, g: int) -> bool:
     A batch of pieces none of which completes its prompt tells the scheduler nothing, so that where the policy lets pieces follow
     each other the next one enters as soon as the first stage is free: every stage sees them in order.
     """
-    extra, prompts, decodes, _ = plan_step(w, p, g)
+    extra, prompts, decodes, preempted = plan_step(w, p, g)
     if not prompts and not decodes:
+        if preempted:  # what it gave up is there for the other lanes
+            wake_lanes(w, g, w.x[g, c.NOW])
         return False
     lead, now = w.n[g, c.LEAD], w.x[g, c.NOW]
     tokens, rows, sequences, adapters = widest(w, g, w.n[p, c.DRAFTED], decodes)
@@ -114,7 +116,7 @@ def launch(w: World, p: int, g: int) -> bool:
 
 @compiled
 def relieve(w: World, p: int, g: int, time: float) -> None:
-    """Nothing of an engine is under way, yet a lane waits: prompts half computed hold each other's blocks.
+    """Where nothing of an engine is under way, yet lanes wait, prompts half computed hold each other's blocks.
 
     The first lane's go on; those of the others are given up and start anew.
     """

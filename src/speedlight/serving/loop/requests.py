@@ -123,7 +123,7 @@ def give_back(w: World, p: int, e: int, r: int, cached: int) -> None:
 def after(w: World, r: int, time: float) -> None:
     """Send what waited for a request to end (or to be refused)."""
     if w.n[c.RUN, c.CLOSED] == 1 and w.n[c.RUN, c.NEXT_ARRIVAL] < len(w.req):
-        push(w, time + w.x[c.RUN, c.THINK], c.ARRIVES, w.n[c.RUN, c.NEXT_ARRIVAL])
+        push(w, time + w.x[c.RUN, c.THINK], c.ARRIVES, -1)  # the next one there is when it is sent
         w.n[c.RUN, c.NEXT_ARRIVAL] += 1
     for i in range(w.req[r, c.CHILD], w.req[r, c.CHILD_END]):
         child = w.list[i]

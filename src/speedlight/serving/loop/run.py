@@ -179,6 +179,9 @@ def run(w: World, until: float) -> float:
                 continue
             kind, r = pop(w)
             if kind == c.ARRIVES:
+                if r < 0:  # steps are booked when they begin: whose ends first is known only now
+                    r = w.n[c.RUN, c.SENT]
+                    w.n[c.RUN, c.SENT] += 1
                 arrive(w, r, following)
             else:
                 e = w.req[r, c.RANK]
@@ -199,8 +202,9 @@ def run(w: World, until: float) -> float:
                     w.x[g, c.SEEN] = now
                     continue
                 w.n[g, c.BUSY] = 0
-                if busy(w, g):
-                    relieve(w, p, g, now)
+                relieve(
+                    w, p, g, now
+                )  # also by a lane that has nothing to do: others may have tried before it stood still
             continue
         horizon = min(following, until)
         if w.n[c.RUN, c.COUPLED] == 1:
