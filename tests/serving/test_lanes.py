@@ -59,9 +59,7 @@ def conserved(run: Run) -> None:
         assert np.all(np.diff(times) >= 0)
 
 
-@settings(
-    max_examples=400
-)  # prompts that hold each other's blocks are rare: two of three stands found came in a thousand
+@settings(max_examples=400)  # batches that wait for each other's blocks are one in a thousand
 @given(loads(), deployments(), st.integers(1, 4))
 def test_nothing_is_lost(load: Requests, served_by: Deployment, stages: int) -> None:
     conserved(simulate(load, cut(served_by, *[1 / stages] * stages), keep_tokens=True))
