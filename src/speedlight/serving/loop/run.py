@@ -202,9 +202,8 @@ def run(w: World, until: float) -> float:
                     w.x[g, c.SEEN] = now
                     continue
                 w.n[g, c.BUSY] = 0
-                relieve(
-                    w, p, g, now
-                )  # also by a lane that has nothing to do: others may have tried before it stood still
+                # also by a lane that has nothing to do: others may have tried before it stood still
+                relieve(w, p, g, now)
             continue
         horizon = min(following, until)
         if w.n[c.RUN, c.COUPLED] == 1:
