@@ -26,17 +26,8 @@ _FACTORY = re.compile(r"^(?P<place>[^:]+\.py|[A-Za-z_]\w*(?:\.\w+)*):(?P<name>[A
 _IMAGE_MODEL = re.compile(r"^(timm/)?[a-z0-9_]+(\.[a-z0-9_]+)?$")
 _NETWORK = re.compile(r"^[a-z][a-z0-9]*(-[a-z0-9.]+)*$")
 _HUB_TAG = re.compile(r"^[\w.-]+/[\w.-]+:[\w.-]+$")  # org/repo:Q4_K_M
-_ARCHIVES = (
-    ".pt",
-    ".pth",
-    ".ts",
-    ".ptl",
-    ".torchscript",
-    ".bin",
-    ".ckpt",
-    ".pkl",
-    ".pickle",
-)  # of torch.save, jit.save
+# What torch.save and torch.jit.save write.
+_ARCHIVES = (".pt", ".pth", ".ts", ".ptl", ".torchscript", ".bin", ".ckpt", ".pkl", ".pickle")
 # What one may ask of a source beside its name, as options are called.
 _OPTIONS = {
     "inputs": "--input", "dtype": "--dtype", "weights": "--weights", "activations": "--activations", "kv": "--kv",

@@ -41,8 +41,8 @@ def load_torchscript(
         MissingDependency: without torch, whose operators say what comes out of each call.
     """
     archive = read_archive(path)
-    root = read_objects(archive.data, archive, str(path))
-    constants = read_objects(archive.constants, archive, str(path))
+    root = read_objects(archive.data, "data/", archive, str(path))
+    constants = read_objects(archive.constants, "constants/", archive, str(path))
     program = parse_program(archive.code, str(path))
     if not inputs:
         raise BadInput(

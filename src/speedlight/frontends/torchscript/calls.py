@@ -25,7 +25,7 @@ DTYPES: tuple[torch.dtype | None, ...] = (
 )  # fmt: skip
 _FORMATS = (torch.contiguous_format, torch.preserve_format, torch.channels_last, torch.channels_last_3d)
 MOST_ITEMS = 10_000  # of a list with all that lies in it, a text or the tensors one call returns
-_CONTAINERS = (list, tuple, dict)
+NESTING = (list, tuple, dict)  # what may hold itself
 _MOST_BITS = 64
 
 
@@ -53,7 +53,7 @@ def _set_item(target: Any, key: Any, value: Any) -> None:
 
 def _text(value: Any) -> str:
     """What a message says of a value; of lists their kind, for they may hold each other without end."""
-    return type(value).__name__ if isinstance(value, _CONTAINERS) else str(value)[:400]
+    return type(value).__name__ if isinstance(value, NESTING) else str(value)[:400]
 
 
 def _format(text: str, *values: Any) -> str:
@@ -170,15 +170,15 @@ def called(name: str, args: Sequence[Any], kwargs: Mapping[str, Any], where: str
         BadFile: for numbers and lists that grow beyond sizes.
         Exception: whatever the operator raises on arguments that do not fit.
     """
-    args = [_constant(a, any(isinstance(b, torch.Tensor) for b in args)) for a in args]
+    args = [constant(a, any(isinstance(b, torch.Tensor) for b in args)) for a in args]
     first = args[0] if args else None
     weighed(
         [a for i, a in enumerate(args) if i or name not in _MOVING] if name in CONTAINERS else [*args, *kwargs.values()]
     )
-    if name in _KEYED and len(args) > 1 and isinstance(args[1], _CONTAINERS):
+    if name in _KEYED and len(args) > 1 and isinstance(args[1], NESTING):
         raise ScriptError("a list for a key")
     for table, applies in (
-        (CONTAINERS, isinstance(first, (list, tuple, dict, str))),
+        (CONTAINERS, isinstance(first, (*NESTING, str))),
         (ASKED, True),
         (ARITHMETIC, not any(_holds_tensor(a) for a in args)),
     ):
@@ -191,16 +191,16 @@ def called(name: str, args: Sequence[Any], kwargs: Mapping[str, Any], where: str
 
 def weighed(values: Sequence[Any]) -> None:
     """Refuse lists that hold more than any program's: comparing, hashing or printing those that hold each other never ends."""
-    left, stack = MOST_ITEMS, [v for v in values if isinstance(v, _CONTAINERS)]
+    left, stack = MOST_ITEMS, [v for v in values if isinstance(v, NESTING)]
     while stack:
         value = stack.pop()
         left -= len(value)
         if left < 0:
             raise ScriptError(f"a list of more than {MOST_ITEMS:,} items")
-        stack += [v for v in (value.values() if isinstance(value, dict) else value) if isinstance(v, _CONTAINERS)]
+        stack += [v for v in (value.values() if isinstance(value, dict) else value) if isinstance(v, NESTING)]
 
 
-def _constant(value: Any, beside_tensor: bool) -> Any:
+def constant(value: Any, beside_tensor: bool = False) -> Any:
     """A number of the file: a number among numbers, a tensor among tensors."""
     if not isinstance(value, TensorRecord):
         return value
@@ -211,7 +211,7 @@ def _constant(value: Any, beside_tensor: bool) -> Any:
 
 def _holds_tensor(value: Any) -> bool:
     return isinstance(value, torch.Tensor) or (
-        isinstance(value, (list, tuple, dict))
+        isinstance(value, NESTING)
         and any(isinstance(v, torch.Tensor) for v in (value.values() if isinstance(value, dict) else value))
     )
 
@@ -249,16 +249,20 @@ def _operator(name: str, args: Sequence[Any], kwargs: Mapping[str, Any], where: 
     if isinstance(packet, torch._ops.OpOverloadPacket):
         known = [o for o in (getattr(packet, n) for n in packet.overloads()) if _dispatched(o)]
     if packet is None or not known:
-        raise Unsupported(
-            f"{where} calls torch.{name[:80]}", expected="operators of ATen",
-            hint="explain the live module (file.py:factory)",
-        )  # fmt: skip
+        raise unknown(f"torch.{name}", where)
     schemas = [o._schema.arguments for o in known]
     args = [_typed(a, [s[i].name for s in schemas if i < len(s)]) for i, a in enumerate(args)]
     named = {k: _typed(v, [k]) for k, v in kwargs.items() if k != "layout"}
     if name in _LISTING:
         _pieces(name, args, where)
     return packet(*args, **named)
+
+
+def unknown(name: str, where: str) -> Unsupported:
+    """That a program calls what is no operator of ATen."""
+    return Unsupported(
+        f"{where} calls {name[:80]}", expected="operators of ATen", hint="explain the live module (file.py:factory)"
+    )
 
 
 def _dispatched(overload: Any) -> bool:
@@ -283,9 +287,8 @@ def _pieces(name: str, args: Sequence[Any], where: str) -> None:
     tensor = args[0]
     if not isinstance(tensor, torch.Tensor) or not tensor.dim():
         return
-    along = (
-        args[2] if name not in ("unbind",) and len(args) > 2 else args[1] if name == "unbind" and len(args) > 1 else 0
-    )
+    place = 1 if name == "unbind" else 2  # of the dimension among the arguments
+    along = args[place] if len(args) > place else 0
     size = tensor.shape[along] if type(along) is int and -tensor.dim() <= along < tensor.dim() else 0
     each = args[1] if name.endswith("split") and len(args) > 1 and type(args[1]) is int else 1
     count = args[1] if "chunk" in name and len(args) > 1 else size // max(each, 1) if type(size) is int else 0

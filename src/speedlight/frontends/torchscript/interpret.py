@@ -13,8 +13,7 @@ import torch
 from torch import nn
 
 from ..._foundation.errors import BadFile, SpeedlightError, Unsupported
-from .calls import MOST_ITEMS, PRIM, ScriptError, called, weighed
-from .objects import TensorRecord
+from .calls import MOST_ITEMS, NESTING, PRIM, ScriptError, called, constant, unknown, weighed
 from .program import Class, Program
 
 MOST_STEPS = 400_000  # statements and expressions of one call of the module; a network of 10,000 calls takes 100,000
@@ -220,7 +219,7 @@ class Interpreter:
     def _key(self, node: ast.expr, frame: dict[str, Any]) -> Any:
         """An index or a key, which is no list: hashing those that hold each other never ends."""
         value = self.value(node, frame)
-        if isinstance(value, (list, tuple, dict)):
+        if isinstance(value, NESTING):
             raise ScriptError("a list for a key")
         return value
 
@@ -290,9 +289,9 @@ class Interpreter:
         if isinstance(value, Held):
             module, name = self.places[value.key]
             return module._parameters[name] if name in module._parameters else module._buffers[name]
-        if isinstance(value, (list, tuple)) and any(isinstance(v, (Held, list, tuple, dict)) for v in value):
+        if isinstance(value, (list, tuple)) and any(isinstance(v, (Held, *NESTING)) for v in value):
             return type(value)(map(self._found, value)) if type(value) in (list, tuple) else value
-        if isinstance(value, dict) and any(isinstance(v, (Held, list, tuple, dict)) for v in value.values()):
+        if isinstance(value, dict) and any(isinstance(v, (Held, *NESTING)) for v in value.values()):
             return {k: self._found(v) for k, v in value.items()}
         return value
 
@@ -330,14 +329,11 @@ class Interpreter:
             raise BadFile(f"{self.where}: its code calls {type(function).__name__}", expected="a function")
         space, _, name = function.text.rpartition(".")
         if space == "ops.prim" and name in PRIM:
-            plain = [a.number if isinstance(a, TensorRecord) and a.number is not None else a for a in args]
+            plain = [constant(a) for a in args]
             weighed(plain)
             return PRIM[name](*plain)
         if space not in ("torch", "ops.aten"):
-            raise Unsupported(
-                f"{self.where} calls {function.text[:80]}", expected="operators of ATen",
-                hint="explain the live module (file.py:factory)",
-            )  # fmt: skip
+            raise unknown(function.text, self.where)
         return called(name, args, kwargs, self.where)
 
     def _made(self, kind: Class, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -353,7 +349,7 @@ class Interpreter:
         return instance
 
     def _builtin(self, name: str, args: Sequence[Any]) -> Any:
-        args = [a.number if isinstance(a, TensorRecord) and a.number is not None else a for a in args]
+        args = [constant(a) for a in args]
         if name == "int":
             (value,) = args
             return value if isinstance(value, (int, torch.SymInt)) else int(value)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ..._foundation.errors import BadFile, Unsupported
-from .interpret import NOTHING, Held, Instance, Interpreter, shielded
+from .interpret import NOTHING, Held, Instance, Interpreter, is_forward, shielded
 from .objects import TensorRecord, Thing
 from .program import Class, Program
 
@@ -86,7 +86,7 @@ def _key(record: TensorRecord) -> tuple[Any, ...]:
 
 def first_forward(kind: Class) -> str:
     """The method a module of this class is called by; nothing without one."""
-    return next((n for n in ("forward", "forward__0", "forward__1") if n in kind.methods), "")
+    return min(filter(is_forward, kind.methods), default="")
 
 
 class _Maker:

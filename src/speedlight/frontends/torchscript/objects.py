@@ -73,14 +73,14 @@ class _Storage:
 _MARK = object()
 
 
-def read_objects(data: bytes, archive: Archive, where: str) -> Any:
-    """The value a pickle describes.
+def read_objects(data: bytes, folder: str, archive: Archive, where: str) -> Any:
+    """The value a pickle describes; its storages lie in ``folder``.
 
     Raises:
         BadFile: for opcodes and names that PyTorch's pickler does not write.
         Unsupported: for quantised tensors and objects that restore themselves by code.
     """
-    reader = _Reader(archive, where, "constants/" if data is archive.constants else "data/")
+    reader = _Reader(archive, where, folder)
     try:
         for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
             if count > MOST_OPCODES:

@@ -80,8 +80,8 @@ EDGES, GAPS, BINS = 28, 29, 30  # histogram of gaps between tokens: edges in ``r
 SAMPLE, SAMPLES_MOST = 31, 32  # the timeline in ``real``
 DELAYS = 33  # of the first child in ``real``
 CHILDREN = 34  # and in ``list``
-SENT = 36  # requests of clients that were sent; NEXT_ARRIVAL counts those they think of, too
 ARRIVALS = 35  # requests that come at a time of their own; the others wait for somebody
+SENT = 36  # requests of clients that were sent; NEXT_ARRIVAL counts those they think of, too
 
 # The run, seconds.
 THINK, TRANSFER_LATENCY, TRANSFER_SECONDS, SCALE_UP, SCALE_DOWN, COLD_START, NEXT_SAMPLE, SAMPLE_EVERY = range(8)
