@@ -21,7 +21,8 @@ from ..._foundation.arrays import Value, ceil, maximum, minimum
 from ..._foundation.errors import BadInput
 from ...graph.expert_spread import DRAWS, power_draws
 
-TILES = (8, 16, 32, 64, 128)
+TILES = (8, 16, 32, 48, 64, 128)
+GROUPS, ALLOWED = 8.0, 4.0  # DeepSeek-V3's groups of experts, and how many a token may pick from (n_group, topk_group)
 _FIELDS = 2 + len(TILES)
 
 
@@ -73,6 +74,28 @@ def _even(tokens: Value, picks: Value, experts: Value, ep: Value) -> Load:
     distinct = minimum(maximum(np.floor(experts / ep), 1.0), ceil(rows))
     mean = rows / distinct
     return Load(distinct, rows, {t: distinct * ceil(mean / t) for t in TILES}, distinct, rows)
+
+
+def limited(tokens: Value, picks: Value, experts: Value, ep: Value) -> Load:
+    """Balanced picks, each in another of eight groups of experts, under DeepSeek-V3's rule: a token may pick from four groups only.
+
+    All groups look alike to the rule, which takes the first: half of a token's picks stay, the others fall on the first experts
+    there are. (B200's times say so: memory-bound ones rise by four experts a token where they else rise by eight, and the first
+    of eight ranks takes 5/8 of all ranks' time.)
+    """
+    wide = experts / GROUPS  # experts of a group
+    held = maximum(experts / ep, 1.0)
+    kept = picks * ALLOWED / GROUPS
+    open_to = minimum(held, wide * ALLOWED)  # experts of the rank in the first groups
+    each = tokens * kept / (wide * ALLOWED)  # rows each of them keeps
+    spread = minimum(tokens, wide) * open_to / wide  # how many of them keep any
+    hot = minimum(picks - kept, held)
+    pushed = tokens  # rows that each of the first experts gets beside
+    rows = maximum(each * open_to + pushed * hot, 1.0)
+    distinct = minimum(maximum(spread, 1.0) + hot * maximum(1.0 - tokens / wide, 0.0), minimum(held, rows))
+    mean = each * open_to / maximum(spread, 1.0)
+    tiles = {t: maximum(distinct - hot, 0.0) * ceil(mean / t) + hot * ceil((pushed + each) / t) for t in TILES}
+    return Load(distinct, rows, {t: maximum(n, distinct) for t, n in tiles.items()}, distinct, rows)
 
 
 def _pack(values: np.ndarray | tuple[float, ...], tokens: Value, picks: Value, ep: Value) -> Load:

@@ -3,11 +3,14 @@
 Terms, in seconds at the machine's rates:
 
 - ``matmul``: FLOPs of the rows that fell on this rank, at the peak.
-- ``padded``: the same with rows and columns in whole tiles; ``rounds``: the tiles dealt to the units in whole rounds.
+- ``padded``: the same with rows and columns in whole tiles; ``rounds``: the tiles dealt to the units in whole rounds. All three at
+  the rate the code's instructions reach.
 - ``memory``: weights of the distinct experts touched, and the products' operands, through main memory once.
-- ``stream``: weights once for every tile of rows, as the units read them from the last cache.
-- ``gather``, ``middle``, ``combine``: the passes over tokens and rows before, between and after the products (one pick a token
-  needs no sum).
+- ``stream``: weights once for every tile of rows, as the units take them in; ``expand``: the same where they must be made 16-bit first.
+- ``tokens``, ``gather``, ``middle``, ``combine``: the passes over tokens and the rank's rows before, between and after the products (one
+  pick a token needs no sum).
+- ``every_middle``, ``every_combine``: the last two over every pick of every token, also where other ranks hold its expert. Triton's and
+  Marlin's kernels do that: with experts split over 32 ranks, int4 rows on an H100 take 1.8 ms longer than their products.
 - ``launch``: launches.
 
 A tile is as high as the power of two above an expert's mean rows (``step``), whatever the rows of each: times step there (DeepSeek-style
@@ -27,6 +30,7 @@ from ...hardware.machine import Machine, OperatingPoint
 from ..calibration.blocks import Axis, Block
 from ..calibration.samples import Family, View
 from ..price import peak_for
+from .expert_kernels import STEPS, reachable, tile
 from .expert_load import Load
 from .in_models import launch_seconds
 
@@ -35,10 +39,10 @@ FORMATS = {
     "bfloat16": ("bf16", "bf16"), "fp8": ("fp8", "fp8"), "fp8_block": ("fp8_block", "fp8"), "nvfp4": ("nvfp4", "nvfp4"),
     "int4_wo": ("int4", "bf16"), "w4a16_mxfp4": ("mxfp4", "bf16"), "w4a8_mxfp4_mxfp8": ("mxfp4", "mxfp8"),
 }  # fmt: skip
-# Formats fitted together: what is multiplied, and whether weights are expanded first.
+# Formats fitted together: what is multiplied (few shapes are measured of weights that are expanded first).
 GROUPS = {
     "bfloat16": "bf16", "fp8": "fp8", "fp8_block": "fp8", "w4a8_mxfp4_mxfp8": "fp8", "nvfp4": "fp4",
-    "int4_wo": "weight-only", "w4a16_mxfp4": "weight-only",
+    "int4_wo": "bf16", "w4a16_mxfp4": "bf16",
 }  # fmt: skip
 
 CODE = ("implementation",)
@@ -46,7 +50,9 @@ ARCHITECTURE = ("architecture", "framework", "implementation", "format")
 DEVICE = ("device", "framework", "version", "kernel", "format")
 
 FLAT = 0.3  # few shapes are measured: beyond them tables go on level
-LEAST_TILE, LARGEST_TILE, USUAL_TILE = 8.0, 128.0, 64.0  # rows of a tile
+USUAL_TILE = 64.0  # rows of a tile that kernels rarely pass
+PORT = 64.0  # bytes a unit takes from the last cache in a clock
+EXPANDED = 16.0  # weights a unit expands in a clock: what the fit starts from (Marlin and TensorRT-LLM hold 10 to 23)
 SIDE = 128.0  # columns of a tile
 M, M3 = Axis("m", 0, 14), Axis("m", 0, 15, 3)
 T2 = Axis("t", 0, 14, 2)
@@ -54,7 +60,7 @@ H, F2 = Axis("h", 10, 13), Axis("f", 4, 14, 2)
 WAVES, CACHE = Axis("wide", -8, 8), Axis("cache", -8, 7)
 ROWS = Axis("rows", 0, 20, 2)
 ONE = Axis("one", 0, 1)
-STEP = Axis("step", 0, 10)
+STEP = Axis("step", 0, STEPS)
 
 
 def surface(per: tuple[str, ...], ridge: float) -> tuple[Block, ...]:
@@ -71,16 +77,20 @@ def surface(per: tuple[str, ...], ridge: float) -> tuple[Block, ...]:
     return tuple(dataclasses.replace(block, ridge=ridge, flat=FLAT) for block in found)
 
 
+# Passes around the products: over tokens, over the rank's rows, over every pick of every token.
+PASSES = ("tokens", "gather", "middle", "combine", "every_middle", "every_combine")
+# How strongly each must disagree with what is more common.
+RIDGES = ((CODE, 0.02), ((*CODE, "format"), 0.03), (ARCHITECTURE, 0.06))
 # What an implementation, and an architecture's version of it, bend.
 EACH = (
-    ("matmul", M3), ("padded", STEP), ("rounds", STEP), ("stream", STEP), ("memory", Axis("cache", -8, 8, 4)), ("memory", STEP),
-    ("launch", Axis("rows", 0, 20, 10)), ("launch", Axis("h", 10, 13, 3)), ("launch", Axis("f", 4, 14, 5)), ("gather", ONE),
-    ("middle", ONE), ("combine", ONE),
+    ("matmul", M3), ("padded", STEP), ("rounds", STEP), ("stream", STEP), ("expand", STEP),
+    ("memory", Axis("cache", -8, 8, 4)), ("memory", STEP),
+    ("launch", Axis("rows", 0, 20, 10)), ("launch", Axis("h", 10, 13, 3)), ("launch", Axis("f", 4, 14, 5)),
+    *((term, ONE) for term in PASSES),
 )  # fmt: skip
-PASSES = ("gather", "middle", "combine")  # over tokens and rows, around the products
 FAMILY = Family(
     name="moe",
-    parallel=("matmul", "padded", "rounds", "memory", "stream"),
+    parallel=("matmul", "padded", "rounds", "memory", "stream", "expand"),
     serial=("launch", *PASSES),
     power=2.5,
     shared=(
@@ -90,18 +100,18 @@ FAMILY = Family(
         Block("rounds", (STEP, F2), (), (0.01, 0.3)),
         Block("stream", (STEP, F2), (), (0.01, 0.3)),
         Block("stream", (WAVES,), (), (0.3,)),
+        Block("expand", (STEP,), (), (0.01,)),
         Block("memory", (CACHE,), (), (0.3,)),
         Block("memory", (STEP,), (), (0.01,)),
         Block("memory", (WAVES, H), (), (0.3, 0.3)),
         Block("memory", (Axis("tall", -6, 10, 2), F2), (), (0.3, 0.3)),
         Block("launch", (Axis("rows", 0, 20, 4), Axis("e", 4, 10, 2)), (), (0.3, 0.3)),
         Block("launch", (H, F2), (), (0.3, 0.3)),
-        Block("gather", (ROWS,), (), (0.3,)),
-        Block("middle", (ROWS,), (), (0.3,)),
-        Block("combine", (ROWS,), (), (0.3,)),
+        *(Block(term, (T2,), (), (0.3,)) for term in ("tokens", "every_middle", "every_combine")),
+        *(Block(term, (ROWS,), (), (0.3,)) for term in ("gather", "middle", "combine")),
         *(
-            Block(term, (axis,), per, (0.01 if axis is STEP else 0.3,), 0.03)
-            for per in (CODE, ARCHITECTURE)
+            Block(term, (axis,), per, (0.01 if axis is STEP else 0.3,), ridge)
+            for per, ridge in RIDGES
             for term, axis in EACH
         ),
     ),
@@ -138,13 +148,19 @@ class Experts:
     activations: str
 
 
-def view(part: Experts, found: Load, even: float, machine: Machine) -> View:
-    """The view of one rank's experts under a load; ``even`` = 1 where the load is balanced."""
+def view(part: Experts, found: Load, even: float, machine: Machine, code: str = "") -> View:
+    """The view of one rank's experts under a load.
+
+    Args:
+        even: 1 where the load is balanced.
+        code: what runs it, as far as that decides tiles and rates (:mod:`.expert_kernels`).
+    """
     engine = machine.engine
     cache = machine.last_cache
     capacity = cache.capacity_bytes if cache is not None else 1.0
     bandwidth = machine.main.bandwidth
     peak = peak_for(machine, "matmul", multiply_format(part.weights, part.activations), None, OperatingPoint()).flops
+    rate = reachable(peak, engine, code)
     h, f, t = part.hidden, part.inter, part.tokens
     matrices = 2.0 + part.gated
     wide = 1.0 + part.gated  # first product's outputs per inner column
@@ -157,22 +173,26 @@ def view(part: Experts, found: Load, even: float, machine: Machine) -> View:
     operands = rows * (h * activation + wide * f * 2.0 + f * activation + h * 2.0)
     flops = 2.0 * rows * element
     mean_all = t * part.picks / part.experts
-    step = np.clip(np.ceil(np.log2(mean_all) - 1e-6), 0.0, STEP.high)
-    height = np.clip(np.exp2(step), LEAST_TILE, LARGEST_TILE)
+    step, height = tile(mean_all, part.ep, code)
     low = np.minimum(height, USUAL_TILE)
+    clocks = engine.units * engine.clock_hz
     tiles, many = tiles_of(found, height), tiles_of(found, low)
     first, second = ceil(wide * f / SIDE), ceil(h / SIDE)  # tiles along the outputs of the two products
     rounds = ceil(tiles * first / engine.units) * h + ceil(tiles * second / engine.units) * f
     terms = {
-        "matmul": flops / peak,
-        "padded": 2.0 * many * low * (h * first + f * second) * SIDE / peak,
-        "rounds": 2.0 * rounds * height * SIDE * engine.units / peak,
-        "stream": many * weight / bandwidth,
+        "matmul": flops / rate,
+        "padded": 2.0 * many * low * (h * first + f * second) * SIDE / rate,
+        "rounds": 2.0 * rounds * height * SIDE * engine.units / rate,
+        "stream": many * weight / (clocks * PORT),
+        "expand": many * element / (clocks * EXPANDED) * expanded(part),
         "memory": (weights + operands) / bandwidth,
         "launch": launch_seconds(machine),
-        "gather": (t * h * (2.0 + activation) + rows * h * 2.0 * activation) / bandwidth,
+        "tokens": t * h * (4.0 + activation) / bandwidth,
+        "gather": rows * h * 2.0 * activation / bandwidth,
         "middle": rows * 2.0 * (wide * f * 2.0 + f * activation) / bandwidth,
-        "combine": (rows * h * 2.0 * 2.0 + t * h * 2.0) * (part.picks > 1.0) / bandwidth,
+        "combine": rows * h * 2.0 * 2.0 * (part.picks > 1.0) / bandwidth,
+        "every_middle": t * part.picks * (wide * f * 2.0 + f * activation) / bandwidth,
+        "every_combine": t * part.picks * h * 2.0 * (part.picks > 1.0) / bandwidth,
     }
     mean = rows / distinct
     coords = {
@@ -185,6 +205,12 @@ def view(part: Experts, found: Load, even: float, machine: Machine) -> View:
         "cache": np.log2((weights + operands) / capacity), "flops": np.log2(flops), "bytes": np.log2(weights + operands),
     }  # fmt: skip
     return View(terms, coords, limit(part, found, machine, peak, capacity))
+
+
+def expanded(part: Experts) -> float:
+    """1 where weights are expanded to 16-bit activations' format before they are multiplied."""
+    narrow, wide = (number_format(name).native_bits for name in (part.weights, part.activations))
+    return 1.0 if narrow < wide and wide >= 16 else 0.0
 
 
 def tiles_of(found: Load, height: Value) -> Value:

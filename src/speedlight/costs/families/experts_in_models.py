@@ -14,8 +14,9 @@ from ..._foundation.formats import number_format
 from ...hardware.machine import Machine, OperatingPoint
 from ...lowering.kernels import Kernel, KernelValues
 from ..calibration.samples import View
-from ..calibration.seen import SEERS, Seen
+from ..calibration.seen import SEERS, Seen, framework_of
 from ..cost import Conditions, Cost
+from .expert_kernels import usual_code
 from .expert_load import TILES, Load
 from .expert_mlp import FAMILY, FORMATS, GROUPS, PASSES, Experts, view
 from .in_models import at_point, cold, once, resident
@@ -44,22 +45,24 @@ def see(
     gated = 1.0 if facts["gated"] else 0.0
     experts, width = float(facts["experts"]), float(facts["width"])
 
+    code = usual_code(framework_of(kernel.library, FAMILY.name, named), named, machine)
+
     def look(at: KernelValues) -> View:
         d = at.dims
         part = Experts(
             maximum(d["tokens"], 1.0), d["k"], d["n"], float(facts["picks"]), experts, width / d["n"],
             experts / d["items"], gated, weights, activations,
         )  # fmt: skip
-        return view(part, load_of(d), 1.0, machine)
+        return view(part, load_of(d), 1.0, machine, code)
 
     def coords(at: KernelValues, under: Conditions) -> Mapping[str, Value]:
         found = again(at).coords
         return {**found, "cache": where(resident(machine, under), found["cache"], cold(found)["cache"])}
 
     first, again = once(look, values)
-    terms = at_point(first.terms, point, conditions, ("memory", "stream", *PASSES))
+    terms = at_point(first.terms, point, conditions, ("memory", *PASSES))
     resources = {
-        **dict.fromkeys(("matmul", "padded", "rounds"), "matmul"), "memory": machine.main.resource,
+        **dict.fromkeys(("matmul", "padded", "rounds", "expand"), "matmul"), "memory": machine.main.resource,
         **dict.fromkeys(("stream", *PASSES), "cache"),
     }  # fmt: skip
     return Seen(FAMILY.name, terms, coords, {"format": named, "op": GROUPS[named]}, resources)

@@ -20,8 +20,10 @@ import numpy as np
 from ..._foundation.errors import BadInput
 from ...hardware.machine import Machine
 from ..calibration.blocks import TOLERANCE
+from ..calibration.naming import implementation
 from ..calibration.samples import TABLES, Rows, TableRules, Target, View, architecture_of
 from . import expert_load
+from .expert_kernels import usual_code
 from .expert_load import TILES, Load
 from .expert_mlp import FAMILY, FORMATS, GROUPS, Experts, view
 
@@ -29,6 +31,10 @@ from .expert_mlp import FAMILY, FORMATS, GROUPS, Experts, view
 # (Nemotron-3: hidden_act relu2) are told by their shape: 22 picks of 512 in a latent space, or 2688 x 1856.
 UNGATED_PICKS = 22.0
 UNGATED_SHAPE = (2688.0, 1856.0)
+
+# SGLang's rows of this version take as long as if every pick of a token on the rank were multiplied there (A100, both formats:
+# min(k, ep) times the rows, on all shapes).
+EVERY_PICK = ("sglang", "0.5.10")
 
 WIDE = dataclasses.replace(FAMILY, name="wideep_moe", tolerance=TOLERANCE)
 BALANCER = "_eplb"
@@ -48,8 +54,59 @@ def view_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:
         rows["num_tokens"], hidden, inter / tp, picks, rows["num_experts"], tp, ep, np.where(ungated, 0.0, 1.0),
         *FORMATS[number_format],
     )  # fmt: skip
+    found = load_of_rows(cls, part, exponent)
+    kernel = cls.get("kernel_source", "")
+    code = implementation(kernel) if kernel else usual_code(cls.get("framework", ""), number_format, machine)
+    return view(part, found, 1.0 if exponent is None else 0.0, machine, code)
+
+
+def load_of_rows(cls: Mapping[str, str], part: Experts, exponent: float | None) -> Load:
+    """The load of rank 0 as the class's benchmark lets it fall."""
     found = expert_load.load(part.tokens, part.picks, part.experts, part.ep, exponent)
-    return view(part, found, 1.0 if exponent is None else 0.0, machine)
+    under_rule = groups_limited(cls, part) & (exponent is None)
+    if under_rule.any():
+        found = _where(under_rule, expert_load.limited(part.tokens, part.picks, part.experts, part.ep), found)
+    if (cls.get("framework"), cls.get("version")) == EVERY_PICK:
+        found = every_pick(part, found, exponent)
+    return found
+
+
+def groups_limited(cls: Mapping[str, str], part: Experts) -> np.ndarray:
+    """Rows whose kernel does the routing itself, by DeepSeek-V3's rule, whatever pattern it is handed.
+
+    TensorRT-LLM's low-latency kernel does so for any 256 experts with eight picks, what SGLang and vLLM take from it for
+    DeepSeek-V3's own shape.
+    """
+    kernel = cls.get("kernel_source", "")
+    many: np.ndarray = (part.experts == 256.0) & (part.picks == 8.0)
+    if "min_latency" in kernel:
+        return many
+    routes = "monolithic" in kernel or kernel == "sglang_flashinfer_trtllm_moe"
+    if not (routes and cls["moe_dtype"] in ("fp8_block", "nvfp4")):
+        return np.zeros_like(many)
+    own: np.ndarray = many & (part.hidden == 7168.0)
+    return own
+
+
+def every_pick(part: Experts, found: Load, exponent: float | None) -> Load:
+    """Every pick of a token that reaches the rank counts, also those of other ranks' experts.
+
+    Balanced picks lie on min(k, ep) ranks; with a share p of all picks on the rank a token of k picks reaches it with 1 − (1 − p)^k.
+    """
+    tokens, picks = part.tokens, part.picks
+    share = np.minimum(found.rows / (tokens * picks), 1.0)
+    reached = np.minimum(1.0, picks / part.ep) if exponent is None else 1.0 - (1.0 - share) ** picks
+    rows = np.maximum(tokens * reached * picks, found.rows)
+    tiles = {height: count + (rows - found.rows) / height for height, count in found.tiles.items()}
+    return dataclasses.replace(found, rows=rows, tiles=tiles)
+
+
+def _where(condition: np.ndarray, one: Load, other: Load) -> Load:
+    pick = {
+        f.name: (getattr(one, f.name), getattr(other, f.name)) for f in dataclasses.fields(Load) if f.name != "tiles"
+    }
+    tiles = {height: np.where(condition, one.tiles[height], count) for height, count in other.tiles.items()}
+    return Load(tiles=tiles, **{name: np.where(condition, *pair) for name, pair in pick.items()})
 
 
 def wide_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:

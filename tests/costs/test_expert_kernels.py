@@ -1,0 +1,79 @@
+"""What kernels of experts decide: tiles, rates, whose picks they take."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from speedlight.costs.calibration.naming import implementation
+from speedlight.costs.families import expert_load, moe
+from speedlight.costs.families.expert_kernels import MARLIN, reachable, tile, usual_code
+from speedlight.costs.families.expert_mlp import FORMATS, Experts
+from speedlight.evidence.tables import read_table
+from speedlight.hardware.catalogue import load_machine
+
+from ..folders import DATA
+
+
+@pytest.mark.parametrize(
+    ("mean", "ep", "rows"),
+    [(7.0, 1.0, 8.0), (8.0, 1.0, 16.0), (15.0, 1.0, 32.0), (42.0, 1.0, 48.0), (44.0, 1.0, 64.0), (500.0, 1.0, 64.0), (2.0, 8.0, 32.0)],
+)
+def test_marlin_takes_the_block_its_source_says(mean, ep, rows):
+    assert tile(mean, ep, MARLIN)[1] == rows
+
+
+def test_other_tiles_are_the_power_of_two_above_an_experts_mean_rows():
+    for mean, step, rows in ((0.1, 0, 8), (8.0, 3, 8), (9.0, 4, 16), (66.0, 7, 128), (1000.0, 10, 128)):
+        assert tile(mean, 8.0, "triton") == (step, rows)
+
+
+@pytest.mark.parametrize("code", [MARLIN, ""])
+def test_tiles_of_an_array_are_those_of_its_values(code):
+    means = np.asarray([0.5, 7.9, 33.0, 57.0, 4096.0])
+    steps, rows = tile(means, 2.0, code)
+    for i, mean in enumerate(means.tolist()):
+        assert tile(mean, 2.0, code) == (steps[i], rows[i])
+
+
+def test_marlin_has_an_ampere_units_rate_and_never_more_than_the_peak():
+    b200, a100, rtx = (load_machine(name).engine for name in ("b200", "a100-sxm-80gb", "rtx-pro-6000-server"))
+    assert reachable(2.25e15, b200, MARLIN) == pytest.approx(148 * 1.856e9 * 2048)
+    assert reachable(2.25e15, b200, "trtllm-gen") == 2.25e15
+    assert reachable(312e12, a100, MARLIN) == pytest.approx(312e12, rel=1e-3)
+    assert reachable(503.8e12, rtx, MARLIN) == 503.8e12
+
+
+@pytest.mark.parametrize(("ep", "share"), [(1.0, 8.0), (2.0, 8.0), (4.0, 6.0), (8.0, 5.0), (32.0, 4.25), (128.0, 2.0625)])
+def test_deepseeks_rule_brings_even_picks_to_the_first_experts(ep, share):
+    """Half of each token's eight picks falls on the first four experts; the rest spreads over the first four groups."""
+    found = expert_load.limited(np.asarray([64.0, 4096.0]), 8.0, 256.0, ep)
+    assert found.rows == pytest.approx(np.asarray([64.0, 4096.0]) * share)
+    assert np.all(found.distinct <= 256.0 / ep)
+    for height, count in found.tiles.items():
+        assert np.all(count * height >= found.rows)
+
+
+def test_deepseeks_rule_touches_half_the_experts():
+    few = [float(expert_load.limited(tokens, 8.0, 256.0, 1.0).distinct) for tokens in (1.0, 2.0, 8.0, 32.0, 512.0)]
+    assert few == pytest.approx([8, 12, 35, 128, 128], abs=0.3)
+
+
+def test_a_token_on_the_rank_brings_all_its_picks():
+    for ep, times in ((1.0, 1.0), (4.0, 4.0), (8.0, 8.0), (64.0, 8.0)):
+        part = Experts(np.asarray([4096.0]), 4096.0, 1536.0, 8.0, 128.0, 1.0, ep, 1.0, "int4", "bf16")
+        usual = expert_load.load(part.tokens, part.picks, part.experts, part.ep, None)
+        found = moe.every_pick(part, usual, None)
+        assert found.rows == pytest.approx(usual.rows * times)
+        assert all(np.all(count * height >= found.rows) for height, count in found.tiles.items())
+
+
+@pytest.mark.data
+@pytest.mark.skipif(not DATA.exists(), reason="the shared data folder is absent")
+def test_where_no_kernel_is_named_the_usual_one_ran():
+    table = read_table(DATA / "kernels" / "moe.parquet")
+    names = ("system", "framework", "moe_dtype", "kernel_source")
+    seen = set(zip(*(table.columns[n].tolist() for n in names), strict=True))
+    for system, framework, number_format, kernel in seen:
+        usual = usual_code(framework, number_format, load_machine(system, table=True)) if number_format in FORMATS else ""
+        assert (usual == MARLIN) == (implementation(kernel) == MARLIN), (system, framework, number_format)
