@@ -17,7 +17,15 @@ from ..folders import DATA
 
 @pytest.mark.parametrize(
     ("mean", "ep", "rows"),
-    [(7.0, 1.0, 8.0), (8.0, 1.0, 16.0), (15.0, 1.0, 32.0), (42.0, 1.0, 48.0), (44.0, 1.0, 64.0), (500.0, 1.0, 64.0), (2.0, 8.0, 32.0)],
+    [
+        (7.0, 1.0, 8.0),
+        (8.0, 1.0, 16.0),
+        (15.0, 1.0, 32.0),
+        (42.0, 1.0, 48.0),
+        (44.0, 1.0, 64.0),
+        (500.0, 1.0, 64.0),
+        (2.0, 8.0, 32.0),
+    ],
 )
 def test_marlin_takes_the_block_its_source_says(mean, ep, rows):
     assert tile(mean, ep, MARLIN)[1] == rows
@@ -44,7 +52,9 @@ def test_marlin_has_an_ampere_units_rate_and_never_more_than_the_peak():
     assert reachable(503.8e12, rtx, MARLIN) == 503.8e12
 
 
-@pytest.mark.parametrize(("ep", "share"), [(1.0, 8.0), (2.0, 8.0), (4.0, 6.0), (8.0, 5.0), (32.0, 4.25), (128.0, 2.0625)])
+@pytest.mark.parametrize(
+    ("ep", "share"), [(1.0, 8.0), (2.0, 8.0), (4.0, 6.0), (8.0, 5.0), (32.0, 4.25), (128.0, 2.0625)]
+)
 def test_deepseeks_rule_brings_even_picks_to_the_first_experts(ep, share):
     """Half of each token's eight picks falls on the first four experts; the rest spreads over the first four groups."""
     found = expert_load.limited(np.asarray([64.0, 4096.0]), 8.0, 256.0, ep)
@@ -75,5 +85,7 @@ def test_where_no_kernel_is_named_the_usual_one_ran():
     names = ("system", "framework", "moe_dtype", "kernel_source")
     seen = set(zip(*(table.columns[n].tolist() for n in names), strict=True))
     for system, framework, number_format, kernel in seen:
-        usual = usual_code(framework, number_format, load_machine(system, table=True)) if number_format in FORMATS else ""
+        usual = (
+            usual_code(framework, number_format, load_machine(system, table=True)) if number_format in FORMATS else ""
+        )
         assert (usual == MARLIN) == (implementation(kernel) == MARLIN), (system, framework, number_format)
