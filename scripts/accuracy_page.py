@@ -1,6 +1,7 @@
 """Write ``docs/accuracy.md`` from ``validate``: nothing on that page is typed by hand.
 
-Usage: ``python scripts/accuracy_page.py [DATA_FOLDER]`` (default ``../shared/data``).
+Usage: ``python scripts/accuracy_page.py [DATA_FOLDER [SUITE …]]`` (default ``../shared/data`` and every suite). With suites named, their
+rows and sections alone are renewed, which is what a refit of their fits changes.
 """
 
 from __future__ import annotations
@@ -8,17 +9,53 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from speedlight._foundation.errors import BadInput
 from speedlight._foundation.files import write_atomically
+from speedlight.evidence.tables import base_name
 from speedlight.report.accuracy import accuracy_markdown
-from speedlight.validation.everything import validate_all
+from speedlight.validation.everything import tables_of, validate_all
+from speedlight.validation.validate import validate
 
 ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "accuracy.md"
+SECTION = "\n## "
 
 
 def main() -> None:
     data = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT.parent / "shared" / "data")
-    result = validate_all(data, lambda text: print(text, file=sys.stderr))
-    write_atomically(ROOT / "docs" / "accuracy.md", accuracy_markdown(result))
+    suites = set(sys.argv[2:])
+    if not suites:
+        result = validate_all(data, lambda text: print(text, file=sys.stderr))
+        write_atomically(PAGE, accuracy_markdown(result))
+        return
+    chosen = [path for path in tables_of(data) if base_name(path) in suites]
+    if {base_name(path) for path in chosen} != suites:
+        raise BadInput(f"no table of {sorted(suites)} in {data}", expected="suites the page has")
+    answers = [{"table": path.name, **validate(path)} for path in chosen]
+    write_atomically(PAGE, renewed(PAGE.read_text(), accuracy_markdown({"tables": answers, "failed": []})))
+
+
+def renewed(page: str, part: str) -> str:
+    """The page with the rows and sections that a page of some suites has.
+
+    Raises:
+        BadInput: if the page lacks one of them, or has another number of rows for it.
+    """
+    head, *sections = page.split(SECTION)
+    own_head, *own = part.split(SECTION)
+    rows = [line for line in own_head.splitlines() if line.startswith("| ") and not line.startswith("| suite |")]
+    suites = {row.split("|")[1].strip() for row in rows}
+    kept = head.splitlines()
+    places = [i for i, line in enumerate(kept) if line.startswith("| ") and line.split("|")[1].strip() in suites]
+    found = {text.split("\n")[0]: text.rstrip("\n") + "\n" for text in own}
+    names = [text.split("\n")[0] for text in sections]
+    if len(places) != len(rows) or not set(found) <= set(names):
+        raise BadInput(f"the page has other rows of {sorted(suites)}", hint="write the whole page")
+    for place, row in zip(places, rows, strict=True):
+        kept[place] = row
+    return SECTION.join(
+        ["\n".join(kept) + "\n", *(found.get(n, text) for n, text in zip(names, sections, strict=True))]
+    )
 
 
 if __name__ == "__main__":

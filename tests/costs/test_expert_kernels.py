@@ -69,6 +69,31 @@ def test_deepseeks_rule_touches_half_the_experts():
     assert few == pytest.approx([8, 12, 35, 128, 128], abs=0.3)
 
 
+@pytest.mark.parametrize(
+    ("framework", "version", "kernel", "hidden", "experts", "picks", "limited"),
+    [
+        ("sglang", "0.5.14", "sglang_fused_moe_triton", 7168.0, 256.0, 8.0, True),
+        ("vllm", "0.24.0", "", 7168.0, 256.0, 8.0, True),
+        ("vllm", "0.24.0", "", 7168.0, 384.0, 8.0, False),
+        ("vllm", "0.24.0", "", 6144.0, 256.0, 8.0, False),
+        ("sglang", "0.5.10", "sglang_marlin_moe", 7168.0, 256.0, 8.0, False),
+        ("trtllm", "1.3.0rc20", "deepgemm", 7168.0, 256.0, 8.0, False),
+        ("trtllm", "1.3.0rc20", "moe_torch_flow_min_latency", 6144.0, 160.0, 8.0, True),
+        ("trtllm", "1.3.0rc20", "moe_torch_flow_min_latency", 6144.0, 128.0, 4.0, False),
+    ],
+)  # fmt: skip
+def test_whose_rows_deepseeks_rule_changed(framework, version, kernel, hidden, experts, picks, limited):
+    part = Experts(
+        np.asarray([64.0]), hidden, 2048.0, np.asarray([picks]), np.asarray([experts]), 1.0, 1.0, 1.0, "fp8", "fp8"
+    )
+    cls = {"framework": framework, "version": version, "kernel_source": kernel}
+    even, skewed = (moe.load_of_rows(cls, part, exponent) for exponent in (None, 1.2))
+    usual = [expert_load.load(part.tokens, part.picks, part.experts, part.ep, exponent) for exponent in (None, 1.2)]
+    assert (float(even.distinct[0]) < float(usual[0].distinct[0])) == limited
+    if version != "0.5.10":
+        assert skewed == usual[1]
+
+
 def test_a_token_on_the_rank_brings_all_its_picks():
     for ep, times in ((1.0, 1.0), (4.0, 4.0), (8.0, 8.0), (64.0, 8.0)):
         part = Experts(np.asarray([4096.0]), 4096.0, 1536.0, 8.0, 128.0, 1.0, ep, 1.0, "int4", "bf16")

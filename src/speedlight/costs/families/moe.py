@@ -72,19 +72,18 @@ def load_of_rows(cls: Mapping[str, str], part: Experts, exponent: float | None) 
 
 
 def groups_limited(cls: Mapping[str, str], part: Experts) -> np.ndarray:
-    """Rows whose kernel does the routing itself, by DeepSeek-V3's rule, whatever pattern it is handed.
+    """Rows whose picks DeepSeek-V3's rule changed, whatever pattern the benchmark handed over.
 
-    TensorRT-LLM's low-latency kernel does so for any 256 experts with eight picks, what SGLang and vLLM take from it for
-    DeepSeek-V3's own shape.
+    SGLang and vLLM route its own shape by it (times of all their kernels say so), TensorRT-LLM's low-latency kernel, which routes
+    itself, every shape of eight picks.
     """
-    kernel = cls.get("kernel_source", "")
-    many: np.ndarray = (part.experts == 256.0) & (part.picks == 8.0)
-    if "min_latency" in kernel:
-        return many
-    routes = "monolithic" in kernel or kernel == "sglang_flashinfer_trtllm_moe"
-    if not (routes and cls["moe_dtype"] in ("fp8_block", "nvfp4")):
-        return np.zeros_like(many)
-    own: np.ndarray = many & (part.hidden == 7168.0)
+    eight: np.ndarray = part.picks == 8.0
+    if "min_latency" in cls.get("kernel_source", ""):
+        return eight
+    source = (cls.get("framework", ""), cls.get("version", ""))
+    if source[0] not in ("sglang", "vllm") or source == EVERY_PICK:
+        return np.zeros_like(eight)
+    own: np.ndarray = eight & (part.experts == 256.0) & (part.hidden == 7168.0)
     return own
 
 
