@@ -11,10 +11,8 @@ from pathlib import Path
 
 from speedlight._foundation.errors import BadInput
 from speedlight._foundation.files import write_atomically
-from speedlight.evidence.tables import base_name
 from speedlight.report.accuracy import accuracy_markdown
-from speedlight.validation.everything import tables_of, validate_all
-from speedlight.validation.validate import validate
+from speedlight.validation.everything import validate_all
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "accuracy.md"
@@ -23,16 +21,10 @@ SECTION = "\n## "
 
 def main() -> None:
     data = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT.parent / "shared" / "data")
-    suites = set(sys.argv[2:])
-    if not suites:
-        result = validate_all(data, lambda text: print(text, file=sys.stderr))
-        write_atomically(PAGE, accuracy_markdown(result))
-        return
-    chosen = [path for path in tables_of(data) if base_name(path) in suites]
-    if {base_name(path) for path in chosen} != suites:
-        raise BadInput(f"no table of {sorted(suites)} in {data}", expected="suites the page has")
-    answers = [{"table": path.name, **validate(path)} for path in chosen]
-    write_atomically(PAGE, renewed(PAGE.read_text(), accuracy_markdown({"tables": answers, "failed": []})))
+    suites = sys.argv[2:]
+    result = validate_all(data, lambda text: print(text, file=sys.stderr), suites)
+    page = accuracy_markdown(result)
+    write_atomically(PAGE, renewed(PAGE.read_text(), page) if suites else page)
 
 
 def renewed(page: str, part: str) -> str:

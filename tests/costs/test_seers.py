@@ -144,9 +144,8 @@ def test_a_quantisation_is_its_tables_row() -> None:
 
 @pytest.mark.parametrize("ep", [1, 2, 8])
 def test_fused_experts_are_their_tables_row(ep: int) -> None:
-    tokens = (
-        8192  # every expert has rows, as the balanced row says (DeepSeek-V3's own rows lie under its rule of groups)
-    )
+    # Every expert has rows, as the balanced row says; not DeepSeek-V3, whose own rows lie under its rule of groups.
+    tokens = 8192
     asked = kernels("kimi-k2", "dgx-h200", phase="decode", batch=tokens, context=16, tp=8, ep=ep)
     found = find(asked, "grouped_linear")
     expected = row(

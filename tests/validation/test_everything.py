@@ -47,6 +47,15 @@ def test_a_table_that_cannot_be_read_does_not_stop_the_rest(folder: Path) -> Non
     assert "'k'" in accuracy_markdown(result)
 
 
+def test_named_suites_alone_are_looked_at_and_each_must_have_a_table(folder: Path) -> None:
+    said: list[str] = []
+    validate_all(folder, said.append, ["gemm"])
+    assert len(said) == 2
+    with pytest.raises(BadInput, match="no table of moe"):
+        validate_all(folder, said.append, ["gemm", "moe"])
+    assert len(said) == 2
+
+
 def test_no_folder_and_no_table_are_bad_input(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no folder"):
         validate_all(tmp_path / "none")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +28,26 @@ def tables_of(folder: str | Path) -> Iterator[Path]:
     yield from sorted((p for p in found if base_name(p) in known), key=lambda p: (base_name(p), str(p)))
 
 
-def validate_all(folder: str | Path, progress: Progress = quiet) -> dict[str, Any]:
+def validate_all(
+    folder: str | Path, progress: Progress = quiet, suites: Collection[str] = ()
+) -> dict[str, Any]:  # fmt: skip
     """Validate every table by the fits that ship; the fits' headers hold the errors on data left out.
+
+    Args:
+        suites: names of those looked at; all where none is named.
 
     Returns:
         ``{"tables": [validate objects with "table"], "failed": [{"table", "error"}]}``.
 
     Raises:
-        BadInput: if no table has a suite.
+        BadInput: if no table has a suite, or a named one no table.
     """
     answers, failed = [], []
-    for path in tables_of(folder):
+    paths = [path for path in tables_of(folder) if not suites or base_name(path) in suites]
+    absent = set(suites).difference(map(base_name, paths))
+    if absent:
+        raise BadInput(f"{folder} holds no table of {', '.join(sorted(absent))}", expected="names of suites it has")
+    for path in paths:
         progress(str(path))
         try:
             answers.append({"table": path.name, **validate(path)})

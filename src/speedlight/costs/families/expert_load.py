@@ -90,11 +90,10 @@ def limited(tokens: Value, picks: Value, experts: Value, ep: Value) -> Load:
     each = tokens * kept / (wide * ALLOWED)  # rows each of them keeps
     spread = minimum(tokens, wide) * open_to / wide  # how many of them keep any
     hot = minimum(picks - kept, held)
-    pushed = tokens  # rows that each of the first experts gets beside
-    rows = maximum(each * open_to + pushed * hot, 1.0)
+    rows = maximum(each * open_to + tokens * hot, 1.0)  # each of the first experts gets a row of every token beside
     distinct = minimum(maximum(spread, 1.0) + hot * maximum(1.0 - tokens / wide, 0.0), minimum(held, rows))
     mean = each * open_to / maximum(spread, 1.0)
-    tiles = {t: maximum(distinct - hot, 0.0) * ceil(mean / t) + hot * ceil((pushed + each) / t) for t in TILES}
+    tiles = {t: maximum(distinct - hot, 0.0) * ceil(mean / t) + hot * ceil((tokens + each) / t) for t in TILES}
     return Load(distinct, rows, {t: maximum(n, distinct) for t, n in tiles.items()}, distinct, rows)
 
 

@@ -2,9 +2,8 @@
 
 Terms, in seconds at the machine's rates:
 
-- ``matmul``: FLOPs of the rows that fell on this rank, at the peak.
-- ``padded``: the same with rows and columns in whole tiles; ``rounds``: the tiles dealt to the units in whole rounds. All three at
-  the rate the code's instructions reach.
+- ``matmul``: FLOPs of the rows that fell on this rank, at the rate the code's instructions reach.
+- ``padded``: the same with rows and columns in whole tiles; ``rounds``: the tiles dealt to the units in whole rounds.
 - ``memory``: weights of the distinct experts touched, and the products' operands, through main memory once.
 - ``stream``: weights once for every tile of rows, as the units take them in; ``expand``: the same where they must be made 16-bit first.
 - ``tokens``, ``gather``, ``middle``, ``combine``: the passes over tokens and the rank's rows before, between and after the products (one
@@ -13,8 +12,8 @@ Terms, in seconds at the machine's rates:
   Marlin's kernels do that: with experts split over 32 ranks, int4 rows on an H100 take 1.8 ms longer than their products.
 - ``launch``: launches.
 
-A tile is as high as the power of two above an expert's mean rows (``step``), whatever the rows of each: times step there (DeepSeek-style
-fp8 on B200 takes 1.27 times as long from 9 rows on as up to 8). ``step`` is a whole number, so that a table over it is a list.
+A tile is mostly (:mod:`.expert_kernels`) as high as the power of two above an expert's mean rows (``step``), whatever the rows of each:
+times step there (DeepSeek-style fp8 on B200 takes 1.27 times as long from 9 rows on as up to 8). ``step`` is a whole number, so that a table over it is a list.
 """
 
 from __future__ import annotations

@@ -44,7 +44,6 @@ def see(
     weights, activations = FORMATS[named]
     gated = 1.0 if facts["gated"] else 0.0
     experts, width = float(facts["experts"]), float(facts["width"])
-
     code = usual_code(framework_of(kernel.library, FAMILY.name, named), named, machine)
 
     def look(at: KernelValues) -> View:

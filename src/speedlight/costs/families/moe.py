@@ -31,6 +31,7 @@ from .expert_mlp import FAMILY, FORMATS, GROUPS, Experts, view
 # (Nemotron-3: hidden_act relu2) are told by their shape: 22 picks of 512 in a latent space, or 2688 x 1856.
 UNGATED_PICKS = 22.0
 UNGATED_SHAPE = (2688.0, 1856.0)
+DEEPSEEK_V3 = (7168.0, 256.0)  # hidden, experts
 
 # SGLang's rows of this version take as long as if every pick of a token on the rank were multiplied there (A100, both formats:
 # min(k, ep) times the rows, on all shapes).
@@ -83,7 +84,7 @@ def groups_limited(cls: Mapping[str, str], part: Experts) -> np.ndarray:
     source = (cls.get("framework", ""), cls.get("version", ""))
     if source[0] not in ("sglang", "vllm") or source == EVERY_PICK:
         return np.zeros_like(eight)
-    own: np.ndarray = eight & (part.experts == 256.0) & (part.hidden == 7168.0)
+    own: np.ndarray = eight & (part.hidden == DEEPSEEK_V3[0]) & (part.experts == DEEPSEEK_V3[1])
     return own
 
 
