@@ -29,6 +29,7 @@ HERE = Path(__file__).parent.parent / "fits"
 @click.option("--out", default=str(HERE), help="where fit files go")
 def refit(tables: tuple[str, ...], data: str, out: str) -> None:
     """Refit the named tables, or all."""
+    Path(out).mkdir(parents=True, exist_ok=True)  # before minutes of fitting, not after
     for name in tables or sorted(TABLES):
         path = Path(data) / "kernels" / f"{name}.parquet"
         start = time.perf_counter()
