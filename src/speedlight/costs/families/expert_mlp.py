@@ -26,7 +26,7 @@ import numpy as np
 from ..._foundation.arrays import Value, ceil, maximum, minimum, where
 from ..._foundation.formats import bytes_per_element, multiply_format, number_format
 from ...hardware.machine import Machine, OperatingPoint
-from ..calibration.blocks import Axis, Block
+from ..calibration.blocks import SOLVED, Axis, Block, held
 from ..calibration.samples import Family, View
 from ..price import peak_for
 from .expert_kernels import STEPS, reachable, tile
@@ -79,7 +79,8 @@ def surface(per: tuple[str, ...], ridge: float) -> tuple[Block, ...]:
 # Passes around the products: over tokens, over the rank's rows, over every pick of every token.
 PASSES = ("tokens", "gather", "middle", "combine", "every_middle", "every_combine")
 # How strongly each must disagree with what is more common.
-RIDGES = ((CODE, 0.02), ((*CODE, "format"), 0.03), (ARCHITECTURE, 0.06))
+RIDGES = ((CODE, 0.2), ((*CODE, "format"), 0.3), (ARCHITECTURE, 0.6))
+PASS = 10.0  # and how strongly a pass must, with bytes that are counted nearly exactly
 # What an implementation, and an architecture's version of it, bend.
 EACH = (
     ("matmul", M3), ("padded", STEP), ("rounds", STEP), ("stream", STEP), ("expand", STEP),
@@ -92,7 +93,7 @@ FAMILY = Family(
     parallel=("matmul", "padded", "rounds", "memory", "stream", "expand"),
     serial=("launch", *PASSES),
     power=2.5,
-    shared=(
+    shared=held((
         Block("matmul", (M, F2), (), (0.3, 0.3)),
         Block("matmul", (H,), (), (0.3,)),
         Block("padded", (STEP, F2), (), (0.01, 0.3)),
@@ -106,19 +107,19 @@ FAMILY = Family(
         Block("memory", (Axis("tall", -6, 10, 2), F2), (), (0.3, 0.3)),
         Block("launch", (Axis("rows", 0, 20, 4), Axis("e", 4, 10, 2)), (), (0.3, 0.3)),
         Block("launch", (H, F2), (), (0.3, 0.3)),
-        *(Block(term, (T2,), (), (0.3,)) for term in ("tokens", "every_middle", "every_combine")),
-        *(Block(term, (ROWS,), (), (0.3,)) for term in ("gather", "middle", "combine")),
+        *(Block(term, (T2,), (), (0.3,), PASS) for term in ("tokens", "every_middle", "every_combine")),
+        *(Block(term, (ROWS,), (), (0.3,), PASS) for term in ("gather", "middle", "combine")),
         *(
             Block(term, (axis,), per, (0.01 if axis is STEP else 0.3,), ridge)
             for per, ridge in RIDGES
             for term, axis in EACH
         ),
-    ),
+    ), ("matmul", "padded", "rounds", "memory")),
     local=(surface(ARCHITECTURE, 0.03), surface(DEVICE, 0.1)),
     spread=(Block("total", (T2, H), (), (0.3, 0.3), 1e-6),),
     partition=("op",),
     choice=("scale", "gated", "ep", "tp", "k"),
-    tolerance=1e-3,
+    tolerance=SOLVED,
 )  # fmt: skip
 
 

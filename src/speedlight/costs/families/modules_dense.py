@@ -14,7 +14,7 @@ import numpy as np
 from ..._foundation.arrays import Value, ceil, maximum
 from ..._foundation.errors import BadInput
 from ...hardware.machine import Machine
-from ..calibration.blocks import Axis, Block
+from ..calibration.blocks import SOLVED, Axis, Block, held
 from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View
 from . import module_terms as mt
 from .in_models import launch_seconds
@@ -23,6 +23,7 @@ from .module_terms import Latent, Product, product
 
 KERNELS = 10.0  # kernels of a layer whose products are not quantised: 6 products, norms, rotary, cache write, attention
 
+COUNTED = ("project", "attend", "stream")  # terms whose FLOPs and bytes are known; launches and waits are not
 SHARED = (
     Block("project", (mt.TOKENS,), (), (0.1,)),
     Block("project", (mt.TOKENS4, mt.HEADS2), ("framework", "format"), (0.3, 0.3), 0.1),
@@ -36,16 +37,17 @@ DECODE = Family(
     name="module_mla_decode",
     parallel=(),
     serial=("project", "attend", "stream", "launch"),
-    shared=(
+    shared=held((
         *SHARED,
         Block("attend", (Axis("waves", -8, 10),), (), (0.1,)),
         Block("attend", (mt.HEADS,), (), (0.1,)),
         Block("attend", (mt.CACHE,), (), (0.1,)),
         Block("attend", (mt.LENGTH2,), mt.VARIANT, (0.3,), 0.1),
-    ),
+    ), COUNTED),
     local=(mt.decode_local(mt.STACK), mt.decode_local(mt.ARCHITECTURE), mt.decode_local(mt.DEVICE)),
     spread=(Block("total", (Axis("batch", 0, 12, 3), Axis("length", 0, 18, 3)), (), (0.3, 0.3), 1e-6),),
     choice=("batch", "heads", "length", "cache_bytes"),
+    tolerance=SOLVED,
 )  # fmt: skip
 
 
@@ -60,15 +62,16 @@ PREFILL = Family(
     name="module_mla_prefill",
     parallel=(),
     serial=("project", "attend", "stream", "launch"),
-    shared=(
+    shared=held((
         *SHARED,
         Block("attend", (Axis("waves", -8, 12),), (), (0.1,)),
         Block("attend", (mt.NEW,), (), (0.1,)),
         Block("attend", (Axis("new", 0, 16, 4),), mt.VARIANT, (0.3,), 0.1),
-    ),
+    ), COUNTED),
     local=(prefill_local(mt.STACK), prefill_local(mt.ARCHITECTURE), prefill_local(mt.DEVICE)),
     spread=(Block("total", (Axis("batch", 0, 12, 3), Axis("new", 0, 15, 3)), (), (0.3, 0.3), 1e-6),),
     choice=("batch", "heads", "new", "past", "cache_bytes"),
+    tolerance=SOLVED,
 )  # fmt: skip
 
 

@@ -22,13 +22,13 @@ import numpy as np
 from ..._foundation.arrays import Value, ceil, maximum, minimum, where
 from ..._foundation.errors import BadInput
 from ...hardware.machine import Machine
-from ..calibration.blocks import Axis, Block
+from ..calibration.blocks import SOLVED, Axis, Block, held
 from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View
 from . import module_terms as mt
 from .in_models import launch_seconds
 from .latent import ELEMENT, FORMAT, flops_peak, over_cache, warm_limit
 from .module_terms import Grouped, Latent, Product, product
-from .modules_dense import SHARED, absorb, expand, launches, passes, projections, sizes_of
+from .modules_dense import COUNTED, SHARED, absorb, expand, launches, passes, projections, sizes_of
 
 LOAD = 64.0  # bytes a unit takes from the last cache in a clock; the fit bends it
 SCORE_BYTES = 8.0  # a score is written in 32 bit, and read by the choice of the best
@@ -88,7 +88,7 @@ PACED = (
 def decode_family(name: str) -> Family:
     """One graph launch a step: the parts add."""
     return Family(
-        name=name, parallel=(), serial=SERIAL, shared=SPARSE,
+        name=name, parallel=(), serial=SERIAL, shared=held(SPARSE, COUNTED), tolerance=SOLVED,
         local=(mt.decode_local(KIND), mt.decode_local(mt.DEVICE)),
         spread=SPREAD_DECODE, choice=("batch", "heads", "length", "cache_bytes", "skip"),
     )  # fmt: skip

@@ -19,7 +19,6 @@ import numpy as np
 
 from ..._foundation.errors import BadInput
 from ...hardware.machine import Machine
-from ..calibration.blocks import TOLERANCE
 from ..calibration.naming import implementation
 from ..calibration.samples import TABLES, Rows, TableRules, Target, View, architecture_of
 from . import expert_load
@@ -37,7 +36,7 @@ DEEPSEEK_V3 = (7168.0, 256.0)  # hidden, experts
 # min(k, ep) times the rows, on all shapes).
 EVERY_PICK = ("sglang", "0.5.10")
 
-WIDE = dataclasses.replace(FAMILY, name="wideep_moe", tolerance=TOLERANCE)
+WIDE = dataclasses.replace(FAMILY, name="wideep_moe")
 BALANCER = "_eplb"
 INFORMATIVE = 0.9  # share of tokens on the rank above which their number says little of its rows
 

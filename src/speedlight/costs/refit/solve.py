@@ -23,7 +23,7 @@ from ..calibration.model import Fitted
 CLASS_ROWS = 16_000  # rows of a class that its own blocks are fitted to
 STEP = 1.0  # the largest change of a log efficiency in one iteration
 TINY = 1e-12  # seconds; a term without a part
-ITERATIONS = 200
+ITERATIONS = 600
 
 
 @dataclass(frozen=True)

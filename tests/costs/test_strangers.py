@@ -1,0 +1,79 @@
+"""What a fit says of a card that it has not seen: terms that are counted exactly hold where rates leave them open."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from speedlight.costs import families  # noqa: F401  registers the tables
+from speedlight.costs.calibration.blocks import HELD, SOLVED, Axis, Block, held
+from speedlight.costs.calibration.model import estimate
+from speedlight.costs.calibration.samples import TABLES, assemble
+from speedlight.costs.calibration.store import shipped
+from speedlight.costs.refit.solve import Data, forward, gauss_newton
+
+ONE = Block("memory", (Axis("one", 0, 1),))
+TERMS = ("memory", "stream")
+
+
+def test_held_makes_the_named_terms_firm_and_no_block_softer():
+    blocks = (ONE, Block("stream", (Axis("one", 0, 1),), ridge=0.1), Block("memory", (Axis("one", 0, 1),), ridge=1e4))
+    assert [b.ridge for b in held(blocks, ("memory",))] == [HELD, 0.1, 1e4]
+    assert held(blocks, ()) == blocks
+
+
+def stream_bound_cards(rows: int = 400) -> Data:
+    """Cards whose units bind, at twice the seconds counted, while main memory would have done it in half the time."""
+    amount = np.exp(np.random.default_rng(0).uniform(0.0, 6.0, rows))
+    zero = np.zeros(rows, dtype=np.int32)
+    return Data(
+        {"memory": amount * 1.9e-6, "stream": amount * 2e-6}, {"one": np.zeros(rows)}, {"device": zero}, {"device": ("a",)},
+        amount * 4e-6, np.ones(rows),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("firm", "expected"), [(("memory",), 1.0), ((), None)])
+def test_a_card_with_less_bandwidth_gets_its_own_bandwidth(firm, expected):
+    """Both terms grow with the bytes: only what is held says which of them is bent."""
+    blocks = (ONE, Block("stream", (Axis("one", 0, 1),)))
+    data = stream_bound_cards()
+    fitted = gauss_newton(TERMS, (), 3.0, held(blocks, firm), data, SOLVED)
+    bends = {f.block.term: np.asarray([f.tables[()][0]]) for f in fitted}
+    told, _ = forward(TERMS, (), 3.0, {n: np.log(data.terms[n]) for n in TERMS}, bends)
+    assert np.exp(told) == pytest.approx(data.measured, rel=0.02)  # the cards measured are right either way
+    slow = {"memory": np.log([1.0]), "stream": np.log([0.1])}
+    seconds = float(np.exp(forward(TERMS, (), 3.0, slow, bends)[0])[0])
+    if expected is None:
+        assert seconds > 1.4
+    else:
+        assert seconds == pytest.approx(expected, rel=0.03)
+
+
+def experts(device: str, version: str, tokens: list[float]) -> np.ndarray:
+    """Seconds of Marlin's int4 experts of Kimi-K2's shape in SGLang, experts' widths split over eight ranks."""
+    rules, fit = TABLES.get("moe"), shipped("moe")
+    sizes = {
+        "hidden_size": 7168, "inter_size": 2048, "topk": 8, "num_experts": 384, "moe_tp_size": 8, "moe_ep_size": 1,
+    }  # fmt: skip
+    texts = {
+        "device": device, "framework": "sglang", "version": version, "moe_dtype": "int4_wo",
+        "kernel_source": "sglang_marlin_moe", "distribution": "balanced",
+    }  # fmt: skip
+    columns = {name: np.full(len(tokens), float(v)) for name, v in sizes.items()}
+    columns |= {name: np.full(len(tokens), v, dtype=object) for name, v in texts.items()}
+    samples = assemble(rules, rules.targets[0], {**columns, "num_tokens": np.asarray(tokens)}, len(tokens))
+    assert set(samples.status) == {"ok"}
+    key = samples.classes[0]
+    part = fit.part(key)
+    assert part is not None
+    return np.asarray(estimate(part, key, samples.terms, samples.coords, samples.limit).time)
+
+
+def test_a_card_never_measured_lies_among_those_measured():
+    """An L40S has the clock of an RTX PRO 6000, and 0.54 times its bandwidth and 0.72 its peak; its floor was said to be twice any other."""
+    tokens = [1.0, 16.0, 64.0, 1024.0]
+    around = [experts("rtx-pro-6000-server", "0.5.14", tokens), experts("a100-sxm-80gb", "0.5.10", tokens)]
+    own = experts("l40s", "0.5.14", tokens)
+    assert (own < 2.0 * np.maximum(*around)).all()
+    assert (own > np.minimum(*around)).all()
+    assert own[2] / around[0][2] == pytest.approx(1597 / 864, rel=0.15)  # all experts' weights, once
