@@ -72,7 +72,7 @@ class Family:
         tolerance: relative residual at which the joint fit of ``shared`` stops. Stopping early keeps near zero what rows hardly
             tell, which is what a new device or shape needs in some tables (``quantize_scale_matrix`` with a device left out: 7 %
             at 3e-3, 11 % at 1e-4). But it shares out between what is common and what is particular by the order of steps:
-            where the terms that are counted exactly are :func:`held <.blocks.held>`, an exact solve is right.
+            where the terms that are counted exactly are held (:func:`.blocks.held`), an exact solve is right.
         rising: the size that local surfaces are made to rise with, or None.
     """
 
