@@ -92,7 +92,7 @@ class Block:
         return result
 
 
-def held(blocks: Iterable[Block], terms: Iterable[str], ridge: float = HELD) -> tuple[Block, ...]:
+def held(blocks: Iterable[Block], terms: Iterable[str]) -> tuple[Block, ...]:
     """Blocks, those of some terms held near no bend at all: what is counted exactly is bent last.
 
     Cards of one kind have one ratio of bandwidth to peak to clock, so that their times hardly tell the bytes of main memory from what
@@ -101,7 +101,7 @@ def held(blocks: Iterable[Block], terms: Iterable[str], ridge: float = HELD) -> 
     Needs a fit that is :data:`SOLVED`: one that stops early has no ridges to speak of.
     """
     firm = frozenset(terms)
-    return tuple(replace(b, ridge=max(b.ridge, ridge)) if b.term in firm else b for b in blocks)
+    return tuple(replace(b, ridge=max(b.ridge, HELD)) if b.term in firm else b for b in blocks)
 
 
 class Places:

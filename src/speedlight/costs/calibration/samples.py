@@ -17,7 +17,7 @@ from ..._foundation.registry import Registry
 from ...evidence.tables import codes_of
 from ...hardware.catalogue import load_machine
 from ...hardware.machine import LocalCalibration, Machine
-from .blocks import TOLERANCE, Block
+from .blocks import Block
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +69,10 @@ class Family:
         spread: axes of the error's scale.
         kernels: key field that names the kernel, which may be blank, or None.
         choice: coordinates the choice of kernel depends on.
-        tolerance: relative residual at which the joint fit of ``shared`` stops. Stopping early keeps near zero what rows hardly
-            tell, which is what a new device or shape needs in some tables (``quantize_scale_matrix`` with a device left out: 7 %
-            at 3e-3, 11 % at 1e-4). But it shares out between what is common and what is particular by the order of steps:
-            where the terms that are counted exactly are held (:func:`.blocks.held`), an exact solve is right.
+        counted: terms that are counted exactly, and bent last (:func:`.blocks.held`). Their ridges act only where the joint fit of
+            ``shared`` is solved to the end. Where none are named it stops early, which keeps near zero what rows hardly tell but
+            shares out between what is common and what is particular by the order of steps; some tables are better so
+            (``quantize_scale_matrix`` with a device left out: 7 % stopped at 3e-3, 11 % at 1e-4).
         rising: the size that local surfaces are made to rise with, or None.
     """
 
@@ -86,7 +86,7 @@ class Family:
     power: float = 3.0
     kernels: str | None = "kernel"
     choice: tuple[str, ...] = ()
-    tolerance: float = TOLERANCE
+    counted: tuple[str, ...] = ()
     rising: Rising | None = None
 
 

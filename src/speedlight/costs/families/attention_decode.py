@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from ..._foundation.arrays import Value, ceil, log2, minimum, where
 from ..._foundation.formats import bytes_per_element
 from ...hardware.machine import Machine, OperatingPoint
-from ..calibration.blocks import SOLVED, Axis, Block, held
+from ..calibration.blocks import Axis, Block
 from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View
 from ..price import peak_for
 from . import attention
@@ -88,7 +88,7 @@ FAMILY = Family(
     parallel=("memory", "cache", "matmul", "convert", "items"),
     serial=("launch", "chain"),
     power=2.5,
-    shared=held((
+    shared=(
         Block("memory", (PAIRS, SPAN2), (), (0.1, 0.2)),
         Block("memory", (Axis("cache", -8, 8, 0.5),), (), (0.05,)),
         Block("memory", (GROUP,), (), (0.2,)),
@@ -109,11 +109,11 @@ FAMILY = Family(
         Block("chain", (SPAN2, Axis("pairs", -8, 8, 4)), ("framework",), (0.2, 0.2), 0.1),
         Block("chain", (SPAN2, Axis("pairs", -8, 8, 4)), KERNEL, (0.2, 0.2), 1.0),
         Block("total", (WINDOW, LENGTH2), KERNEL, (0.0, 0.2), 0.1),
-    ), ("memory",)),
+    ),
     local=(KERNELS, DEVICES),
     spread=(Block("total", (Axis("pairs", -8, 8, 4), Axis("span", 1, 17, 4)), (), (0.3, 0.3), 1e-6),),
     choice=("dim", "window", "stored"),
-    tolerance=SOLVED,
+    counted=("memory",),
 )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ import numpy as np
 from ..._foundation.arrays import Value, ceil, maximum, minimum, where
 from ..._foundation.formats import bytes_per_element, multiply_format, number_format
 from ...hardware.machine import Machine, OperatingPoint
-from ..calibration.blocks import SOLVED, Axis, Block, held
+from ..calibration.blocks import Axis, Block
 from ..calibration.samples import Family, View
 from ..price import peak_for
 from .expert_kernels import STEPS, reachable, tile
@@ -93,7 +93,7 @@ FAMILY = Family(
     parallel=("matmul", "padded", "rounds", "memory", "stream", "expand"),
     serial=("launch", *PASSES),
     power=2.5,
-    shared=held((
+    shared=(
         Block("matmul", (M, F2), (), (0.3, 0.3)),
         Block("matmul", (H,), (), (0.3,)),
         Block("padded", (STEP, F2), (), (0.01, 0.3)),
@@ -114,12 +114,12 @@ FAMILY = Family(
             for per, ridge in RIDGES
             for term, axis in EACH
         ),
-    ), ("matmul", "padded", "rounds", "memory")),
+    ),
     local=(surface(ARCHITECTURE, 0.03), surface(DEVICE, 0.1)),
     spread=(Block("total", (T2, H), (), (0.3, 0.3), 1e-6),),
     partition=("op",),
     choice=("scale", "gated", "ep", "tp", "k"),
-    tolerance=SOLVED,
+    counted=("matmul", "padded", "rounds", "memory"),
 )  # fmt: skip
 
 

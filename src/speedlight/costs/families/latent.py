@@ -24,7 +24,7 @@ import numpy as np
 from ..._foundation.arrays import Value, ceil, maximum, minimum
 from ..._foundation.errors import BadInput
 from ...hardware.machine import Machine, OperatingPoint
-from ..calibration.blocks import SOLVED, Axis, Block, held
+from ..calibration.blocks import Axis, Block
 from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View, architecture_of
 from ..price import peak_for
 from .attention import path_of
@@ -61,7 +61,7 @@ DECODE = Family(
     name="mla_decode",
     parallel=("matmul", "memory", "reread", "lane", "unit"),
     serial=("launch",),
-    shared=held((
+    shared=(
         Block("unit", (S2,), (), (0.3,), 0.01),
         Block("unit", (S2,), KERNEL_PATH, (0.3,), 0.01),
         Block("launch", (S2,), FRAMEWORK, (0.3,), 1e-3),  # vLLM 0.14 waits for its host, whatever the kernel
@@ -75,11 +75,11 @@ DECODE = Family(
         Block("memory", (S2,), KERNEL_PATH, (0.3,), 0.1),
         Block("launch", (S2, B2), (), (0.1, 0.1)),
         Block("launch", (S2,), KERNEL_PATH, (0.3,), 30.0),
-    ), ("memory",)),
+    ),
     local=(decode_local(ARCHITECTURE), decode_local(DEVICE)),
     spread=(Block("total", (Axis("batch", 0, 12, 3), Axis("length", 0, 18, 3)), (), (0.3, 0.3), 1e-6),),
     choice=("batch", "heads", "length", "cache_bytes"),
-    tolerance=SOLVED,
+    counted=("memory",),
 )  # fmt: skip
 
 ISL = Axis("length", 0, 15)
@@ -118,7 +118,7 @@ BMM = Family(
     name="mla_bmm",
     parallel=("matmul", "memory"),
     serial=("launch", "convert"),
-    shared=held((
+    shared=(
         Block("matmul", (WAVES,), (), (0.1,)),
         Block("matmul", (Axis("tokens", 0, 15),), OP, (0.3,)),
         Block("memory", (CACHE,), (), (0.1,)),
@@ -128,7 +128,7 @@ BMM = Family(
         Block("launch", (Axis("tokens", 0, 16, 2),), OP, (0.3,)),
         Block("launch", (Axis("heads", 0, 8, 2),), VARIANT, (1.0,), 0.1),
         Block("convert", (Axis("tokens", 0, 16, 4),), VARIANT, (0.3,), 0.1),
-    ), ("matmul", "memory")),
+    ),
     local=(
         (Block("total", (T, H), (*ARCHITECTURE, "op"), (0.05, 0.3), 3e-2),
          Block("total", (Axis("waves", -3, 6, 0.25),), (*ARCHITECTURE, "op"), (0.05,), 3e-2)),
@@ -137,7 +137,7 @@ BMM = Family(
     ),
     spread=(Block("total", (Axis("tokens", 0, 16, 4), Axis("heads", 0, 8, 4)), (), (0.3, 0.3), 1e-6),),
     choice=("tokens", "heads", "weight_bytes"),
-    tolerance=SOLVED,
+    counted=("matmul", "memory"),
 )  # fmt: skip
 
 

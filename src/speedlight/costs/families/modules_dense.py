@@ -14,7 +14,7 @@ import numpy as np
 from ..._foundation.arrays import Value, ceil, maximum
 from ..._foundation.errors import BadInput
 from ...hardware.machine import Machine
-from ..calibration.blocks import SOLVED, Axis, Block, held
+from ..calibration.blocks import Axis, Block
 from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View
 from . import module_terms as mt
 from .in_models import launch_seconds
@@ -37,17 +37,17 @@ DECODE = Family(
     name="module_mla_decode",
     parallel=(),
     serial=("project", "attend", "stream", "launch"),
-    shared=held((
+    shared=(
         *SHARED,
         Block("attend", (Axis("waves", -8, 10),), (), (0.1,)),
         Block("attend", (mt.HEADS,), (), (0.1,)),
         Block("attend", (mt.CACHE,), (), (0.1,)),
         Block("attend", (mt.LENGTH2,), mt.VARIANT, (0.3,), 0.1),
-    ), COUNTED),
+    ),
     local=(mt.decode_local(mt.STACK), mt.decode_local(mt.ARCHITECTURE), mt.decode_local(mt.DEVICE)),
     spread=(Block("total", (Axis("batch", 0, 12, 3), Axis("length", 0, 18, 3)), (), (0.3, 0.3), 1e-6),),
     choice=("batch", "heads", "length", "cache_bytes"),
-    tolerance=SOLVED,
+    counted=COUNTED,
 )  # fmt: skip
 
 
@@ -62,16 +62,16 @@ PREFILL = Family(
     name="module_mla_prefill",
     parallel=(),
     serial=("project", "attend", "stream", "launch"),
-    shared=held((
+    shared=(
         *SHARED,
         Block("attend", (Axis("waves", -8, 12),), (), (0.1,)),
         Block("attend", (mt.NEW,), (), (0.1,)),
         Block("attend", (Axis("new", 0, 16, 4),), mt.VARIANT, (0.3,), 0.1),
-    ), COUNTED),
+    ),
     local=(prefill_local(mt.STACK), prefill_local(mt.ARCHITECTURE), prefill_local(mt.DEVICE)),
     spread=(Block("total", (Axis("batch", 0, 12, 3), Axis("new", 0, 15, 3)), (), (0.3, 0.3), 1e-6),),
     choice=("batch", "heads", "new", "past", "cache_bytes"),
-    tolerance=SOLVED,
+    counted=COUNTED,
 )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from ..._foundation.arrays import Value, ceil, maximum, minimum, where
 from ..._foundation.errors import BadInput
 from ...hardware.machine import Machine
-from ..calibration.blocks import SOLVED, Axis, Block, held
+from ..calibration.blocks import Axis, Block
 from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View
 from . import module_terms as mt
 from .in_models import launch_seconds
@@ -88,7 +88,7 @@ PACED = (
 def decode_family(name: str) -> Family:
     """One graph launch a step: the parts add."""
     return Family(
-        name=name, parallel=(), serial=SERIAL, shared=held(SPARSE, COUNTED), tolerance=SOLVED,
+        name=name, parallel=(), serial=SERIAL, shared=SPARSE, counted=COUNTED,
         local=(mt.decode_local(KIND), mt.decode_local(mt.DEVICE)),
         spread=SPREAD_DECODE, choice=("batch", "heads", "length", "cache_bytes", "skip"),
     )  # fmt: skip

@@ -119,7 +119,7 @@ def gauss_newton(
     tolerance: float,
     iterations: int = 6,
 ) -> tuple[Fitted, ...]:
-    """Fit blocks of terms (and of ``total``) together; ``tolerance`` as in :class:`..calibration.samples.Family`."""
+    """Fit blocks of terms (and of ``total``) together; ``tolerance`` is the relative residual at which linear solves stop."""
     places = Places(data.coords)
     matrices, penalties, owners, classes = [], [], [], []
     for block in blocks:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..calibration.blocks import SOLVED, TOLERANCE, held
 from ..calibration.model import Fitted, Part, Spread, combine, reader, settled
 from ..calibration.naming import field_of
 from ..calibration.samples import Family, Samples
@@ -74,7 +75,8 @@ def train(family: Family, data: Data) -> dict[tuple[str, ...], Part]:
     parts = {}
     for cls, own in partitions(family, data):
         few = thin(own)
-        shared = solve.gauss_newton(family.parallel, family.serial, family.power, family.shared, few, family.tolerance)
+        blocks, tolerance = held(family.shared, family.counted), SOLVED if family.counted else TOLERANCE
+        shared = solve.gauss_newton(family.parallel, family.serial, family.power, blocks, few, tolerance)
         shared = steady(family, shared, few)
         part = Part(
             family.parallel, family.serial, family.power, shared, Spread((), {}), pairs(own), present(own, "architecture"),
