@@ -9,15 +9,14 @@ import numpy as np
 import pytest
 
 import speedlight
-from speedlight.costs.calibration.predict import forecast
-from speedlight.costs.calibration.samples import TABLES, assemble
 from speedlight.costs.calibration.seen import framework_of
-from speedlight.costs.calibration.store import shipped
 from speedlight.engine.predict import predict
 from speedlight.engine.questions.resolve import planned, resolve
 from speedlight.engine.steps.evaluate import PricedKernel
 from speedlight.engine.steps.phase import run_phase
 from speedlight.stacks.stack import load_stack
+
+from .rows import row
 
 GROWTH = 1 + 1e-9
 
@@ -31,17 +30,6 @@ def kernels(model: str, machine: str, **options: Any) -> list[PricedKernel]:
 
 def find(found: list[PricedKernel], fn: str, name: str = "") -> PricedKernel:
     return next(k for k in found if k.kernel.fn == fn and name in k.kernel.name)
-
-
-def row(table: str, **columns: Any) -> float:
-    """Seconds the shipped fit says of one row."""
-    rules = TABLES.get(table)
-    (target,) = rules.targets
-    given = {"version": "", "kernel_source": "", **columns}
-    arrays = {k: np.array([v], dtype=object if isinstance(v, str) else float) for k, v in given.items()}
-    samples = assemble(rules, target, arrays, 1)
-    assert samples.status[0] == "ok", samples.status[0]
-    return float(forecast(target.family, samples, shipped(table)).seconds[0])
 
 
 H200 = {"device": "NVIDIA H200", "system": "h200_sxm"}

@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from speedlight.costs import families  # noqa: F401  registers the tables
 from speedlight.costs.calibration.blocks import HELD, SOLVED, Axis, Block, held
-from speedlight.costs.calibration.model import estimate
-from speedlight.costs.calibration.samples import TABLES, assemble
-from speedlight.costs.calibration.store import shipped
 from speedlight.costs.refit.solve import Data, forward, gauss_newton
+
+from .rows import row
 
 ONE = Block("memory", (Axis("one", 0, 1),))
 TERMS = ("memory", "stream")
@@ -49,29 +47,21 @@ def test_a_card_with_less_bandwidth_gets_its_own_bandwidth(firm, expected):
         assert seconds == pytest.approx(expected, rel=0.03)
 
 
-def experts(device: str, version: str, tokens: list[float]) -> np.ndarray:
+def experts(device: str, version: str, tokens: list[int]) -> np.ndarray:
     """Seconds of Marlin's int4 experts of Kimi-K2's shape in SGLang, experts' widths split over eight ranks."""
-    rules, fit = TABLES.get("moe"), shipped("moe")
-    sizes = {
-        "hidden_size": 7168, "inter_size": 2048, "topk": 8, "num_experts": 384, "moe_tp_size": 8, "moe_ep_size": 1,
-    }  # fmt: skip
-    texts = {
-        "device": device, "framework": "sglang", "version": version, "moe_dtype": "int4_wo",
-        "kernel_source": "sglang_marlin_moe", "distribution": "balanced",
-    }  # fmt: skip
-    columns = {name: np.full(len(tokens), float(v)) for name, v in sizes.items()}
-    columns |= {name: np.full(len(tokens), v, dtype=object) for name, v in texts.items()}
-    samples = assemble(rules, rules.targets[0], {**columns, "num_tokens": np.asarray(tokens)}, len(tokens))
-    assert set(samples.status) == {"ok"}
-    key = samples.classes[0]
-    part = fit.part(key)
-    assert part is not None
-    return np.asarray(estimate(part, key, samples.terms, samples.coords, samples.limit).time)
+    return np.asarray([
+        row(
+            "moe", device=device, framework="sglang", version=version, moe_dtype="int4_wo", kernel_source="sglang_marlin_moe",
+            num_tokens=n, hidden_size=7168, inter_size=2048, topk=8, num_experts=384, moe_tp_size=8, moe_ep_size=1,
+            distribution="balanced",
+        )
+        for n in tokens
+    ])  # fmt: skip
 
 
 def test_a_card_never_measured_lies_among_those_measured():
     """An L40S has the clock of an RTX PRO 6000, and 0.54 times its bandwidth and 0.72 its peak; its floor was said to be twice any other."""
-    tokens = [1.0, 16.0, 64.0, 1024.0]
+    tokens = [1, 16, 64, 1024]
     around = [experts("rtx-pro-6000-server", "0.5.14", tokens), experts("a100-sxm-80gb", "0.5.10", tokens)]
     own = experts("l40s", "0.5.14", tokens)
     assert (own < 2.0 * np.maximum(*around)).all()
