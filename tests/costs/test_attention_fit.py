@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from speedlight.costs.calibration.samples import TABLES, assemble
+from speedlight.costs.calibration.naming import instructions
+from speedlight.costs.calibration.samples import TABLES, architecture_of, assemble
 from speedlight.costs.families import attention, attention_decode, attention_prefill
 from speedlight.costs.families.attention import NO_WINDOW, Shape
 from speedlight.evidence.tables import read_table
@@ -93,12 +94,14 @@ def test_only_devices_without_fp8_widen_in_software() -> None:
 
 
 @pytest.mark.parametrize(
-    ("machine", "path"),
-    [("h200-sxm-141gb", "shared"), ("b300-sxm-288gb", "tensor"), ("rtx-pro-6000-server-96gb", "registers"),
-     ("a100-sxm-80gb", "registers"), ("mi300x", "registers")],
+    ("machine", "driven"),
+    [("h200-sxm-141gb", "wgmma"), ("b300-sxm-288gb", "tcgen05"), ("rtx-pro-6000-server-96gb", "mma.sync"),
+     ("a100-sxm-80gb", "mma.sync"), ("l40s", "mma.sync"), ("mi300x", "CDNA-hbm"), ("arc-pro-b60", "Xe2-HPG-gddr")],
 )  # fmt: skip
-def test_kinds_of_kernel(machine: str, path: str) -> None:
-    assert attention.path_of(load_machine(machine)) == path
+def test_kinds_of_kernel(machine: str, driven: str) -> None:
+    device = load_machine(machine)
+    assert instructions(architecture_of(device)) == driven
+    assert attention.beyond_registers(device) == (driven in ("wgmma", "tcgen05"))
 
 
 def test_windows_limit_what_decode_reads() -> None:

@@ -1,4 +1,5 @@
-"""What a fit says of a card that it has not seen: terms that are counted exactly hold where rates leave them open."""
+"""What a fit says of a card that it has not seen: terms that are counted exactly hold where rates leave them open, and it runs
+what other cards with its matrix instructions run."""
 
 from __future__ import annotations
 
@@ -6,9 +7,10 @@ import numpy as np
 import pytest
 
 from speedlight.costs.calibration.blocks import HELD, SOLVED, Axis, Block, held
+from speedlight.costs.calibration.naming import field_of, implementation
 from speedlight.costs.refit.solve import Data, forward, gauss_newton
 
-from .rows import row
+from .rows import chosen, row
 
 ONE = Block("memory", (Axis("one", 0, 1),))
 TERMS = ("memory", "stream")
@@ -67,3 +69,46 @@ def test_a_card_never_measured_lies_among_those_measured():
     assert (own < 2.0 * np.maximum(*around)).all()
     assert (own > np.minimum(*around)).all()
     assert own[2] / around[0][2] == pytest.approx(1597 / 864, rel=0.15)  # all experts' weights, once
+
+
+@pytest.mark.parametrize(
+    ("names", "driven"),
+    [
+        (("vllm_flash_attn", "vllm_flash_attn_fa2"), "mma.sync"),
+        (("vllm_flash_attn", "vllm_flash_attn_fa3", "fa3", "flash_attention_v3"), "wgmma"),
+        (("trtllm_mha", "vllm_flashinfer_trtllmdecode", "trtllm_mla"), "tcgen05"),
+        (("vllm_fused_moe", "sglang_fused_moe_triton", "vllm_fp8moe_triton_tritonexperts"), "mma.sync"),
+    ],
+)
+def test_one_code_under_several_names(names, driven):
+    assert len({implementation(name, driven) for name in names}) == 1
+
+
+def test_one_name_for_several_codes():
+    """vLLM's attention on an Xe core is nobody's FlashAttention; its Triton kernel is not SGLang's."""
+    kinds = ("Ampere-hbm", "Hopper-hbm", "Xe2-HPG-gddr")
+    named = [{"kernel": "vllm_flash_attn", "architecture": kind} for kind in kinds]
+    assert len({field_of(key, "implementation") for key in named}) == 3
+    assert implementation("vllm_triton_attn") != implementation("triton")
+
+
+DECODE = {
+    "batch_size": 8,
+    "isl": 1,
+    "step": 4096,
+    "beam_width": 1,
+    "window_size": 0,
+    "num_heads": 32,
+    "num_key_value_heads": 8,
+}
+HEADS = {"head_dim": 128, "attn_dtype": "bfloat16", "kv_cache_dtype": "bfloat16"}
+
+
+@pytest.mark.parametrize("device", ["l40s", "rtx-4090", "a40"])
+@pytest.mark.parametrize("framework", ["vllm", "sglang"])
+def test_a_card_never_measured_runs_no_kernel_of_instructions_it_lacks(device, framework):
+    """Most cards measured are Hopper's and server Blackwell's, so a vote of all of them named theirs."""
+    kernel = chosen("attention_decode", device=device, framework=framework, **DECODE, **HEADS)
+    assert implementation(kernel, "mma.sync") in ("flash-attention-2", "flashinfer", "triton", "flash_attention")
+    newer = chosen("attention_decode", device="h20-sxm-96gb", framework=framework, **DECODE, **HEADS)
+    assert implementation(newer, "wgmma") == "flash-attention-3"

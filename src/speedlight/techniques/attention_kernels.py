@@ -48,9 +48,9 @@ def measured(subject: Subject) -> bool:
 
 def rates(subject: Subject) -> dict[str, float]:
     """What kernels without Hopper's own instructions reach of its matrix units."""
-    from ..costs.families.attention import OLDER_INSTRUCTIONS, path_of
+    from ..costs.families.attention import OLDER_INSTRUCTIONS, beyond_registers
 
-    return {} if path_of(subject.machine) == "registers" else {"matmul": OLDER_INSTRUCTIONS}
+    return {"matmul": OLDER_INSTRUCTIONS} if beyond_registers(subject.machine) else {}
 
 
 def tiled(split: str = "1") -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..._foundation.arrays import Value
+from .naming import field_of
 
 LEAF = -1
 
@@ -21,6 +22,8 @@ LEVELS = (
     ("framework", "version", "device"),
     ("framework", "device"),
     ("framework", "architecture"),
+    ("framework", "instructions", "format"),
+    ("framework", "instructions"),
     ("framework",),
 )
 
@@ -47,7 +50,7 @@ class Choice:
 
     def tree(self, key: Mapping[str, str]) -> Tree | None:
         for fields in LEVELS:
-            cls = tuple(key.get(name, "") for name in fields)
+            cls = tuple(field_of(key, name) for name in fields)
             if cls in self.trees:
                 return self.trees[cls]
         return None

@@ -23,6 +23,7 @@ from ...graph.ir import Graph, Operand
 from ...hardware.machine import Machine, OperatingPoint
 from ...lowering.kernels import Program
 from ...lowering.lower import alone
+from ..calibration.naming import INSTRUCTIONS
 from ..calibration.samples import Rows, architecture_of
 from ..cost import Conditions, Cost
 from ..price import peak_for, price
@@ -193,23 +194,20 @@ def key(cls: Mapping[str, str], machine: Machine) -> dict[str, str]:
     return {
         "device": machine.device_id, "architecture": architecture_of(machine), "framework": cls.get("framework", ""),
         "version": cls.get("version", ""), "format": f"{cls['attn_dtype']}/{kv}" if kv else cls["attn_dtype"],
-        "kernel": cls.get("kernel_source", ""), "path": path_of(machine),
+        "kernel": cls.get("kernel_source", ""),
     }  # fmt: skip
 
 
-# Where the matrix instructions of a kind of device take their operands from, if not from registers: Hopper's wgmma reads
-# shared memory, server Blackwell's tcgen05 also keeps sums in tensor memory. Libraries have kernels of their own for each
-# and one older kind (mma.sync: FlashAttention-2 and its like) for all the rest, desktop Blackwell among them.
-PATHS = {"Hopper-hbm": "shared", "Blackwell-hbm": "tensor"}
 # Share of their matrix rate that mma.sync reaches where newer instructions are needed for all of it: assumed (no source at hand states it;
 # published rates of FlashAttention-2 on Hopper, 19 to 37 % of the peak, are in keeping with it, as are cuDNN's convolutions on an H100,
 # which we measured at 60 to 65 %: studies/2026-11-attention-generations.md, 2026-11-image-models.md).
 OLDER_INSTRUCTIONS = 2 / 3
 
 
-def path_of(machine: Machine) -> str:
-    """The kind of attention kernel that libraries write for a device: ``registers``, ``shared`` or ``tensor``."""
-    return PATHS.get(architecture_of(machine), "registers")
+def beyond_registers(machine: Machine) -> bool:
+    """Whether matrix instructions take operands from elsewhere: Hopper's wgmma from shared memory; server Blackwell's
+    tcgen05 also keeps its sums in a memory of its own."""
+    return architecture_of(machine) in INSTRUCTIONS
 
 
 # These register tables and seers, and need what is above.

@@ -44,7 +44,7 @@ WINDOW = Axis("window", 0, 1)
 LENGTH2 = Axis("length", 1, 17, 2)
 KV = Axis("kv", 0, 6)
 
-KERNEL = ("kernel",)
+CODE = ("implementation",)
 ARCHITECTURE = ("architecture", "framework", "kernel")
 FORMAT = (*ARCHITECTURE, "format")
 DEVICE = ("device", "framework", "version", "kernel", "format")
@@ -93,22 +93,22 @@ FAMILY = Family(
         Block("memory", (Axis("cache", -8, 8, 0.5),), (), (0.05,)),
         Block("memory", (GROUP,), (), (0.2,)),
         Block("memory", (SPAN2,), ("format",), (0.2,), 0.1),
-        Block("memory", (DIM,), KERNEL, (0.01,), 0.1),
-        Block("memory", (Axis("cache", -14, 8, 2),), KERNEL, (0.3,), 0.1),
+        Block("memory", (DIM,), CODE, (0.01,), 0.1),
+        Block("memory", (Axis("cache", -14, 8, 2),), CODE, (0.3,), 0.1),
         Block("matmul", (GROUP,), (), (0.2,)),
         Block("matmul", (SPAN2,), (), (0.2,)),
         Block("cache", (PAIRS, SPAN2), (), (0.2, 0.2)),
-        Block("cache", (SPAN2,), KERNEL, (0.2,), 0.1),
-        Block("cache", (DIM,), KERNEL, (0.01,), 0.1),
+        Block("cache", (SPAN2,), CODE, (0.2,), 0.1),
+        Block("cache", (DIM,), CODE, (0.01,), 0.1),
         Block("items", (SPAN2,), (), (0.2,)),
         Block("items", (DIM,), (), (0.02,)),
         Block("items", (SPAN2,), ("format",), (0.2,), 0.1),
         Block("items", (GROUP,), (), (0.2,)),
-        Block("items", (SPAN2,), KERNEL, (0.2,), 0.1),
+        Block("items", (SPAN2,), CODE, (0.2,), 0.1),
         Block("chain", (SPAN, Axis("pairs", -8, 8, 2)), (), (0.2, 0.2)),
         Block("chain", (SPAN2, Axis("pairs", -8, 8, 4)), ("framework",), (0.2, 0.2), 0.1),
-        Block("chain", (SPAN2, Axis("pairs", -8, 8, 4)), KERNEL, (0.2, 0.2), 1.0),
-        Block("total", (WINDOW, LENGTH2), KERNEL, (0.0, 0.2), 0.1),
+        Block("chain", (SPAN2, Axis("pairs", -8, 8, 4)), CODE, (0.2, 0.2), 1.0),
+        Block("total", (WINDOW, LENGTH2), CODE, (0.0, 0.2), 0.1),
     ),
     local=(KERNELS, DEVICES),
     spread=(Block("total", (Axis("pairs", -8, 8, 4), Axis("span", 1, 17, 4)), (), (0.3, 0.3), 1e-6),),

@@ -21,7 +21,7 @@ from ...lowering.kernels import Kernel, KernelValues
 from ..calibration.seen import SEERS, Seen
 from ..cost import Conditions, Cost
 from . import attention_decode, attention_prefill
-from .attention import NO_WINDOW, Shape, path_of
+from .attention import NO_WINDOW, Shape
 
 # log2 of bytes over the last cache from which a benchmark's loop misses nearly all of them: below it, the table's bend of the
 # memory term makes up for bytes that are not read at all.
@@ -85,6 +85,6 @@ def see(
     terms["memory"] = cost.bytes / (machine.main.bandwidth * point.memory_clock)
     if not conditions.device_latency:
         terms["launch"] = 0.0
-    key = {"format": f"{TABLE_FORMATS[used]}/{TABLE_FORMATS[stored]}", "path": path_of(machine)}
+    key = {"format": f"{TABLE_FORMATS[used]}/{TABLE_FORMATS[stored]}"}
     name = "attention_decode" if decode else "attention_prefill"
     return Seen(name, terms, coords, key, {"matmul": "matmul", "memory": machine.main.resource, "cache": "cache"})

@@ -35,7 +35,7 @@ from ..calibration.blocks import Axis, Block
 from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View
 from ..price import peak_for
 from . import attention
-from .attention import LAUNCHES, NO_WINDOW, Shape, cold_share, cost_of, key, path_of, shape_of, widened
+from .attention import LAUNCHES, NO_WINDOW, Shape, beyond_registers, cold_share, cost_of, key, shape_of, widened
 
 TILE = 128.0
 # Register kernels: a warp multiplies 16 query rows by keys that it reads from shared memory, at 128 B a clock and unit.
@@ -55,8 +55,8 @@ GROUP = Axis("group", 0, 7)
 WINDOW = Axis("window", 0, 1)
 WORK3 = Axis("work", 0, 15, 3)
 
-KERNEL, PATH = ("kernel",), ("path",)
-KERNEL_PATH = ("kernel", "path")  # a stack's name for a kernel may mean another one on another kind of device
+CODE, PATH = ("implementation",), ("instructions",)
+CODE_PATH = (*CODE, *PATH)  # a stack's name for a kernel may mean another one on another kind of device
 ARCHITECTURE = ("architecture", "framework", "kernel")
 FORMAT = (*ARCHITECTURE, "format")
 DEVICE = ("device", "framework", "version", "kernel", "format")
@@ -115,31 +115,31 @@ def family(name: str, dim: Axis, dim_device: Axis, choice: tuple[str, ...], stif
             Block("matmul", (GROUP,), (), (0.2,), stiff),
             Block("matmul", (Axis("waves", -8, 9, 2), LENGTH2), PATH, (0.1, 0.2), 0.01),
             Block("matmul", (dim,), PATH, (0.01,), 0.01),
-            Block("matmul", (dim,), KERNEL_PATH, (0.01,), 0.01),
-            Block("matmul", (LENGTH2,), KERNEL_PATH, (0.2,), 0.01),
-            Block("matmul", (WINDOW, LENGTH2), KERNEL_PATH, (0.0, 0.2), 0.01),
+            Block("matmul", (dim,), CODE_PATH, (0.01,), 0.01),
+            Block("matmul", (LENGTH2,), CODE_PATH, (0.2,), 0.01),
+            Block("matmul", (WINDOW, LENGTH2), CODE_PATH, (0.0, 0.2), 0.01),
             Block("warp", (LENGTH2,), (), (0.2,), 0.01),
-            Block("warp", (LENGTH2,), KERNEL, (0.2,), 0.01),
-            Block("warp", (dim,), KERNEL, (0.01,), 0.01),
+            Block("warp", (LENGTH2,), CODE, (0.2,), 0.01),
+            Block("warp", (dim,), CODE, (0.01,), 0.01),
             Block("masked", (LENGTH2,), (), (0.2,), 0.001),
-            Block("masked", (LENGTH2,), KERNEL, (0.2,), 0.01),
+            Block("masked", (LENGTH2,), CODE, (0.2,), 0.01),
             # Stiff: rows of one kind of device cannot tell its exponentials from its products, and what is put down to
             # the wrong one misleads the next device.
             Block("exp", (LENGTH2,), PATH, (0.2,), 10.0),
-            Block("exp", (dim,), KERNEL_PATH, (0.01,), 10.0),
+            Block("exp", (dim,), CODE_PATH, (0.01,), 10.0),
             Block("longest", (LENGTH2,), (), (0.2,), stiff),
             Block("longest", (LENGTH2,), PATH, (0.2,), 0.1),
-            Block("longest", (dim,), KERNEL_PATH, (0.01,), 0.1),
+            Block("longest", (dim,), CODE_PATH, (0.01,), 0.1),
             Block("memory", (Axis("cache", -8, 8, 1),), (), (0.1,)),
             Block("memory", (GROUP,), (), (0.2,)),
             Block("cache", (LENGTH2,), (), (0.2,)),
             Block("items", (LENGTH2,), (), (0.2,)),
             Block("items", (dim,), (), (0.01,)),
             Block("items", (LENGTH2,), PATH, (0.2,), 0.1),
-            Block("items", (LENGTH2,), KERNEL_PATH, (0.2,), 0.1),
+            Block("items", (LENGTH2,), CODE_PATH, (0.2,), 0.1),
             Block("chain", (LENGTH2, Axis("waves", -8, 8, 4)), (), (0.2, 0.2)),
             Block("chain", (LENGTH2,), PATH, (0.2,), 0.1),
-            Block("chain", (LENGTH2,), KERNEL_PATH, (0.2,), 1.0),
+            Block("chain", (LENGTH2,), CODE_PATH, (0.2,), 1.0),
         ),
         local=(kernels(dim), formats(dim), devices(dim_device)),
         spread=(Block("total", (Axis("waves", -8, 8, 4), Axis("length", 0, 16, 4)), (), (0.3, 0.3), 1e-6),),
@@ -179,7 +179,7 @@ def multiplied(shape: Shape, machine: Machine) -> str:
     quantised to it. Register kernels can widen keys on the way.
     """
     narrower = bytes_per_element(shape.kv) < bytes_per_element(shape.dtype)
-    return shape.kv if narrower and path_of(machine) != "registers" else shape.dtype
+    return shape.kv if narrower and beyond_registers(machine) else shape.dtype
 
 
 def view(shape: Shape, limit: Value, machine: Machine) -> View:

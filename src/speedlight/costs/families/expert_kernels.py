@@ -13,6 +13,7 @@ import numpy as np
 
 from ..._foundation.arrays import Value, log2, minimum, where
 from ...hardware.machine import Engine, Machine
+from ..calibration.naming import INSTRUCTIONS
 from ..calibration.samples import architecture_of
 
 MARLIN = "marlin"
@@ -20,7 +21,6 @@ STEPS = 10.0  # log2 of the mean rows from which on nothing changes
 LEAST, LARGEST = 8.0, 128.0  # rows of a tile
 FULL = 0.9  # share of a block that Marlin fills at most before it takes the next
 SYNC_FLOPS = 2048.0  # 16-bit FLOP of mma.sync a clock and SM, the most any generation does
-WIDER = ("Hopper-hbm", "Blackwell-hbm")  # have kernels of their own for 4-bit weights
 
 
 def tile(mean: Value, ep: Value, code: str) -> tuple[Value, Value]:
@@ -46,4 +46,4 @@ def usual_code(framework: str, number_format: str, machine: Machine) -> str:
         return ""
     if number_format == "int4_wo":
         return "" if framework == "sglang" and kind == "Blackwell-hbm" else MARLIN
-    return MARLIN if number_format == "w4a16_mxfp4" and kind not in WIDER else ""
+    return MARLIN if number_format == "w4a16_mxfp4" and kind not in INSTRUCTIONS else ""

@@ -27,7 +27,6 @@ from ...hardware.machine import Machine, OperatingPoint
 from ..calibration.blocks import Axis, Block
 from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View, architecture_of
 from ..price import peak_for
-from .attention import path_of
 from .in_models import launch_seconds
 
 KV_RANK, ROPE, NOPE, V_DIM = 512.0, 64.0, 128.0, 128.0
@@ -44,7 +43,7 @@ CACHE, STREAM, WAVES = Axis("cache", -14, 10), Axis("stream", 0, 26), Axis("wave
 
 FRAMEWORK = ("framework",)
 VARIANT = ("framework", "format", "kernel")
-KERNEL_PATH = ("kernel", "path")
+KERNEL_PATH = ("kernel", "instructions")
 ARCHITECTURE = ("architecture", "framework", "format", "kernel")
 DEVICE = ("device", "framework", "version", "format", "kernel")
 
@@ -265,7 +264,6 @@ def key(cls: Mapping[str, str], machine: Machine) -> dict[str, str]:
         "device": machine.device_id, "architecture": architecture_of(machine), "framework": cls.get("framework", ""),
         "version": cls.get("version", ""), "format": cls.get("kv_cache_dtype") or cls.get("bmm_dtype", ""),
         "kernel": cls.get("kernel_source", ""), "op": cls.get("op_name", "") if "bmm_dtype" in cls else "",
-        "path": path_of(machine),
     }  # fmt: skip
 
 

@@ -17,7 +17,6 @@ from ...lowering.kernels import Kernel, KernelValues
 from ..calibration.samples import View
 from ..calibration.seen import SEERS, Seen
 from ..cost import Conditions, Cost
-from .attention import path_of
 from .in_models import at_point, cold, once, table_format
 from .latent import KV_RANK, NOPE, ROPE, V_DIM, bmm_view, decode_view, prefill_view
 
@@ -58,7 +57,7 @@ def see_attention(
         "mla_decode" if decode else "mla_prefill",
         terms,
         coords,
-        {"format": stored, "path": path_of(machine)},
+        {"format": stored},
         resources,
     )
 

@@ -14,7 +14,7 @@ from ..._foundation.arrays import Value, log2, maximum, where
 from ...hardware.machine import Machine
 from ...lowering.kernels import WALKS, Kernel, KernelValues
 from ..cost import Cost
-from .attention import OLDER_INSTRUCTIONS, path_of
+from .attention import OLDER_INSTRUCTIONS, beyond_registers
 
 TERMS = ("matmul", "vector", "memory", "cache")
 SERIAL = ("launch",)
@@ -59,7 +59,7 @@ def terms_of(kernel: Kernel, cost: Cost, machine: Machine) -> dict[str, Value]:
     Libraries run convolutions by mma.sync, also where matrix units have newer instructions that alone reach all of their rate.
     """
     busy = cost.busy
-    older = kernel.family == "conv" and path_of(machine) != "registers"
+    older = kernel.family == "conv" and beyond_registers(machine)
     return {
         "matmul": busy.get("matmul", 0.0) / (OLDER_INSTRUCTIONS if older else 1.0),
         "vector": busy.get("vector", 0.0) + busy.get("unit:transcendental", 0.0),

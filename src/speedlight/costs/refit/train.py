@@ -18,7 +18,8 @@ from .solve import Data
 
 MOST_ROWS = 80_000  # rows of one partition that the shared blocks are fitted to
 FIELDS = (
-    "device", "architecture", "memory", "framework", "version", "format", "path", "kernel", "implementation", "op",
+    "device", "architecture", "instructions", "memory", "framework", "version", "format", "path", "kernel", "implementation",
+    "op",
 )  # fmt: skip
 
 
