@@ -178,6 +178,7 @@ TEXTS = ("framework", "version", "architecture", *FORMAT_COLUMNS, "kernel_source
 NUMBERS = {"batch_size": 1.0, "num_heads": 1.0, "isl": 1.0, "step": 0.0}
 
 VARIANT = ("framework", "format", "kernel")
+DRIVEN = ("framework", "format", "instructions")
 # Versions name their kernels anew (``default``, then ``FLASHMLA``): a class that has no kernel of that name still has its stack.
 STACK = ("architecture", "framework", "format", "op")
 ARCHITECTURE = ("architecture", "framework", "format", "kernel", "op")
