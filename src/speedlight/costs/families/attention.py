@@ -7,7 +7,8 @@ tables and models see the same thing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -24,7 +25,7 @@ from ...hardware.machine import Machine, OperatingPoint
 from ...lowering.kernels import Program
 from ...lowering.lower import alone
 from ..calibration.naming import INSTRUCTIONS
-from ..calibration.samples import Rows, architecture_of
+from ..calibration.samples import Family, Rows, architecture_of
 from ..cost import Conditions, Cost
 from ..price import peak_for, price
 
@@ -202,6 +203,22 @@ def key(cls: Mapping[str, str], machine: Machine) -> dict[str, str]:
 # published rates of FlashAttention-2 on Hopper, 19 to 37 % of the peak, are in keeping with it, as are cuDNN's convolutions on an H100,
 # which we measured at 60 to 65 %: studies/2026-11-attention-generations.md, 2026-11-image-models.md).
 OLDER_INSTRUCTIONS = 2 / 3
+
+
+def by_format(family: Family, code: tuple[str, ...], terms: Collection[str], ridge: float) -> Family:
+    """A family whose kernels also bend some terms by format, wherever the kernel runs.
+
+    What a code does in fp8 it does on all devices that run it: without this only tables of an architecture say so, and a
+    card never measured is told the format by its bytes and peaks alone.
+
+    Args:
+        code: key fields of the blocks that are a kernel's own.
+        terms: those to bend; of every such block there is another for each format.
+        ridge: of the new blocks.
+    """
+    own = [b for b in family.shared if b.per == code and b.term in terms]
+    again = tuple(dataclasses.replace(b, per=(*code, "format"), ridge=ridge) for b in own)
+    return dataclasses.replace(family, shared=(*family.shared, *again))
 
 
 def beyond_registers(machine: Machine) -> bool:

@@ -28,7 +28,7 @@ from ..calibration.blocks import Axis, Block
 from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View
 from ..price import peak_for
 from . import attention
-from .attention import LAUNCHES, NO_WINDOW, Shape, cold_share, cost_of, key, residents, shape_of, widened
+from .attention import LAUNCHES, NO_WINDOW, Shape, by_format, cold_share, cost_of, key, residents, shape_of, widened
 
 DEPENDENT = 10.0  # steps of the shortest kernel: page table, query, keys, values, sum; and again where splits combine
 
@@ -83,37 +83,40 @@ DEVICES = (
     Block("total", (GROUP,), DEVICE, (0.1,), 1e-2),
 )
 
-FAMILY = Family(
-    name="attention_decode",
-    parallel=("memory", "cache", "matmul", "convert", "items"),
-    serial=("launch", "chain"),
-    power=2.5,
-    shared=(
-        Block("memory", (PAIRS, SPAN2), (), (0.1, 0.2)),
-        Block("memory", (Axis("cache", -8, 8, 0.5),), (), (0.05,)),
-        Block("memory", (GROUP,), (), (0.2,)),
-        Block("memory", (SPAN2,), ("format",), (0.2,), 0.1),
-        Block("memory", (DIM,), CODE, (0.01,), 0.1),
-        Block("memory", (Axis("cache", -14, 8, 2),), CODE, (0.3,), 0.1),
-        Block("matmul", (GROUP,), (), (0.2,)),
-        Block("matmul", (SPAN2,), (), (0.2,)),
-        Block("cache", (PAIRS, SPAN2), (), (0.2, 0.2)),
-        Block("cache", (SPAN2,), CODE, (0.2,), 0.1),
-        Block("cache", (DIM,), CODE, (0.01,), 0.1),
-        Block("items", (SPAN2,), (), (0.2,)),
-        Block("items", (DIM,), (), (0.02,)),
-        Block("items", (SPAN2,), ("format",), (0.2,), 0.1),
-        Block("items", (GROUP,), (), (0.2,)),
-        Block("items", (SPAN2,), CODE, (0.2,), 0.1),
-        Block("chain", (SPAN, Axis("pairs", -8, 8, 2)), (), (0.2, 0.2)),
-        Block("chain", (SPAN2, Axis("pairs", -8, 8, 4)), ("framework",), (0.2, 0.2), 0.1),
-        Block("chain", (SPAN2, Axis("pairs", -8, 8, 4)), CODE, (0.2, 0.2), 1.0),
-        Block("total", (WINDOW, LENGTH2), CODE, (0.0, 0.2), 0.1),
+FAMILY = by_format(
+    Family(
+        name="attention_decode",
+        parallel=("memory", "cache", "matmul", "convert", "items"),
+        serial=("launch", "chain"),
+        power=2.5,
+        shared=(
+            Block("memory", (PAIRS, SPAN2), (), (0.1, 0.2)),
+            Block("memory", (Axis("cache", -8, 8, 0.5),), (), (0.05,)),
+            Block("memory", (GROUP,), (), (0.2,)),
+            Block("memory", (SPAN2,), ("format",), (0.2,), 0.1),
+            Block("memory", (DIM,), CODE, (0.01,), 0.1),
+            Block("memory", (Axis("cache", -14, 8, 2),), CODE, (0.3,), 0.1),
+            Block("matmul", (GROUP,), (), (0.2,)),
+            Block("matmul", (SPAN2,), (), (0.2,)),
+            Block("cache", (PAIRS, SPAN2), (), (0.2, 0.2)),
+            Block("cache", (SPAN2,), CODE, (0.2,), 0.1),
+            Block("cache", (DIM,), CODE, (0.01,), 0.1),
+            Block("items", (SPAN2,), (), (0.2,)),
+            Block("items", (DIM,), (), (0.02,)),
+            Block("items", (SPAN2,), ("format",), (0.2,), 0.1),
+            Block("items", (GROUP,), (), (0.2,)),
+            Block("items", (SPAN2,), CODE, (0.2,), 0.1),
+            Block("chain", (SPAN, Axis("pairs", -8, 8, 2)), (), (0.2, 0.2)),
+            Block("chain", (SPAN2, Axis("pairs", -8, 8, 4)), ("framework",), (0.2, 0.2), 0.1),
+            Block("chain", (SPAN2, Axis("pairs", -8, 8, 4)), CODE, (0.2, 0.2), 1.0),
+            Block("total", (WINDOW, LENGTH2), CODE, (0.0, 0.2), 0.1),
+        ),
+        local=(KERNELS, DEVICES),
+        spread=(Block("total", (Axis("pairs", -8, 8, 4), Axis("span", 1, 17, 4)), (), (0.3, 0.3), 1e-6),),
+        choice=("dim", "window", "stored"),
+        counted=("memory",),
     ),
-    local=(KERNELS, DEVICES),
-    spread=(Block("total", (Axis("pairs", -8, 8, 4), Axis("span", 1, 17, 4)), (), (0.3, 0.3), 1e-6),),
-    choice=("dim", "window", "stored"),
-    counted=("memory",),
+    CODE, ("cache", "items", "chain"), 0.1,
 )  # fmt: skip
 
 

@@ -35,7 +35,18 @@ from ..calibration.blocks import Axis, Block
 from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View
 from ..price import peak_for
 from . import attention
-from .attention import LAUNCHES, NO_WINDOW, Shape, beyond_registers, cold_share, cost_of, key, shape_of, widened
+from .attention import (
+    LAUNCHES,
+    NO_WINDOW,
+    Shape,
+    beyond_registers,
+    by_format,
+    cold_share,
+    cost_of,
+    key,
+    shape_of,
+    widened,
+)
 
 TILE = 128.0
 # Register kernels: a warp multiplies 16 query rows by keys that it reads from shared memory, at 128 B a clock and unit.
@@ -147,7 +158,10 @@ def family(name: str, dim: Axis, dim_device: Axis, choice: tuple[str, ...], stif
     )  # fmt: skip
 
 
-PREFILL = family("attention_prefill", DIM, Axis("dim", 6, 9), ("dim", "window", "length", "stored", "multiplied"), 1.0)
+PREFILL = by_format(
+    family("attention_prefill", DIM, Axis("dim", 6, 9), ("dim", "window", "length", "stored", "multiplied"), 1.0),
+    CODE_PATH, ("matmul",), 10.0,
+)  # fmt: skip
 ENCODER = family("attention_encoder", Axis("dim", 6, 6.32, 0.16), Axis("dim", 6, 6.32, 0.16), (), 100.0)
 
 
