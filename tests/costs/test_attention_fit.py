@@ -138,3 +138,16 @@ def test_rows_of_the_table_have_views(name: str) -> None:
     }
     for coord in used | set(rules.targets[0].family.choice):
         assert np.isfinite(samples.coords[coord]).all(), coord
+
+
+def test_what_a_code_does_in_a_format_holds_on_devices_never_measured() -> None:
+    """Blocks of a kernel by format are there for the named terms alone, and none of them looks at a device."""
+    for family, terms in (
+        (attention_prefill.PREFILL, {"matmul"}),
+        (attention_decode.FAMILY, {"cache", "items", "chain"}),
+    ):
+        added = [b for b in family.shared if b.per[:1] == ("implementation",) and b.per[-1] == "format"]
+        assert {b.term for b in added} == terms
+        alike = [b for b in family.shared if b.per == added[0].per[:-1] and b.term in terms]
+        assert [(b.term, b.axes, b.smooth) for b in added] == [(b.term, b.axes, b.smooth) for b in alike]
+        assert not any({"device", "architecture"} & set(b.per) for b in family.shared)
