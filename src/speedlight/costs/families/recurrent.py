@@ -25,8 +25,8 @@ CHUNK = 64.0  # tokens handled as one matrix product
 STEP = 1e-6  # seconds of one dependent step (a chunk, or a token) of a sequence; the fit bends it
 LINE = 512.0  # tokens of one channel that a block convolves at once
 RESIDENT = 8.0  # blocks a unit runs at a time
-# Of a launch for every sequence: no stack but SGLang 0.5.10 does that, whose convolution of prompts takes 6 to 9 us a sequence whatever its
-# length (A100); a version's own bend takes the rest back.
+# What is expected of a launch for every sequence: next to nothing, since stacks launch once for all. A version that does launch each bends it
+# back: SGLang 0.5.10's convolution of prompts takes 6 to 9 us a sequence whatever its length (A100).
 RARELY = 1.0 / 64.0
 EACH = (Block("each", (Axis("one", 0, 1),), ("framework", "version", "kernel"), (0.0,), 1e-3),)
 ISSUE = 16.0  # bytes of activations a unit handles in a clock, loads, arithmetic and stores included; the fit bends it
