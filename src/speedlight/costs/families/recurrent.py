@@ -25,8 +25,8 @@ CHUNK = 64.0  # tokens handled as one matrix product
 STEP = 1e-6  # seconds of one dependent step (a chunk, or a token) of a sequence; the fit bends it
 LINE = 512.0  # tokens of one channel that a block convolves at once
 RESIDENT = 8.0  # blocks a unit runs at a time
-# What is expected of a launch for every sequence: next to nothing, since stacks launch once for all. A version that does launch each bends it
-# back: SGLang 0.5.10's convolution of prompts takes 6 to 9 us a sequence whatever its length (A100).
+# What is expected of a launch for every sequence of prompts: next to nothing, since stacks launch once for all. A version that does launch
+# each bends it back: SGLang 0.5.10's convolution takes 6 to 9 us a sequence whatever its length (A100).
 RARELY = 1.0 / 64.0
 EACH = (Block("each", (Axis("one", 0, 1),), ("framework", "version", "kernel"), (0.0,), 1e-3),)
 ISSUE = 16.0  # bytes of activations a unit handles in a clock, loads, arithmetic and stores included; the fit bends it
@@ -54,7 +54,7 @@ def family(name: str, each: tuple[Block, ...] = ()) -> Family:
     return Family(
         name=name,
         parallel=("matmul", "memory", "issue", "chain"),
-        serial=("launch", *(block.term for block in each)),
+        serial=("launch", "each") if each else ("launch",),
         power=3.0,
         shared=(
             Block("memory", (CACHE,), (), (0.3,), 1e-2),
@@ -76,13 +76,13 @@ def family(name: str, each: tuple[Block, ...] = ()) -> Family:
 
 
 def convolution_view(
-    batch: Value, seq: Value, channels: Value, width: Value, least: Value, machine: Machine
+    batch: Value, seq: Value, channels: Value, width: Value, least: Value, machine: Machine, prompts: Value = 0.0
 ) -> View:  # fmt: skip
     """A causal convolution of ``width`` over ``channels``.
 
     Activations go in and out, states of width − 1 are read and written. ``least`` channels are the fewest a row can mean:
     some stacks' benchmarks convolve queries, keys and values in one call, some (whose times do not depend on the number
-    of value heads) one of them.
+    of value heads) one of them. ``prompts``: sequences that a stack may launch for one by one; steps of decoding are one launch.
     """
     tokens = batch * seq
     each = NARROW * (2.0 * tokens + 2.0 * batch * (width - 1.0) + width)
@@ -90,7 +90,7 @@ def convolution_view(
     blocks = batch * channels * ceil(seq / LINE) / (machine.engine.units * RESIDENT)
     flops = 2.0 * tokens * width
     work = _Work(each * channels, each * least, each * least, 0.0, flops * channels, flops * least, blocks)
-    return _finish(batch, seq, channels / 128.0, work, machine)
+    return _finish(batch, seq, channels / 128.0, work, machine, prompts)
 
 
 def recurrence_view(
@@ -129,7 +129,9 @@ class _Work:
     steps: Value
 
 
-def _finish(batch: Value, seq: Value, heads: Value, work: _Work, machine: Machine) -> View:
+def _finish(
+    batch: Value, seq: Value, heads: Value, work: _Work, machine: Machine, prompts: Value = 0.0
+) -> View:  # fmt: skip
     point = OperatingPoint()
     engine = machine.engine
     cache = machine.last_cache
@@ -140,7 +142,7 @@ def _finish(batch: Value, seq: Value, heads: Value, work: _Work, machine: Machin
         "matmul": work.products / peak_for(machine, "matmul", "bf16", None, point).flops + work.vector / vector,
         "memory": work.moved / bandwidth, "chain": work.steps * STEP,
         "issue": work.moved / (engine.units * engine.clock_hz * ISSUE),
-        "launch": launch_seconds(machine), "each": RARELY * batch * launch_seconds(machine),
+        "launch": launch_seconds(machine), "each": RARELY * prompts * launch_seconds(machine),
     }  # fmt: skip
     coords = {
         "one": 0.0, "seq": np.log2(seq), "batch": np.log2(batch), "heads": np.log2(heads),
@@ -175,11 +177,14 @@ def operation(kernel: str) -> str:
 def delta_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:
     """A class of gated_delta_net or kimi_delta_attention."""
     batch, seq = rows["batch_size"], rows["seq_len"]
+    chunked = cls["phase"] == "context"
     key_heads, heads, key_dim, value_dim = (rows[n] for n in ("num_k_heads", "num_v_heads", "head_k_dim", "head_v_dim"))
     if operation(cls["kernel_source"]) == "convolution":
         keys, values = key_heads * key_dim, heads * value_dim
-        return convolution_view(batch, seq, 2.0 * keys + values, rows["d_conv"], minimum(keys, values), machine)
-    return recurrence_view(batch, seq, key_heads, heads, key_dim, value_dim, cls["phase"] == "context", machine)
+        return convolution_view(
+            batch, seq, 2.0 * keys + values, rows["d_conv"], minimum(keys, values), machine, batch if chunked else 0.0
+        )
+    return recurrence_view(batch, seq, key_heads, heads, key_dim, value_dim, chunked, machine)
 
 
 def mamba_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:

@@ -59,7 +59,8 @@ def see_convolution(
 
     def look(at: KernelValues) -> View:
         seqs, new = _sequences(at)
-        return convolution_view(seqs, new, at.dims["width"], taps, at.dims["width"], machine)
+        prompts = 0.0 if conditions.step == "decode" else seqs
+        return convolution_view(seqs, new, at.dims["width"], taps, at.dims["width"], machine, prompts)
 
     return _seen("gated_delta_net", "convolution", look, values, machine, point, conditions)
 
@@ -81,7 +82,7 @@ def _seen(
         return cold(found) if decode else found  # a prompt moves activations, not states
 
     first, again = once(look, values)
-    terms = at_point(first.terms, point, conditions)
+    terms = at_point(first.terms, point, conditions, fixed=("launch", "each"))
     products = "matmul" if operation == "recurrence" and not decode else "vector"
     resources = {"matmul": products, "memory": machine.main.resource, "issue": "vector"}
     return Seen(family, terms, coords, {"format": f"{operation}-{'step' if decode else 'context'}"}, resources)
