@@ -7,17 +7,13 @@ nothing, so deviations fall back on what is shared: that is how a fit reaches de
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from ..._foundation.arrays import Value
-
-TOLERANCE = 3e-3  # relative residual at which a fit's linear solves stop
-SOLVED = 1e-4  # at which they are as good as exact, so that ridges, and not the order of steps, decide what rows do not
-HELD = 100.0  # ridge of a term that is counted exactly
 
 
 @dataclass(frozen=True)
@@ -90,18 +86,6 @@ class Block:
         for axis in self.axes:
             result *= axis.count
         return result
-
-
-def held(blocks: Iterable[Block], terms: Iterable[str]) -> tuple[Block, ...]:
-    """Blocks, those of some terms held near no bend at all: what is counted exactly is bent last.
-
-    Cards of one kind have one ratio of bandwidth to peak to clock, so that their times hardly tell the bytes of main memory from what
-    a unit takes in, or from launches. Left free, a fit says that memory is half as fast as it is, and a card with another ratio
-    gets that too: ``mla_bmm`` with a device left out errs 19 % so, 11 % with memory and products held (studies/2026-11-strangers.md).
-    Needs a fit that is :data:`SOLVED`: one that stops early has no ridges to speak of.
-    """
-    firm = frozenset(terms)
-    return tuple(replace(b, ridge=max(b.ridge, HELD)) if b.term in firm else b for b in blocks)
 
 
 class Places:

@@ -1,7 +1,7 @@
 """Which kernel a stack runs: a small decision tree over coordinates for each (device, framework, version, format).
 
 Users never say which kernel ran; the stack chose it by format, shape and device. Where one kernel always runs the tree is
-a single leaf. Unknown devices take the tree of their architecture, else of the framework.
+a single leaf. Unknown devices take the tree of their architecture, else of devices with their matrix instructions, else of the framework.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ class Family:
         spread: axes of the error's scale.
         kernels: key field that names the kernel, which may be blank, or None.
         choice: coordinates the choice of kernel depends on.
-        counted: terms that are counted exactly, and bent last (:func:`.blocks.held`). Their ridges act only where the joint fit of
+        counted: terms that are counted exactly, and bent last (:func:`..refit.solve.held`). Their ridges act only where the joint fit of
             ``shared`` is solved to the end. Where none are named it stops early, which keeps near zero what rows hardly tell but
             shares out between what is common and what is particular by the order of steps; some tables are better so
             (``quantize_scale_matrix`` with a device left out: 7 % stopped at 3e-3, 11 % at 1e-4).

@@ -66,8 +66,8 @@ GROUP = Axis("group", 0, 7)
 WINDOW = Axis("window", 0, 1)
 WORK3 = Axis("work", 0, 15, 3)
 
-CODE, PATH = ("implementation",), ("instructions",)
-CODE_PATH = (*CODE, *PATH)  # a stack's name for a kernel may mean another one on another kind of device
+CODE, DRIVEN = ("implementation",), ("instructions",)
+CODE_DRIVEN = (*CODE, *DRIVEN)  # a stack's name for a kernel may mean another one on another kind of device
 ARCHITECTURE = ("architecture", "framework", "kernel")
 FORMAT = (*ARCHITECTURE, "format")
 DEVICE = ("device", "framework", "version", "kernel", "format")
@@ -124,11 +124,11 @@ def family(name: str, dim: Axis, dim_device: Axis, choice: tuple[str, ...], stif
         shared=(
             Block("matmul", (Axis("waves", -8, 9), LENGTH2), (), (0.1, 0.2), stiff),
             Block("matmul", (GROUP,), (), (0.2,), stiff),
-            Block("matmul", (Axis("waves", -8, 9, 2), LENGTH2), PATH, (0.1, 0.2), 0.01),
-            Block("matmul", (dim,), PATH, (0.01,), 0.01),
-            Block("matmul", (dim,), CODE_PATH, (0.01,), 0.01),
-            Block("matmul", (LENGTH2,), CODE_PATH, (0.2,), 0.01),
-            Block("matmul", (WINDOW, LENGTH2), CODE_PATH, (0.0, 0.2), 0.01),
+            Block("matmul", (Axis("waves", -8, 9, 2), LENGTH2), DRIVEN, (0.1, 0.2), 0.01),
+            Block("matmul", (dim,), DRIVEN, (0.01,), 0.01),
+            Block("matmul", (dim,), CODE_DRIVEN, (0.01,), 0.01),
+            Block("matmul", (LENGTH2,), CODE_DRIVEN, (0.2,), 0.01),
+            Block("matmul", (WINDOW, LENGTH2), CODE_DRIVEN, (0.0, 0.2), 0.01),
             Block("warp", (LENGTH2,), (), (0.2,), 0.01),
             Block("warp", (LENGTH2,), CODE, (0.2,), 0.01),
             Block("warp", (dim,), CODE, (0.01,), 0.01),
@@ -136,21 +136,21 @@ def family(name: str, dim: Axis, dim_device: Axis, choice: tuple[str, ...], stif
             Block("masked", (LENGTH2,), CODE, (0.2,), 0.01),
             # Stiff: rows of one kind of device cannot tell its exponentials from its products, and what is put down to
             # the wrong one misleads the next device.
-            Block("exp", (LENGTH2,), PATH, (0.2,), 10.0),
-            Block("exp", (dim,), CODE_PATH, (0.01,), 10.0),
+            Block("exp", (LENGTH2,), DRIVEN, (0.2,), 10.0),
+            Block("exp", (dim,), CODE_DRIVEN, (0.01,), 10.0),
             Block("longest", (LENGTH2,), (), (0.2,), stiff),
-            Block("longest", (LENGTH2,), PATH, (0.2,), 0.1),
-            Block("longest", (dim,), CODE_PATH, (0.01,), 0.1),
+            Block("longest", (LENGTH2,), DRIVEN, (0.2,), 0.1),
+            Block("longest", (dim,), CODE_DRIVEN, (0.01,), 0.1),
             Block("memory", (Axis("cache", -8, 8, 1),), (), (0.1,)),
             Block("memory", (GROUP,), (), (0.2,)),
             Block("cache", (LENGTH2,), (), (0.2,)),
             Block("items", (LENGTH2,), (), (0.2,)),
             Block("items", (dim,), (), (0.01,)),
-            Block("items", (LENGTH2,), PATH, (0.2,), 0.1),
-            Block("items", (LENGTH2,), CODE_PATH, (0.2,), 0.1),
+            Block("items", (LENGTH2,), DRIVEN, (0.2,), 0.1),
+            Block("items", (LENGTH2,), CODE_DRIVEN, (0.2,), 0.1),
             Block("chain", (LENGTH2, Axis("waves", -8, 8, 4)), (), (0.2, 0.2)),
-            Block("chain", (LENGTH2,), PATH, (0.2,), 0.1),
-            Block("chain", (LENGTH2,), CODE_PATH, (0.2,), 1.0),
+            Block("chain", (LENGTH2,), DRIVEN, (0.2,), 0.1),
+            Block("chain", (LENGTH2,), CODE_DRIVEN, (0.2,), 1.0),
         ),
         local=(kernels(dim), formats(dim), devices(dim_device)),
         spread=(Block("total", (Axis("waves", -8, 8, 4), Axis("length", 0, 16, 4)), (), (0.3, 0.3), 1e-6),),
@@ -160,7 +160,7 @@ def family(name: str, dim: Axis, dim_device: Axis, choice: tuple[str, ...], stif
 
 PREFILL = by_format(
     family("attention_prefill", DIM, Axis("dim", 6, 9), ("dim", "window", "length", "stored", "multiplied"), 1.0),
-    CODE_PATH, ("matmul",), 10.0,
+    CODE_DRIVEN, ("matmul",), 10.0,
 )  # fmt: skip
 ENCODER = family("attention_encoder", Axis("dim", 6, 6.32, 0.16), Axis("dim", 6, 6.32, 0.16), (), 100.0)
 

@@ -43,7 +43,7 @@ CACHE, STREAM, WAVES = Axis("cache", -14, 10), Axis("stream", 0, 26), Axis("wave
 
 FRAMEWORK = ("framework",)
 VARIANT = ("framework", "format", "kernel")
-KERNEL_PATH = ("kernel", "instructions")
+KERNEL_DRIVEN = ("kernel", "instructions")
 ARCHITECTURE = ("architecture", "framework", "format", "kernel")
 DEVICE = ("device", "framework", "version", "format", "kernel")
 
@@ -62,18 +62,18 @@ DECODE = Family(
     serial=("launch",),
     shared=(
         Block("unit", (S2,), (), (0.3,), 0.01),
-        Block("unit", (S2,), KERNEL_PATH, (0.3,), 0.01),
+        Block("unit", (S2,), KERNEL_DRIVEN, (0.3,), 0.01),
         Block("launch", (S2,), FRAMEWORK, (0.3,), 1e-3),  # vLLM 0.14 waits for its host, whatever the kernel
         Block("matmul", (WAVES,), (), (0.1,)),
         Block("reread", (CACHE,), (), (0.1,)),
-        Block("reread", (S2,), KERNEL_PATH, (0.3,), 0.03),
-        Block("lane", (S2,), KERNEL_PATH, (0.3,), 10.0),
-        Block("matmul", (S2,), KERNEL_PATH, (0.3,), 0.1),
+        Block("reread", (S2,), KERNEL_DRIVEN, (0.3,), 0.03),
+        Block("lane", (S2,), KERNEL_DRIVEN, (0.3,), 10.0),
+        Block("matmul", (S2,), KERNEL_DRIVEN, (0.3,), 0.1),
         Block("memory", (CACHE,), (), (0.1,)),
         Block("memory", (STREAM,), (), (0.1,)),
-        Block("memory", (S2,), KERNEL_PATH, (0.3,), 0.1),
+        Block("memory", (S2,), KERNEL_DRIVEN, (0.3,), 0.1),
         Block("launch", (S2, B2), (), (0.1, 0.1)),
-        Block("launch", (S2,), KERNEL_PATH, (0.3,), 30.0),
+        Block("launch", (S2,), KERNEL_DRIVEN, (0.3,), 30.0),
     ),
     local=(decode_local(ARCHITECTURE), decode_local(DEVICE)),
     spread=(Block("total", (Axis("batch", 0, 12, 3), Axis("length", 0, 18, 3)), (), (0.3, 0.3), 1e-6),),

@@ -10,20 +10,35 @@ Jacobian of log time with respect to a term's log efficiency is that term's shar
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
 import scipy.sparse.linalg as sla
 
-from ..calibration.blocks import TOLERANCE, Axis, Block, Places, corners
+from ..calibration.blocks import Axis, Block, Places, corners
 from ..calibration.model import Fitted
 
+TOLERANCE = 3e-3  # relative residual at which a fit's linear solves stop
+SOLVED = 1e-4  # at which they are as good as exact, so that ridges, and not the order of steps, decide what rows do not
+HELD = 100.0  # ridge of a term that is counted exactly
 CLASS_ROWS = 16_000  # rows of a class that its own blocks are fitted to
 STEP = 1.0  # the largest change of a log efficiency in one iteration
 TINY = 1e-12  # seconds; a term without a part
 ITERATIONS = 600
+
+
+def held(blocks: Iterable[Block], terms: Iterable[str]) -> tuple[Block, ...]:
+    """Blocks, those of some terms held near no bend at all: what is counted exactly is bent last.
+
+    Cards of one kind have one ratio of bandwidth to peak to clock, so that their times hardly tell the bytes of main memory from what
+    a unit takes in, or from launches. Left free, a fit says that memory is half as fast as it is, and a card with another ratio
+    gets that too: ``mla_bmm`` with a device left out errs 19 % so, 11 % with memory and products held (studies/2026-11-strangers.md).
+    Needs a fit that is :data:`SOLVED`: one that stops early has no ridges to speak of.
+    """
+    firm = frozenset(terms)
+    return tuple(replace(b, ridge=max(b.ridge, HELD)) if b.term in firm else b for b in blocks)
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..calibration.blocks import SOLVED, TOLERANCE, held
 from ..calibration.model import Fitted, Part, Spread, combine, reader, settled
 from ..calibration.naming import field_of
 from ..calibration.samples import Family, Samples
 from . import solve
 from .choose import learn_choice
 from .rising import risen, steady
-from .solve import Data
+from .solve import SOLVED, TOLERANCE, Data, held
 
 MOST_ROWS = 80_000  # rows of one partition that the shared blocks are fitted to
 FIELDS = (
