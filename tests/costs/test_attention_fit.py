@@ -71,8 +71,9 @@ def test_shared_memory_feeds_a_part_of_newer_matrix_units() -> None:
         return float(terms["matmul"] * attention_prefill.ATTAINED / terms["warp"])
 
     assert share("a100-sxm-80gb") == pytest.approx(1.0, rel=0.01)  # 16 FLOP/B * 128 B = its 2048 FLOP a clock
-    assert share("h100-sxm-80gb") == pytest.approx(0.5, rel=0.05)
-    assert share("b200-sxm-180gb") == pytest.approx(0.25, rel=0.05)
+    # A half and a quarter at one clock; tensor peaks are stated at a lower one than shared memory boosts to.
+    assert share("h100-sxm-80gb") == pytest.approx(0.5 * 1.98 / 1.83, rel=0.01)
+    assert share("b200-sxm-180gb") == pytest.approx(0.25 * 1.965 / 1.856, rel=0.01)
     assert share("rtx-pro-6000-server-96gb") == pytest.approx(1.0)
 
 

@@ -46,7 +46,7 @@ def test_tiles_of_an_array_are_those_of_its_values(code):
 
 def test_marlin_has_an_ampere_units_rate_and_never_more_than_the_peak():
     b200, a100, rtx = (load_machine(name).engine for name in ("b200", "a100-sxm-80gb", "rtx-pro-6000-server"))
-    assert reachable(2.25e15, b200, MARLIN) == pytest.approx(148 * 1.856e9 * 2048)
+    assert reachable(2.25e15, b200, MARLIN) == pytest.approx(148 * 1.965e9 * 2048)
     assert reachable(2.25e15, b200, "trtllm-gen") == 2.25e15
     assert reachable(312e12, a100, MARLIN) == pytest.approx(312e12, rel=1e-3)
     assert reachable(503.8e12, rtx, MARLIN) == 503.8e12

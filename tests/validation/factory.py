@@ -60,6 +60,7 @@ def small_rules() -> TableRules:
     family = dataclasses.replace(
         target.family,
         rising=None,
+        counted=(),
         parallel=("matmul", "memory"),
         serial=("launch",),
         shared=tuple(Block(term, (m,), (), (0.01,)) for term in ("matmul", "memory", "launch")),

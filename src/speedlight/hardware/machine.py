@@ -39,7 +39,7 @@ class Peak:
         unit: ``matmul``, ``vector`` or ``transcendental`` (an open vocabulary).
         format: the multiplier's number format (``bf16``, ``fp8`` …).
         accumulate: the accumulator's format; RTX cards halve their rate with fp32 accumulation.
-        flops: FLOP/s at the engine's clock; one multiply-add is 2.
+        flops: FLOP/s as stated; one multiply-add is 2.
         sparse_flops: rate with structured sparsity where the unit has it, else None.
         grade: pedigree of ``flops``.
     """
@@ -60,7 +60,7 @@ class Engine:
         name: ``sm``, ``cu``, ``cores``, ``mxu`` …
         kind: ``simt`` (GPU-like), ``cores`` (CPU), ``systolic``, ``dataflow``, ``in-memory``.
         units: how many units; output tiles are dealt to them in waves.
-        clock_hz: the clock the peaks are stated at.
+        clock_hz: the boost clock, which units hold where power does not limit them. Tensor peaks may be stated at a lower one.
         peaks: rates of all units together.
         tiles: output tiles (rows, columns) a unit's matrix kernels work in; empty means tiles cost nothing.
         launch_latency_s: time from the start of a kernel to its first useful work, plus draining: the launch floor. Of a spatial

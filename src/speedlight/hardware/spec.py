@@ -7,7 +7,8 @@ A figure is a number in SI, a string with a unit (``3.35 TB/s``, ``80 GB``), or 
 ``source`` is a key of the file's ``sources`` or free text; a figure that names none takes the file's source where
 there is exactly one. A figure without a grade has the file's ``grade`` (default ``assumed``: a number nobody vouches
 for). ``derive`` on a peak states the arithmetic that gives the published rate back (``units * 4096 * clock``, in FLOP
-per clock and unit, or with a literal clock); the loader evaluates it and refuses a file that is off by 2 %.
+per clock and unit, or with a literal clock where a peak is stated at another than the boost clock); the loader evaluates it
+and refuses a file that is off by 2 %.
 
 Conventions of the shipped files: capacity is the vendor's decimal figure (80 GB = 80e9 B; drivers report a little
 more), bandwidth decimal, link rates per direction and device, peaks dense and per accumulator. What cannot be found is

@@ -150,15 +150,6 @@ def cost_of(shape: Shape, machine: Machine) -> Cost:
     return price(kernel, values, machine, conditions=Conditions("repeated"))
 
 
-def cold_share(size: Value, capacity: float) -> Value:
-    """Share of a repeated benchmark's bytes that main memory serves.
-
-    A loop over more than a cache holds evicts every line before its reuse, so the share rises from 0 to 1 within a
-    factor of two of the capacity, not as 1 − capacity / size.
-    """
-    return 1.0 / (1.0 + (0.8 * capacity / size) ** 6.0)
-
-
 # Kernels a row's time includes: new keys and values go to their pages before attention reads them, or splits are combined
 # after it. B60, whose launches are slow (26 us), never takes less than 56 us; the others cannot tell two from one.
 LAUNCHES = 2.0

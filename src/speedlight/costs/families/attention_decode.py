@@ -28,7 +28,8 @@ from ..calibration.blocks import Axis, Block
 from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View
 from ..price import peak_for
 from . import attention
-from .attention import LAUNCHES, NO_WINDOW, Shape, by_format, cold_share, cost_of, key, residents, shape_of, widened
+from .attention import LAUNCHES, NO_WINDOW, Shape, by_format, cost_of, key, residents, shape_of, widened
+from .warm import cold_share
 
 DEPENDENT = 10.0  # steps of the shortest kernel: page table, query, keys, values, sum; and again where splits combine
 

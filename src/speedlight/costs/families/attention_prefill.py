@@ -41,12 +41,12 @@ from .attention import (
     Shape,
     beyond_registers,
     by_format,
-    cold_share,
     cost_of,
     key,
     shape_of,
     widened,
 )
+from .warm import cold_share
 
 TILE = 128.0
 # Register kernels: a warp multiplies 16 query rows by keys that it reads from shared memory, at 128 B a clock and unit.

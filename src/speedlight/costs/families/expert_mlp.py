@@ -32,6 +32,7 @@ from ..price import peak_for
 from .expert_kernels import STEPS, reachable, tile
 from .expert_load import Load
 from .in_models import launch_seconds
+from .warm import fetched
 
 # The table's formats: (weights, activations as multiplied).
 FORMATS = {
@@ -148,17 +149,17 @@ class Experts:
     activations: str
 
 
-def view(part: Experts, found: Load, even: float, machine: Machine, code: str = "") -> View:
+def view(part: Experts, found: Load, even: float, machine: Machine, code: str = "", least: Value = 0.0) -> View:
     """The view of one rank's experts under a load.
 
     Args:
         even: 1 where the load is balanced.
         code: what runs it, as far as that decides tiles and rates (:mod:`.expert_kernels`).
+        least: operands count as at least this many times the last cache (:func:`.warm.fetched`).
     """
     engine = machine.engine
     cache = machine.last_cache
     capacity = cache.capacity_bytes if cache is not None else 1.0
-    bandwidth = machine.main.bandwidth
     peak = peak_for(machine, "matmul", multiply_format(part.weights, part.activations), None, OperatingPoint()).flops
     rate = reachable(peak, engine, code)
     h, f, t = part.hidden, part.inter, part.tokens
@@ -185,15 +186,18 @@ def view(part: Experts, found: Load, even: float, machine: Machine, code: str = 
         "rounds": 2.0 * rounds * height * SIDE * engine.units / rate,
         "stream": many * weight / (clocks * PORT),
         "expand": many * element / (clocks * EXPANDED) * expanded(part),
-        "memory": (weights + operands) / bandwidth,
+        "memory": fetched(weights + operands, weights + operands, machine, least),
         "launch": launch_seconds(machine),
-        "tokens": t * h * (4.0 + activation) / bandwidth,
-        "gather": rows * h * 2.0 * activation / bandwidth,
-        "middle": rows * 2.0 * (wide * f * 2.0 + f * activation) / bandwidth,
-        "combine": rows * h * 2.0 * 2.0 * (part.picks > 1.0) / bandwidth,
-        "every_middle": t * part.picks * (wide * f * 2.0 + f * activation) / bandwidth,
-        "every_combine": t * part.picks * h * 2.0 * (part.picks > 1.0) / bandwidth,
     }
+    moved = {
+        "tokens": t * h * (4.0 + activation),
+        "gather": rows * h * 2.0 * activation,
+        "middle": rows * 2.0 * (wide * f * 2.0 + f * activation),
+        "combine": rows * h * 2.0 * 2.0 * (part.picks > 1.0),
+        "every_middle": t * part.picks * (wide * f * 2.0 + f * activation),
+        "every_combine": t * part.picks * h * 2.0 * (part.picks > 1.0),
+    }
+    terms.update({name: fetched(size, size, machine) for name, size in moved.items()})
     mean = rows / distinct
     coords = {
         "one": 0.0 * t, "step": step, "t": np.log2(t), "m": np.log2(mean), "mean": np.log2(mean_all),

@@ -20,6 +20,7 @@ from .expert_kernels import usual_code
 from .expert_load import TILES, Load
 from .expert_mlp import FAMILY, FORMATS, GROUPS, PASSES, Experts, view
 from .in_models import at_point, cold, once, resident
+from .warm import COLD
 
 
 def format_of(kernel: Kernel) -> str | None:
@@ -52,7 +53,7 @@ def see(
             maximum(d["tokens"], 1.0), d["k"], d["n"], float(facts["picks"]), experts, width / d["n"],
             experts / d["items"], gated, weights, activations,
         )  # fmt: skip
-        return view(part, load_of(d), 1.0, machine, code)
+        return view(part, load_of(d), 1.0, machine, code, where(resident(machine, conditions), 0.0, COLD))
 
     def coords(at: KernelValues, under: Conditions) -> Mapping[str, Value]:
         found = again(at).coords

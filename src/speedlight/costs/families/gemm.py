@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -36,6 +37,7 @@ from ..calibration.seen import SEERS, Seen
 from ..cost import Conditions, Cost, largest
 from ..price import least_of
 from .in_models import resident
+from .warm import COLD, fetched
 
 # The table's formats: (weights, activations as multiplied).
 FORMATS = {
@@ -51,12 +53,17 @@ WIDE = "16-bit"
 M, N, K = Axis("m", 0, 15), Axis("n", 5, 16), Axis("k", 5, 16)
 K2, M2, N2 = Axis("k", 5, 17, 2), Axis("m", 0, 16, 2), Axis("n", 5, 17, 2)
 FILL = Axis("fill", -9, 8, 0.25)
-CACHE = Axis("cache", -14, 8, 0.5)
-STREAM = Axis("stream", 6, 26)
+CACHE = Axis("cache", -12, 3, 0.5)
 
 # Units of three terms; the fit finds how many of them a product takes.
 HOST = 1e-6  # seconds of host work a call; a replayed graph has none, an eager stack up to some hundred
-LEAST_TILE = (64.0, 128.0)  # rows and columns of output that a unit's matrix instructions work on at the least
+LEAST_COLUMNS = 128.0  # columns of output that a unit's matrix instructions work on at the least
+LEAST_ROWS = 64.0  # rows, in kernels written for one format (CUTLASS, DeepGEMM)
+# In cuBLAS's of 16 bits, which has a tile for every size, and splits k where few tiles would leave units idle.
+CUBLAS_ROWS = 16.0
+# Weights that the benchmark goes round, so that six times their bytes must fit a cache to stay there. *Inferred*: on an RTX PRO 6000
+# (128 MiB) bf16 and fp8 weights in vLLM come at 2.1 TB/s up to 20 MiB and at 1.3 from 22 on.
+COPIES = 6.0
 CYCLES = 1000.0  # clock cycles of one pass through a kernel's pipeline: address set-up, loads, the k loop, the epilogue
 JOULES_PER_FLOP = 0.6e-12  # of a 16-bit FLOP on a server part, all in; at most the board's power can be spent on them
 
@@ -108,9 +115,8 @@ SHARED = (
     Block("power", (ONE,), (), (1.0,)),
     Block("power", (ONE,), ("format",), (1.0,), 0.1),
     Block("memory", (CACHE,), (), (0.1,)),
-    Block("memory", (STREAM,), (), (0.3,)),
     Block("memory", (ONE,), ("memory",), (1.0,)),
-    Block("memory", (Axis("cache", -14, 8, 2),), STACK, (0.3,), 0.1),
+    Block("memory", (Axis("cache", -12, 2, 2),), STACK, (0.3,), 0.1),
     Block("pipeline", (K2,), (), (0.3,)),
     Block("pipeline", (M2,), (), (0.3,)),
     Block("pipeline", (K2,), STACK, (1.0,), 0.1),
@@ -132,10 +138,20 @@ def tiles_rise(fill: np.ndarray) -> np.ndarray:
     return rise
 
 
-# A kernel's pipeline is as long for one token as for many; what fewer tokens take longer was the first call's warm-up.
+def bytes_rise(octaves: np.ndarray) -> np.ndarray:
+    """Log of a term of bytes along their octaves; where they leave the cache it gains more."""
+    rise: np.ndarray = np.log(2.0) * octaves
+    return rise
+
+
+# A kernel's pipeline is as long for one token as for many; what fewer tokens take longer was the first call's warm-up. An eager
+# stack's host work is none of a pass's bytes.
 RISING = Rising(
-    "m", view_at, {("matmul", "fill"): tiles_rise, ("matmul", "m"): np.zeros_like, ("pipeline", "m"): np.zeros_like}
-)
+    "m", view_at, {
+        ("matmul", "fill"): tiles_rise, ("matmul", "m"): np.zeros_like, ("pipeline", "m"): np.zeros_like,
+        ("memory", "cache"): bytes_rise, ("quantize", "cache_a"): bytes_rise,
+    },
+)  # fmt: skip
 FAMILY = Family(
     name="gemm",
     parallel=("matmul", "power", "memory", "host"),
@@ -143,11 +159,29 @@ FAMILY = Family(
     power=2.0,
     shared=SHARED,
     partition=("path",),
+    counted=("memory",),
     local=(surface(ARCHITECTURE, False), ripples(ARCHITECTURE), surface(DEVICE, True), ripples(DEVICE)),
     spread=(Block("total", (M2, Axis("n", 5, 17, 3), Axis("k", 5, 17, 3)), (), (0.3, 0.3, 0.3), 1e-6),),
     choice=("m", "n", "k", "align_n", "align_k"),
     rising=RISING,
 )  # fmt: skip
+
+
+class Operands(NamedTuple):
+    """How a product's operands are stored and come.
+
+    Attributes:
+        weight, activation: bytes of an element.
+        wide: whether it multiplies in 16 bits.
+        quantised: whether its time includes the quantisation of activations.
+        copies: weights taken in turn before the first comes again.
+    """
+
+    weight: float
+    activation: float
+    wide: bool
+    quantised: bool
+    copies: float = COPIES
 
 
 @lru_cache(maxsize=32)
@@ -174,19 +208,15 @@ def view_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:
     least = least_of(kernel, values, machine, conditions=Conditions("repeated"))
     quantised = path_of(named, machine) != WIDE
     used = activations if quantised or named not in QUANTISED else "bf16"
-    sizes = (bytes_per_element(weights), bytes_per_element(used), quantised)
-    return view(rows["m"], rows["n"], rows["k"], sizes, least["matmul"], largest(least), machine)
-
-
-def view(
-    m: Value, n: Value, k: Value, sizes: tuple[float, float, bool], matmul: Value, limit: Value, machine: Machine
-) -> View:
-    """The view of one product; ``sizes`` = bytes of a weight, of an activation, whether activations are quantised."""
-    return View(terms_of(m, n, k, sizes, matmul, machine), coords_of(m, n, k, sizes, machine), limit)
+    operands = Operands(bytes_per_element(weights), bytes_per_element(used), not quantised, quantised)
+    sizes = rows["m"], rows["n"], rows["k"]
+    return View(
+        terms_of(*sizes, operands, least["matmul"], machine), coords_of(*sizes, operands, machine), largest(least)
+    )
 
 
 def terms_of(
-    m: Value, n: Value, k: Value, sizes: tuple[float, float, bool], matmul: Value, machine: Machine,
+    m: Value, n: Value, k: Value, operands: Operands, matmul: Value, machine: Machine,
     least: Value = 0.0, memory_clock: Value = 1.0,
 ) -> dict[str, Value]:  # fmt: skip
     """Seconds at the machine's rates.
@@ -195,58 +225,48 @@ def terms_of(
         least: the operands count as at least this many times the last cache (0: as large as they are).
         memory_clock: of the operating point, over the nominal one.
     """
-    weight, activation, quantised = sizes
+    weight, activation = operands.weight, operands.activation
     engine = machine.engine
     power = np.inf if machine.tdp_w is None else machine.tdp_w
+    moved = m * k * activation + n * k * weight + m * n * 2.0
+    rows = CUBLAS_ROWS if operands.wide else LEAST_ROWS
     terms = {
-        "matmul": matmul * padding(m, n, engine.units),
-        "memory": streamed(m * k * activation + n * k * weight + m * n * 2.0, machine, least, memory_clock),
+        "matmul": matmul * padding(m, n, engine.units, rows),
+        "memory": fetched(moved, touched(m, n, k, operands), machine, least, memory_clock),
         "host": HOST,
         "launch": engine.launch_latency_s,
         "pipeline": CYCLES / engine.clock_hz,
         "power": 2.0 * m * n * k * JOULES_PER_FLOP * (activation / 2.0) / power,
     }
-    if quantised:
-        terms["quantize"] = streamed(m * k * (2.0 + activation), machine)
+    if operands.quantised:
+        passed = m * k * (2.0 + activation)
+        terms["quantize"] = fetched(passed, passed, machine)
         terms["quantize_pass"] = engine.launch_latency_s + CYCLES / engine.clock_hz
     return terms
 
 
-def padding(m: Value, n: Value, units: Value) -> Value:
+def padding(m: Value, n: Value, units: Value, least: float) -> Value:
     """How much longer than at the peak the matrix units are busy: tiles are whole, and at least one unit makes one."""
-    rows, columns = maximum(m, LEAST_TILE[0]), maximum(n, LEAST_TILE[1])
-    waves = rows * columns / (LEAST_TILE[0] * LEAST_TILE[1] * units)
+    rows, columns = maximum(m, least), maximum(n, LEAST_COLUMNS)
+    waves = rows * columns / (least * LEAST_COLUMNS * units)
     return rows * columns / (m * n) * maximum(1.0, 1.0 / waves)
 
 
-def streamed(size: Value, machine: Machine, least: Value = 0.0, memory_clock: Value = 1.0) -> Value:
-    """Seconds of passing ``size`` bytes, again and again: what the last cache keeps comes at its bandwidth.
-
-    The share from main memory rises smoothly from none to all as the bytes pass the cache's capacity. Graphics memory is
-    seven to ten times slower than the cache before it, HBM two to four: small operands tell the two apart.
-    """
-    cache = machine.last_cache
-    if cache is None:
-        return size / (machine.main.bandwidth * memory_clock)
-    over = maximum(size / cache.capacity_bytes, least)
-    over = over * over
-    missed = over / (1.0 + over)
-    return size * ((1.0 - missed) / cache.bandwidth + missed / (machine.main.bandwidth * memory_clock))
+def touched(m: Value, n: Value, k: Value, operands: Operands) -> Value:
+    """Bytes a loop goes through before it comes back to the same ones: weights in turn, one input and one output."""
+    return m * k * operands.activation + operands.copies * n * k * operands.weight + m * n * 2.0
 
 
-def coords_of(m: Value, n: Value, k: Value, sizes: tuple[float, float, bool], machine: Machine) -> dict[str, Value]:
+def coords_of(m: Value, n: Value, k: Value, operands: Operands, machine: Machine) -> dict[str, Value]:
     """Sizes, waves and bytes over cache: nothing with a rate in it."""
-    weight, activation, _ = sizes
     units = machine.engine.units
     cache = machine.last_cache
     capacity = cache.capacity_bytes if cache is not None else 1.0
-    total = m * k * activation + n * k * weight + m * n * 2.0
-    size = log2(total)
+    size = log2(m * k * operands.activation + n * k * operands.weight + m * n * 2.0)
     log_m, log_n, log_k = log2(m), log2(n), log2(k)
     coords = {
         "one": 0.0, "m": log_m, "n": log_n, "k": log_k,
-        "cache": size - log2(capacity), "cache_a": log_m + log_k + log2(3.0 / capacity),
-        "stream": size - log2(units), "bytes": size,
+        "cache": log2(touched(m, n, k, operands) / capacity), "cache_a": log_m + log_k + log2(3.0 / capacity), "bytes": size,
         "align": alignment(m), "align_n": alignment(n / 32.0), "align_k": alignment(k / 32.0),
     }  # fmt: skip
     tall, broad = ({side: ceil(size / side) for side in SIDES} for size in (m, n))
@@ -309,10 +329,6 @@ TABLES.register("gemm")(
 )
 
 
-# Operands this many doublings above the last cache: every byte comes from main memory (the fit is flat from here on).
-COLD = 3.0
-
-
 PRODUCTS = ("linear", "linear_dgrad", "linear_wgrad")
 
 
@@ -364,16 +380,16 @@ def see(
     named = format_of(kernel)
     if kernel.fn not in PRODUCTS or named is None or "matmul" not in cost.least:
         return None
-    sizes = (*bytes_of(kernel), False)
+    operands = Operands(*bytes_of(kernel), path_of(named, machine) == WIDE, False, 1.0)
 
     def coords(at: KernelValues, under: Conditions) -> dict[str, Value]:
-        found = coords_of(at.dims["m"], at.dims["n"], at.dims["k"], sizes, machine)
-        return {**found, "cache": where(resident(machine, under), found["cache"], maximum(found["cache"], COLD))}
+        found = coords_of(at.dims["m"], at.dims["n"], at.dims["k"], operands, machine)
+        return {**found, "cache": where(resident(machine, under), found["cache"], maximum(found["cache"], log2(COLD)))}
 
     d = values.dims
-    least = where(resident(machine, conditions), 0.0, 2.0**COLD)
+    least = where(resident(machine, conditions), 0.0, COLD)
     matmul = cost.least["matmul"] / conditions.throttle
-    terms = terms_of(d["m"], d["n"], d["k"], sizes, matmul, machine, least, point.memory_clock)
+    terms = terms_of(d["m"], d["n"], d["k"], operands, matmul, machine, least, point.memory_clock)
     if not conditions.device_latency:
         terms["launch"] = terms["host"] = 0.0
     resources = {"matmul": "matmul", "memory": machine.main.resource}

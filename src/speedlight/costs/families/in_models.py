@@ -1,7 +1,7 @@
 """What the seers of this package share: terms at the operating point, names of formats, operands that come cold.
 
 Tables loop on warm operands; a model's weights, caches and states come from main memory. Seers say so through the
-coordinate that compares operands with the last cache: raised to :data:`COLD` doublings it names the part of the table
+coordinate that compares operands with the last cache: raised to :data:`.warm.COLD` times it, it names the part of the table
 where nothing fits.
 """
 
@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from ..._foundation.arrays import Value, maximum, where
+from ..._foundation.arrays import Value, log2, maximum, where
 from ..._foundation.formats import number_format
 from ...hardware.machine import Machine, OperatingPoint
 from ...lowering.kernels import KernelValues
 from ..calibration.samples import View
 from ..cost import Conditions
-
-COLD = 3.0  # doublings above the last cache from which all bytes come from main memory
+from .warm import COLD
 
 # Formats of two bytes have one rate and one number of bytes; tables measured bf16.
 TABLE_FORMATS = {"bf16": "bfloat16", "fp16": "bfloat16", "fp8": "fp8"}
@@ -61,7 +60,7 @@ def resident(machine: Machine, conditions: Conditions) -> Value:
 
 def cold(coords: Mapping[str, Value], name: str = "cache") -> dict[str, Value]:
     """Coordinates of operands that no cache kept."""
-    return {**coords, name: maximum(coords[name], COLD)}
+    return {**coords, name: maximum(coords[name], log2(COLD))}
 
 
 def once(look: Callable[[KernelValues], View], values: KernelValues) -> tuple[View, Callable[[KernelValues], View]]:

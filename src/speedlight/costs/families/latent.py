@@ -28,6 +28,7 @@ from ..calibration.blocks import Axis, Block
 from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View, architecture_of
 from ..price import peak_for
 from .in_models import launch_seconds
+from .warm import fetched
 
 KV_RANK, ROPE, NOPE, V_DIM = 512.0, 64.0, 128.0, 128.0
 LATENT = KV_RANK + ROPE
@@ -159,7 +160,9 @@ def over_cache(machine: Machine, total: Value) -> Value:
     return np.log2(maximum(total, 1.0) / (cache.capacity_bytes if cache is not None else 1.0))
 
 
-def decode_view(batch: Value, heads: Value, cached: Value, cache_format: str, machine: Machine) -> View:
+def decode_view(
+    batch: Value, heads: Value, cached: Value, cache_format: str, machine: Machine, least: Value = 0.0
+) -> View:
     """One new token of each sequence in absorbed form: FLOPs 2·h·(576 + 512) a cached token, bytes 576 a token."""
     element, units = ELEMENT[cache_format], machine.engine.units
     length = cached + 1.0
@@ -174,7 +177,7 @@ def decode_view(batch: Value, heads: Value, cached: Value, cache_format: str, ma
     terms = {
         "unit": RARE * unit,
         "matmul": ceil(heads / 64.0) * 64.0 * flop,
-        "memory": total / bandwidth,
+        "memory": fetched(total, total, machine, least),
         "reread": ceil(heads / 16.0) * latents / bandwidth,
         "lane": RARE * lane * units / bandwidth,
         "launch": launch_seconds(machine),
@@ -200,7 +203,7 @@ def prefill_view(batch: Value, heads: Value, new: Value, cached: Value, cache_fo
     matmul = 2.0 * heads * pairs * (QK_DIM + V_DIM) / peak
     terms = {
         "matmul": matmul,
-        "memory": (queries + keys) / machine.main.bandwidth,
+        "memory": fetched(queries + keys, queries + keys, machine),
         "tiles": ceil(blocks / units) * launch_seconds(machine),
         "launch": launch_seconds(machine),
         "expand": 2.0 * batch * length * KV_RANK * heads * (NOPE + V_DIM) / flops_peak(machine, "bf16"),
@@ -213,7 +216,9 @@ def prefill_view(batch: Value, heads: Value, new: Value, cached: Value, cache_fo
     return View(terms, coords, maximum(matmul, warm_limit(machine, least)))
 
 
-def bmm_view(tokens: Value, heads: Value, into_latent: bool, weight_format: str, machine: Machine) -> View:
+def bmm_view(
+    tokens: Value, heads: Value, into_latent: bool, weight_format: str, machine: Machine, least: Value = 0.0
+) -> View:
     """A product a head: [tokens, 128]·[128, 512] into the latent space, or [tokens, 512]·[512, 128] out of it."""
     element, units = ELEMENT[weight_format], machine.engine.units
     n = KV_RANK if into_latent else V_DIM
@@ -225,7 +230,7 @@ def bmm_view(tokens: Value, heads: Value, into_latent: bool, weight_format: str,
     narrow = element < 2.0
     terms = {
         "matmul": matmul,
-        "memory": total / machine.main.bandwidth,
+        "memory": fetched(total, total, machine, least),
         "launch": launch_seconds(machine),
         # a pass over activations (read 16 bit, write the format) or over weights (the reverse): libraries differ
         "convert": (tokens * heads * (KV_RANK + NOPE - n) + weights) * 3.0 * narrow / machine.main.bandwidth,

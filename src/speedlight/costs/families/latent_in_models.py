@@ -19,6 +19,7 @@ from ..calibration.seen import SEERS, Seen
 from ..cost import Conditions, Cost
 from .in_models import at_point, cold, once, table_format
 from .latent import KV_RANK, NOPE, ROPE, V_DIM, bmm_view, decode_view, prefill_view
+from .warm import COLD
 
 
 @SEERS.register("mla")
@@ -42,7 +43,9 @@ def see_attention(
         seqs = maximum(at.dims["seqs"], 1.0)
         new = maximum(at.dims["rows"] / seqs, 1.0)
         if decode:
-            return decode_view(seqs, at.dims["heads"], maximum(at.dims["keys"] / seqs - new, 0.0), stored, machine)
+            return decode_view(
+                seqs, at.dims["heads"], maximum(at.dims["keys"] / seqs - new, 0.0), stored, machine, COLD
+            )
         return prefill_view(seqs, at.dims["heads"], new, 0.0, stored, machine)
 
     def coords(at: KernelValues, under: Conditions) -> Mapping[str, Value]:
@@ -77,7 +80,7 @@ def see_product(
 
     def look(at: KernelValues) -> View:
         return bmm_view(
-            maximum(at.dims["m"], 1.0), maximum(at.dims["batch"], 1.0), op == "mla_gen_pre", weights, machine
+            maximum(at.dims["m"], 1.0), maximum(at.dims["batch"], 1.0), op == "mla_gen_pre", weights, machine, COLD
         )
 
     def coords(at: KernelValues, under: Conditions) -> Mapping[str, Value]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..._foundation.arrays import Value, maximum, minimum
+from ..._foundation.arrays import Value, maximum
 from ..._foundation.errors import BadInput
 from ..._foundation.formats import bytes_per_element, multiply_format
 from ...hardware.machine import Machine
@@ -20,6 +20,7 @@ from ..calibration.blocks import Axis, Block
 from ..calibration.samples import architecture_of
 from .gemm import JOULES_PER_FLOP
 from .latent import ELEMENT, flops_peak
+from .warm import COLD, fetched
 
 GEMMS = {"bfloat16": ("bf16", "bf16"), "fp8_block": ("fp8_block", "fp8"), "nvfp4": ("nvfp4", "nvfp4")}
 ISSUE = 16.0  # bytes of activations a unit handles in a clock, loads, arithmetic and stores included; the fit bends it
@@ -106,25 +107,13 @@ def product(m: Value, n: Value, k: Value, gemm: str, machine: Machine, count: Va
     )
 
 
-def fetch(machine: Machine, total: Value) -> Value:
-    """Seconds a byte of ``total`` that are used again and again, as benchmark loops do: from the last cache where they fit.
-
-    Of what is larger than the cache a share stays, less than its capacity could hold: (capacity / total)².
-    """
-    cache, main = machine.last_cache, machine.main.bandwidth
-    if cache is None or cache.bandwidth <= main:
-        return 1.0 / main + 0.0 * total
-    kept = minimum(1.0, cache.capacity_bytes / maximum(total, 1.0)) ** 2
-    return kept / cache.bandwidth + (1.0 - kept) / main
-
-
 def streamed(machine: Machine, total: Value) -> Value:
     """Seconds of passes over activations: bytes from wherever they lie, or what the units can issue.
 
     Eight terabytes a second are more than the units of a Blackwell server part handle in a pass that also computes.
     """
     engine = machine.engine
-    return either(total * fetch(machine, total), total / (engine.units * engine.clock_hz * ISSUE))
+    return either(fetched(total, total, machine), total / (engine.units * engine.clock_hz * ISSUE))
 
 
 def either(a: Value, b: Value) -> Value:
@@ -136,8 +125,11 @@ def either(a: Value, b: Value) -> Value:
 def together(parts: tuple[Product, ...], machine: Machine, warm: bool = True) -> Work:
     """Products one after another; whether weights stay in the cache is a matter of all of them, and of the benchmark."""
     weights = sum(p.weights for p in parts)
-    each = fetch(machine, weights) if warm else 1.0 / machine.main.bandwidth
-    seconds = sum(either(p.powered, p.weights * each + p.moved * fetch(machine, p.moved)) for p in parts)
+    least = 0.0 if warm else COLD
+    seconds = sum(
+        either(p.powered, fetched(p.weights, weights, machine, least) + fetched(p.moved, p.moved, machine))
+        for p in parts
+    )
     return Work(seconds, sum(p.matmul for p in parts), weights)
 
 

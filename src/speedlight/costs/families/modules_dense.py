@@ -20,6 +20,7 @@ from . import module_terms as mt
 from .in_models import launch_seconds
 from .latent import ELEMENT, FORMAT, flops_peak, over_cache, warm_limit
 from .module_terms import Latent, Product, product
+from .warm import fetched
 
 KERNELS = 10.0  # kernels of a layer whose products are not quantised: 6 products, norms, rotary, cache write, attention
 
@@ -117,7 +118,7 @@ def decode_view(
     latents = batch * length * sizes.latent * element
     moved = latents + batch * heads * (sizes.latent + sizes.kv_rank) * 2.0
     flop = 2.0 * batch * length * (sizes.latent + sizes.kv_rank) / flops_peak(machine, FORMAT[cache_format])
-    attend = mt.either(ceil(heads / 64.0) * 64.0 * flop, moved * mt.fetch(machine, moved))
+    attend = mt.either(ceil(heads / 64.0) * 64.0 * flop, fetched(moved, moved, machine))
     terms = {
         "project": work.seconds, "attend": attend,
         "stream": mt.streamed(machine, passes(sizes, batch, heads, gemm)), "launch": launches(gemm) * launch_seconds(machine),
@@ -148,7 +149,7 @@ def prefill_view(
     moved = batch * (2.0 * new + cached) * heads * sizes.pair * 2.0
     terms = {
         "project": work.seconds,
-        "attend": mt.either(flop / flops_peak(machine, FORMAT[formats[1]]), moved * mt.fetch(machine, moved)),
+        "attend": mt.either(flop / flops_peak(machine, FORMAT[formats[1]]), fetched(moved, moved, machine)),
         "stream": mt.streamed(machine, passes(sizes, tokens, heads, gemm)), "launch": launches(gemm) * launch_seconds(machine),
     }  # fmt: skip
     coords = {

@@ -29,6 +29,7 @@ from .in_models import launch_seconds
 from .latent import ELEMENT, FORMAT, flops_peak, over_cache, warm_limit
 from .module_terms import Grouped, Latent, Product, product
 from .modules_dense import COUNTED, SHARED, absorb, expand, launches, passes, projections, sizes_of
+from .warm import fetched
 
 LOAD = 64.0  # bytes a unit takes from the last cache in a clock; the fit bends it
 SCORE_BYTES = 8.0  # a score is written in 32 bit, and read by the choice of the best
@@ -127,14 +128,14 @@ def index_scores(
     pairs = batch * mt.causal_pairs(new, cached)
     matmul = 2.0 * heads * dim * pairs / peak
     keys, scores = batch * (cached + new) * dim * element, pairs / block * SCORE_BYTES
-    return mt.either(matmul, keys * mt.fetch(machine, keys) + scores * mt.fetch(machine, scores))
+    return mt.either(matmul, fetched(keys, keys, machine) + fetched(scores, scores, machine))
 
 
 def gathering(machine: Machine, distinct: Value, gathered: Value) -> Value:
     """Seconds of reading what queries picked: distinct bytes once, and from the cache what neighbouring queries pick again."""
     cache = machine.last_cache
     fast = machine.main.bandwidth if cache is None else maximum(cache.bandwidth, machine.main.bandwidth)
-    return maximum(distinct * mt.fetch(machine, distinct), gathered / fast)
+    return maximum(fetched(distinct, distinct, machine), gathered / fast)
 
 
 def dsa_view(
@@ -192,7 +193,7 @@ def whole(
     length = cached + new
     moved = 2.0 * batch * length * heads * (sizes.nope + sizes.rope + sizes.v_dim) * 2.0  # written, and read again
     anew = mt.together((expand(sizes, batch * length, heads, gemm, machine),), machine)
-    seconds = anew.seconds + moved * mt.fetch(machine, moved)
+    seconds = anew.seconds + fetched(moved, moved, machine)
     return where(length <= sizes.topk, seconds, 0.0)
 
 

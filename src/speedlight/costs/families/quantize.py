@@ -17,6 +17,7 @@ from ...hardware.machine import Machine
 from ..calibration.blocks import Axis, Block
 from ..calibration.samples import TABLES, Family, OutOfScope, Rows, TableRules, Target, View, architecture_of
 from .in_models import launch_seconds
+from .warm import fetched
 
 FUSED = ("sglang",)  # kernel sources that find scales while applying them
 READ = 2.0  # bytes of an element before
@@ -84,7 +85,7 @@ def quantize_view(m: Value, k: Value, written: float, machine: Machine) -> View:
     total = m * k * (READ + written)
     bandwidth = machine.main.bandwidth
     terms = {
-        "memory": total / bandwidth, "issue": total / (engine.units * engine.clock_hz * ISSUE),
+        "memory": fetched(total, total, machine), "issue": total / (engine.units * engine.clock_hz * ISSUE),
         "launch": launch_seconds(machine),
     }  # fmt: skip
     coords = {

@@ -20,6 +20,7 @@ from ..calibration.blocks import Axis, Block
 from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View, architecture_of
 from ..price import peak_for
 from .in_models import launch_seconds
+from .warm import COLD, fetched
 
 CHUNK = 64.0  # tokens handled as one matrix product
 STEP = 1e-6  # seconds of one dependent step (a chunk, or a token) of a sequence; the fit bends it
@@ -76,13 +77,15 @@ def family(name: str, each: tuple[Block, ...] = ()) -> Family:
 
 
 def convolution_view(
-    batch: Value, seq: Value, channels: Value, width: Value, least: Value, machine: Machine, prompts: Value = 0.0
+    batch: Value, seq: Value, channels: Value, width: Value, least: Value, machine: Machine, prompts: Value = 0.0,
+    cold: bool = False,
 ) -> View:  # fmt: skip
     """A causal convolution of ``width`` over ``channels``.
 
     Activations go in and out, states of width − 1 are read and written. ``least`` channels are the fewest a row can mean:
     some stacks' benchmarks convolve queries, keys and values in one call, some (whose times do not depend on the number
     of value heads) one of them. ``prompts``: sequences that a stack may launch for one by one; steps of decoding are one launch.
+    ``cold``: no cache kept the operands.
     """
     tokens = batch * seq
     each = NARROW * (2.0 * tokens + 2.0 * batch * (width - 1.0) + width)
@@ -90,11 +93,12 @@ def convolution_view(
     blocks = batch * channels * ceil(seq / LINE) / (machine.engine.units * RESIDENT)
     flops = 2.0 * tokens * width
     work = _Work(each * channels, each * least, each * least, 0.0, flops * channels, flops * least, blocks)
-    return _finish(batch, seq, channels / 128.0, work, machine, prompts)
+    return _finish(batch, seq, channels / 128.0, work, machine, prompts, cold)
 
 
 def recurrence_view(
-    batch: Value, seq: Value, key_heads: Value, heads: Value, key_dim: Value, value_dim: Value, chunked: bool, machine: Machine
+    batch: Value, seq: Value, key_heads: Value, heads: Value, key_dim: Value, value_dim: Value, chunked: bool, machine: Machine,
+    cold: bool = False,
 ) -> View:  # fmt: skip
     """The delta rule over ``heads`` states of key_dim × value_dim.
 
@@ -113,7 +117,7 @@ def recurrence_view(
         work = _Work(moved, least, footprint, flops, 0.0, 0.0, ceil(seq / CHUNK))
     else:
         work = _Work(moved, least, footprint, 0.0, 6.0 * recurrent, 4.0 * recurrent, seq)
-    return _finish(batch, seq, heads, work, machine)
+    return _finish(batch, seq, heads, work, machine, cold=cold)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,17 +134,16 @@ class _Work:
 
 
 def _finish(
-    batch: Value, seq: Value, heads: Value, work: _Work, machine: Machine, prompts: Value = 0.0
+    batch: Value, seq: Value, heads: Value, work: _Work, machine: Machine, prompts: Value = 0.0, cold: bool = False
 ) -> View:  # fmt: skip
     point = OperatingPoint()
     engine = machine.engine
     cache = machine.last_cache
     capacity = cache.capacity_bytes if cache is not None else 1.0
-    bandwidth = machine.main.bandwidth
     vector = peak_for(machine, "vector", "fp32", None, point).flops
     terms = {
         "matmul": work.products / peak_for(machine, "matmul", "bf16", None, point).flops + work.vector / vector,
-        "memory": work.moved / bandwidth, "chain": work.steps * STEP,
+        "memory": fetched(work.moved, work.moved, machine, COLD if cold else 0.0), "chain": work.steps * STEP,
         "issue": work.moved / (engine.units * engine.clock_hz * ISSUE),
         "launch": launch_seconds(machine), "each": RARELY * prompts * launch_seconds(machine),
     }  # fmt: skip
@@ -151,8 +154,8 @@ def _finish(
     }  # fmt: skip
     # Benchmarks loop on the same operands, so what fits the cache may stay there. Chunks may be of any size, so their
     # products say nothing; vector work one by one is bound by the faster of the two units.
-    cold = work.least * (1.0 - minimum(1.0, capacity / maximum(work.footprint, 1.0)))
-    return View(terms, coords, maximum(work.least_vector / _fastest(machine), cold / bandwidth))
+    uncached = work.least * (1.0 - minimum(1.0, capacity / maximum(work.footprint, 1.0)))
+    return View(terms, coords, maximum(work.least_vector / _fastest(machine), uncached / machine.main.bandwidth))
 
 
 def _fastest(machine: Machine) -> Value:

@@ -40,7 +40,7 @@ def see_recurrence(
         seqs, new = _sequences(at)
         own = at.dims
         return recurrence_view(
-            seqs, new, own["key_heads"], own["heads"], own["state"], own["head_dim"], not decode, machine
+            seqs, new, own["key_heads"], own["heads"], own["state"], own["head_dim"], not decode, machine, decode
         )
 
     return _seen(TABLES_OF[kernel.fn], "recurrence", look, values, machine, point, conditions)
@@ -59,8 +59,10 @@ def see_convolution(
 
     def look(at: KernelValues) -> View:
         seqs, new = _sequences(at)
-        prompts = 0.0 if conditions.step == "decode" else seqs
-        return convolution_view(seqs, new, at.dims["width"], taps, at.dims["width"], machine, prompts)
+        decode = conditions.step == "decode"
+        return convolution_view(
+            seqs, new, at.dims["width"], taps, at.dims["width"], machine, 0.0 if decode else seqs, decode
+        )
 
     return _seen("gated_delta_net", "convolution", look, values, machine, point, conditions)
 
