@@ -195,6 +195,10 @@ def combine(part: Part, busy: Mapping[str, Value]) -> Value:
         for seconds in own:
             total = total + seconds * seconds
         total = total**0.5
+    elif part.power == 3.0:
+        for seconds in own:
+            total = total + seconds * seconds * seconds
+        total = np.cbrt(total) if isinstance(total, np.ndarray) else total ** (1.0 / 3.0)
     elif own:
         largest = own[0]
         for seconds in own[1:]:

@@ -74,6 +74,7 @@ class Family:
             shares out between what is common and what is particular by the order of steps; some tables are better so
             (``quantize_scale_matrix`` with a device left out: 7 % stopped at 3e-3, 11 % at 1e-4).
         rising: the size that local surfaces are made to rise with, or None.
+        powers: p of partitions that have another than ``power``.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Family:
     choice: tuple[str, ...] = ()
     counted: tuple[str, ...] = ()
     rising: Rising | None = None
+    powers: Mapping[tuple[str, ...], float] = field(default_factory=dict)
 
 
 def architecture_of(machine: Machine) -> str:

@@ -1,11 +1,11 @@
 """gemm: C[m,n] = A[m,k] B[k,n], with the quantisation of activations where the format needs it.
 
 Terms: the matrix unit at its peak, where a unit works on a whole tile however small the product; all operands once, those
-that stay in the last cache at its bandwidth and the others at main memory's; one launch; the host's work on a call, which
-an eager benchmark waits for where the device is faster; in formats whose activations are quantised at run time, a pass
-over A (read 16 bit, write the format). What bends them: how well the tiles fill the units (small tiles, split-k), how deep
-k is (prologue and epilogue of a tile), how the operands compare with the last cache (benchmark loops keep them there), how
-much each unit streams (latency of short streams).
+that stay in the last cache at its bandwidth and the others at main memory's (:mod:`.warm`); one launch, which in 16 bits is prepared
+while the kernel before runs, so that a slow one paces small products and adds nothing to large ones; the host's work on a call, which
+an eager benchmark waits for where the device is faster; a pass through the kernel's pipeline; in formats whose activations are
+quantised at run time, a pass over A (read 16 bit, write the format). What bends them: how well the tiles fill the units (small
+tiles, split-k), how deep k is (prologue and epilogue of a tile), how the loop's bytes compare with the last cache.
 
 These terms, and a class's surface over (m, n, k) laid on them, rise with m: their *centre*. What a class's tiles lose in
 their last wave and the alignment of m come as ``ripple`` blocks, which are bounded: time never falls below 1 / 1.35 of what
@@ -154,9 +154,10 @@ RISING = Rising(
 )  # fmt: skip
 FAMILY = Family(
     name="gemm",
-    parallel=("matmul", "power", "memory", "host"),
+    parallel=("matmul", "power", "memory", "host", "pace"),
     serial=("launch", "pipeline", "quantize", "quantize_pass"),
     power=2.0,
+    powers={(WIDE,): 3.0},  # cuBLAS hides the lesser resource better than kernels with one large tile and no split of k
     shared=SHARED,
     partition=("path",),
     counted=("memory",),
@@ -234,7 +235,8 @@ def terms_of(
         "matmul": matmul * padding(m, n, engine.units, rows),
         "memory": fetched(moved, touched(m, n, k, operands), machine, least, memory_clock),
         "host": HOST,
-        "launch": engine.launch_latency_s,
+        "pace": engine.launch_latency_s if operands.wide else 0.0,
+        "launch": 0.0 if operands.wide else engine.launch_latency_s,
         "pipeline": CYCLES / engine.clock_hz,
         "power": 2.0 * m * n * k * JOULES_PER_FLOP * (activation / 2.0) / power,
     }
@@ -391,6 +393,6 @@ def see(
     matmul = cost.least["matmul"] / conditions.throttle
     terms = terms_of(d["m"], d["n"], d["k"], operands, matmul, machine, least, point.memory_clock)
     if not conditions.device_latency:
-        terms["launch"] = terms["host"] = 0.0
+        terms["launch"] = terms["pace"] = terms["host"] = 0.0
     resources = {"matmul": "matmul", "memory": machine.main.resource}
     return Seen(FAMILY.name, terms, coords, _fields(named, machine), resources)

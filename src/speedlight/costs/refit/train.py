@@ -76,10 +76,11 @@ def train(family: Family, data: Data) -> dict[tuple[str, ...], Part]:
     for cls, own in partitions(family, data):
         few = thin(own)
         blocks, tolerance = held(family.shared, family.counted), SOLVED if family.counted else TOLERANCE
-        shared = solve.gauss_newton(family.parallel, family.serial, family.power, blocks, few, tolerance)
+        power = family.powers.get(cls, family.power)
+        shared = solve.gauss_newton(family.parallel, family.serial, power, blocks, few, tolerance)
         shared = steady(family, shared, few)
         part = Part(
-            family.parallel, family.serial, family.power, shared, Spread((), {}), pairs(own), present(own, "architecture"),
+            family.parallel, family.serial, power, shared, Spread((), {}), pairs(own), present(own, "architecture"),
             learn_choice(family, own) if family.kernels else None,
         )  # fmt: skip
         for stage in family.local:
