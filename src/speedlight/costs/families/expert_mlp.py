@@ -186,7 +186,7 @@ def view(part: Experts, found: Load, even: float, machine: Machine, code: str = 
         "rounds": 2.0 * rounds * height * SIDE * engine.units / rate,
         "stream": many * weight / (clocks * PORT),
         "expand": many * element / (clocks * EXPANDED) * expanded(part),
-        "memory": fetched(weights + operands, weights + operands, machine, least),
+        "memory": fetched(weights + operands, machine, least=least),
         "launch": launch_seconds(machine),
     }
     moved = {
@@ -197,7 +197,7 @@ def view(part: Experts, found: Load, even: float, machine: Machine, code: str = 
         "every_middle": t * part.picks * (wide * f * 2.0 + f * activation),
         "every_combine": t * part.picks * h * 2.0 * (part.picks > 1.0),
     }
-    terms.update({name: fetched(size, size, machine) for name, size in moved.items()})
+    terms.update({name: fetched(size, machine) for name, size in moved.items()})
     mean = rows / distinct
     coords = {
         "one": 0.0 * t, "step": step, "t": np.log2(t), "m": np.log2(mean), "mean": np.log2(mean_all),

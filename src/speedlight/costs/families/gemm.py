@@ -233,7 +233,7 @@ def terms_of(
     rows = CUBLAS_ROWS if operands.wide else LEAST_ROWS
     terms = {
         "matmul": matmul * padding(m, n, engine.units, rows),
-        "memory": fetched(moved, touched(m, n, k, operands), machine, least, memory_clock),
+        "memory": fetched(moved, machine, touched(m, n, k, operands), least, memory_clock),
         "host": HOST,
         "pace": engine.launch_latency_s if operands.wide else 0.0,
         "launch": 0.0 if operands.wide else engine.launch_latency_s,
@@ -242,7 +242,7 @@ def terms_of(
     }
     if operands.quantised:
         passed = m * k * (2.0 + activation)
-        terms["quantize"] = fetched(passed, passed, machine)
+        terms["quantize"] = fetched(passed, machine)
         terms["quantize_pass"] = engine.launch_latency_s + CYCLES / engine.clock_hz
     return terms
 

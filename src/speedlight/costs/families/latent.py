@@ -177,7 +177,7 @@ def decode_view(
     terms = {
         "unit": RARE * unit,
         "matmul": ceil(heads / 64.0) * 64.0 * flop,
-        "memory": fetched(total, total, machine, least),
+        "memory": fetched(total, machine, least=least),
         "reread": ceil(heads / 16.0) * latents / bandwidth,
         "lane": RARE * lane * units / bandwidth,
         "launch": launch_seconds(machine),
@@ -203,7 +203,7 @@ def prefill_view(batch: Value, heads: Value, new: Value, cached: Value, cache_fo
     matmul = 2.0 * heads * pairs * (QK_DIM + V_DIM) / peak
     terms = {
         "matmul": matmul,
-        "memory": fetched(queries + keys, queries + keys, machine),
+        "memory": fetched(queries + keys, machine),
         "tiles": ceil(blocks / units) * launch_seconds(machine),
         "launch": launch_seconds(machine),
         "expand": 2.0 * batch * length * KV_RANK * heads * (NOPE + V_DIM) / flops_peak(machine, "bf16"),
@@ -230,7 +230,7 @@ def bmm_view(
     narrow = element < 2.0
     terms = {
         "matmul": matmul,
-        "memory": fetched(total, total, machine, least),
+        "memory": fetched(total, machine, least=least),
         "launch": launch_seconds(machine),
         # a pass over activations (read 16 bit, write the format) or over weights (the reverse): libraries differ
         "convert": (tokens * heads * (KV_RANK + NOPE - n) + weights) * 3.0 * narrow / machine.main.bandwidth,

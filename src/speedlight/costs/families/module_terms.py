@@ -113,7 +113,7 @@ def streamed(machine: Machine, total: Value) -> Value:
     Eight terabytes a second are more than the units of a Blackwell server part handle in a pass that also computes.
     """
     engine = machine.engine
-    return either(fetched(total, total, machine), total / (engine.units * engine.clock_hz * ISSUE))
+    return either(fetched(total, machine), total / (engine.units * engine.clock_hz * ISSUE))
 
 
 def either(a: Value, b: Value) -> Value:
@@ -127,8 +127,7 @@ def together(parts: tuple[Product, ...], machine: Machine, warm: bool = True) ->
     weights = sum(p.weights for p in parts)
     least = 0.0 if warm else COLD
     seconds = sum(
-        either(p.powered, fetched(p.weights, weights, machine, least) + fetched(p.moved, p.moved, machine))
-        for p in parts
+        either(p.powered, fetched(p.weights, machine, weights, least) + fetched(p.moved, machine)) for p in parts
     )
     return Work(seconds, sum(p.matmul for p in parts), weights)
 

@@ -118,7 +118,7 @@ def decode_view(
     latents = batch * length * sizes.latent * element
     moved = latents + batch * heads * (sizes.latent + sizes.kv_rank) * 2.0
     flop = 2.0 * batch * length * (sizes.latent + sizes.kv_rank) / flops_peak(machine, FORMAT[cache_format])
-    attend = mt.either(ceil(heads / 64.0) * 64.0 * flop, fetched(moved, moved, machine))
+    attend = mt.either(ceil(heads / 64.0) * 64.0 * flop, fetched(moved, machine))
     terms = {
         "project": work.seconds, "attend": attend,
         "stream": mt.streamed(machine, passes(sizes, batch, heads, gemm)), "launch": launches(gemm) * launch_seconds(machine),
@@ -149,7 +149,7 @@ def prefill_view(
     moved = batch * (2.0 * new + cached) * heads * sizes.pair * 2.0
     terms = {
         "project": work.seconds,
-        "attend": mt.either(flop / flops_peak(machine, FORMAT[formats[1]]), fetched(moved, moved, machine)),
+        "attend": mt.either(flop / flops_peak(machine, FORMAT[formats[1]]), fetched(moved, machine)),
         "stream": mt.streamed(machine, passes(sizes, tokens, heads, gemm)), "launch": launches(gemm) * launch_seconds(machine),
     }  # fmt: skip
     coords = {

@@ -128,14 +128,14 @@ def index_scores(
     pairs = batch * mt.causal_pairs(new, cached)
     matmul = 2.0 * heads * dim * pairs / peak
     keys, scores = batch * (cached + new) * dim * element, pairs / block * SCORE_BYTES
-    return mt.either(matmul, fetched(keys, keys, machine) + fetched(scores, scores, machine))
+    return mt.either(matmul, fetched(keys, machine) + fetched(scores, machine))
 
 
 def gathering(machine: Machine, distinct: Value, gathered: Value) -> Value:
     """Seconds of reading what queries picked: distinct bytes once, and from the cache what neighbouring queries pick again."""
     cache = machine.last_cache
     fast = machine.main.bandwidth if cache is None else maximum(cache.bandwidth, machine.main.bandwidth)
-    return maximum(fetched(distinct, distinct, machine), gathered / fast)
+    return maximum(fetched(distinct, machine), gathered / fast)
 
 
 def dsa_view(
@@ -193,7 +193,7 @@ def whole(
     length = cached + new
     moved = 2.0 * batch * length * heads * (sizes.nope + sizes.rope + sizes.v_dim) * 2.0  # written, and read again
     anew = mt.together((expand(sizes, batch * length, heads, gemm, machine),), machine)
-    seconds = anew.seconds + fetched(moved, moved, machine)
+    seconds = anew.seconds + fetched(moved, machine)
     return where(length <= sizes.topk, seconds, 0.0)
 
 

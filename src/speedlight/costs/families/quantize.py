@@ -85,7 +85,7 @@ def quantize_view(m: Value, k: Value, written: float, machine: Machine) -> View:
     total = m * k * (READ + written)
     bandwidth = machine.main.bandwidth
     terms = {
-        "memory": fetched(total, total, machine), "issue": total / (engine.units * engine.clock_hz * ISSUE),
+        "memory": fetched(total, machine), "issue": total / (engine.units * engine.clock_hz * ISSUE),
         "launch": launch_seconds(machine),
     }  # fmt: skip
     coords = {

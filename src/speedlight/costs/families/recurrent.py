@@ -143,7 +143,7 @@ def _finish(
     vector = peak_for(machine, "vector", "fp32", None, point).flops
     terms = {
         "matmul": work.products / peak_for(machine, "matmul", "bf16", None, point).flops + work.vector / vector,
-        "memory": fetched(work.moved, work.moved, machine, COLD if cold else 0.0), "chain": work.steps * STEP,
+        "memory": fetched(work.moved, machine, least=COLD if cold else 0.0), "chain": work.steps * STEP,
         "issue": work.moved / (engine.units * engine.clock_hz * ISSUE),
         "launch": launch_seconds(machine), "each": RARELY * prompts * launch_seconds(machine),
     }  # fmt: skip

@@ -24,13 +24,15 @@ def cold_share(footprint: Value, capacity: float) -> Value:
     return 1.0 / (1.0 + (0.8 * capacity / footprint) ** 6.0)
 
 
-def fetched(size: Value, footprint: Value, machine: Machine, least: Value = 0.0, memory_clock: Value = 1.0) -> Value:
+def fetched(
+    size: Value, machine: Machine, footprint: Value | None = None, least: Value = 0.0, memory_clock: Value = 1.0
+) -> Value:
     """Seconds of passing ``size`` bytes once.
 
     Graphics memory is seven to ten times slower than the cache before it, HBM two to four.
 
     Args:
-        footprint: bytes the loop goes through before it comes back to the same ones.
+        footprint: bytes the loop goes through before it comes back to the same ones; ``size`` where left out.
         least: the footprint counts as at least this many times the last cache: 0 as it is, :data:`COLD` for what no cache kept.
         memory_clock: of the operating point, over the nominal one.
     """
@@ -38,5 +40,6 @@ def fetched(size: Value, footprint: Value, machine: Machine, least: Value = 0.0,
     cache = machine.last_cache
     if cache is None:
         return size / far
-    missed = cold_share(maximum(maximum(footprint, 1.0), least * cache.capacity_bytes), cache.capacity_bytes)
+    around = maximum(maximum(size if footprint is None else footprint, 1.0), least * cache.capacity_bytes)
+    missed = cold_share(around, cache.capacity_bytes)
     return size * ((1.0 - missed) / maximum(SUSTAINED * cache.bandwidth, far) + missed / far)
