@@ -7,8 +7,19 @@ import pytest
 
 from speedlight.costs.calibration.naming import implementation
 from speedlight.costs.families import expert_load, moe
-from speedlight.costs.families.expert_kernels import MARLIN, reachable, tile, usual_code
+from speedlight.costs.families.expert_kernels import (
+    FEW,
+    MANY,
+    MARLIN,
+    PLAIN,
+    code_of,
+    reachable,
+    ruled,
+    tile,
+    usual_code,
+)
 from speedlight.costs.families.expert_mlp import FORMATS, Experts
+from speedlight.costs.families.tile_files import FILES, has_file
 from speedlight.evidence.tables import read_table
 from speedlight.hardware.catalogue import load_machine
 
@@ -44,6 +55,48 @@ def test_tiles_of_an_array_are_those_of_its_values(code):
         assert tile(mean, 2.0, code) == (steps[i], rows[i])
 
 
+@pytest.mark.parametrize(
+    ("tokens", "held", "width", "device", "expected"),
+    [
+        (128.0, 128.0, 1536.0, "h100-sxm-80gb", (FEW, 16.0)),
+        (160.0, 128.0, 1536.0, "h100-sxm-80gb", (MANY, 64.0)),
+        (160.0, 64.0, 1536.0, "h100-sxm-80gb", (3.0, 8.0)),  # there is a file: the usual tile
+        (160.0, 64.0, 1536.0, "h200-sxm-141gb", (MANY, 64.0)),
+        (1.0, 128.0, 704.0, "l40s", (FEW, 16.0)),
+        (1.0, 128.0, 928.0, "l40s", (3.0, 8.0)),
+    ],
+)
+def test_triton_goes_by_its_rule_where_no_file_names_a_tile(tokens, held, width, device, expected):
+    assert ruled(tokens, held, width, device, (3.0, 8.0)) == expected
+    several = ruled(np.asarray([tokens, 1e9]), held, width, device, (np.full(2, 3.0), np.full(2, 8.0)))
+    assert (several[0][0], several[1][0]) == expected
+
+
+def test_files_of_tiles_are_of_machines_we_know():
+    for device, listed in FILES.items():
+        assert load_machine(device).device_id == device
+        pairs = [tuple(float(n) for n in pair.split("x")) for pair in listed.split()]
+        assert len(set(pairs)) == len(pairs)
+        assert all(has_file(device, *pair) for pair in pairs)
+        assert not has_file(device, 3.0, 7.0)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "framework", "number_format", "machine", "code"),
+    [
+        ("sglang_fused_moe_triton", "sglang", "bfloat16", "h100-sxm-80gb", PLAIN),
+        ("sglang_fused_moe_triton", "sglang", "fp8_block", "h100-sxm-80gb", "triton"),
+        ("vllm_fused_moe", "vllm", "bfloat16", "a100-sxm-80gb", PLAIN),
+        ("vllm_unquantizedfusedmoe_triton_tritonexperts", "vllm", "bfloat16", "h100-sxm-80gb", "triton"),
+        ("", "sglang", "bfloat16", "rtx-pro-6000-server", PLAIN),
+        ("", "sglang", "bfloat16", "b200", ""),
+        ("", "vllm", "bfloat16", "h100-sxm-80gb", ""),
+    ],
+)
+def test_whose_tiles_go_by_tritons_rule(kernel, framework, number_format, machine, code):
+    assert code_of(kernel, framework, number_format, load_machine(machine)) == code
+
+
 def test_marlin_has_an_ampere_units_rate_and_never_more_than_the_peak():
     b200, a100, rtx = (load_machine(name).engine for name in ("b200", "a100-sxm-80gb", "rtx-pro-6000-server"))
     assert reachable(2.25e15, b200, MARLIN) == pytest.approx(148 * 1.965e9 * 2048)
@@ -57,7 +110,7 @@ def test_marlin_has_an_ampere_units_rate_and_never_more_than_the_peak():
 )
 def test_deepseeks_rule_brings_even_picks_to_the_first_experts(ep, share):
     """Half of each token's eight picks falls on the first four experts; the rest spreads over the first four groups."""
-    found = expert_load.limited(np.asarray([64.0, 4096.0]), 8.0, 256.0, ep)
+    found = expert_load.limited(np.asarray([64.0, 4096.0]), 8.0, 256.0, ep, None)
     assert found.rows == pytest.approx(np.asarray([64.0, 4096.0]) * share)
     assert np.all(found.distinct <= 256.0 / ep)
     for height, count in found.tiles.items():
@@ -65,8 +118,24 @@ def test_deepseeks_rule_brings_even_picks_to_the_first_experts(ep, share):
 
 
 def test_deepseeks_rule_touches_half_the_experts():
-    few = [float(expert_load.limited(tokens, 8.0, 256.0, 1.0).distinct) for tokens in (1.0, 2.0, 8.0, 32.0, 512.0)]
+    few = [
+        float(expert_load.limited(tokens, 8.0, 256.0, 1.0, None).distinct) for tokens in (1.0, 2.0, 8.0, 32.0, 512.0)
+    ]
     assert few == pytest.approx([8, 12, 35, 128, 128], abs=0.3)
+
+
+@pytest.mark.parametrize("exponent", [1.01, 1.2])
+def test_deepseeks_rule_loads_the_first_rank_whatever_was_busiest(exponent):
+    tokens = np.asarray([1.0, 64.0, 1024.0, 16384.0])
+    for ep, least in ((1.0, 1.0), (4.0, 1.3), (16.0, 1.8), (64.0, 2.3)):
+        usual = expert_load.load(tokens, 8.0, 256.0, ep, exponent)
+        found = expert_load.limited(tokens, 8.0, 256.0, ep, exponent)
+        assert np.all((found.rows / usual.rows)[1:] > 0.999 * least)
+        assert np.all(found.rows <= tokens * 8.0 * (1.0 + 1e-9))
+        assert np.all(found.distinct <= np.minimum(256.0 / ep, found.rows) * (1.0 + 1e-9))
+        assert all(np.all(count * height >= found.rows * (1.0 - 1e-9)) for height, count in found.tiles.items())
+        single = expert_load.limited(1024.0, 8.0, 256.0, ep, exponent)
+        assert float(single.rows) == pytest.approx(found.rows[2])
 
 
 @pytest.mark.parametrize(
@@ -91,7 +160,25 @@ def test_whose_rows_deepseeks_rule_changed(framework, version, kernel, hidden, e
     usual = [expert_load.load(part.tokens, part.picks, part.experts, part.ep, exponent) for exponent in (None, 1.2)]
     assert (float(even.distinct[0]) < float(usual[0].distinct[0])) == limited
     if version != "0.5.10":
-        assert skewed == usual[1]
+        # Skewed picks on a rank with all experts are all there, limited or not, but lie otherwise.
+        assert float(skewed.rows[0]) == pytest.approx(float(usual[1].rows[0]))
+        moved = not np.array_equal(skewed.distinct, usual[1].distinct)
+        assert moved == (limited and "min_latency" not in kernel)
+
+
+@pytest.mark.parametrize(
+    ("framework", "version", "times"), [("sglang", "0.5.10", 1.5), ("vllm", "0.14.0", 1.5), ("vllm", "0.24.0", 1.0)]
+)
+def test_earlier_benchmarks_gave_all_experts_a_gate(framework, version, times):
+    rows = {
+        "num_tokens": 4096.0, "hidden_size": 2688.0, "inter_size": 1856.0, "topk": 6.0, "num_experts": 128.0,
+        "moe_tp_size": 1.0, "moe_ep_size": 1.0,
+    }  # fmt: skip
+    cls = {"framework": framework, "version": version, "moe_dtype": "bfloat16", "distribution": "balanced"}
+    view = moe.view_row(cls, {n: np.asarray([v]) for n, v in rows.items()}, load_machine("a100-sxm-80gb"))
+    assert float(view.terms["matmul"][0]) == pytest.approx(
+        times * 4.0 * 4096 * 6 * 2688 * 1856 / load_machine("a100-sxm-80gb").engine.units / (1.41e9 * 2048), rel=2e-3
+    )
 
 
 def test_a_token_on_the_rank_brings_all_its_picks():

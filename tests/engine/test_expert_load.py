@@ -17,7 +17,7 @@ from speedlight.cli.main import main
 from speedlight.engine.predict import _answer, predict
 from speedlight.engine.questions.resolve import resolve
 from speedlight.engine.steps.expert_ranks import classes_of
-from speedlight.graph.expert_spread import Spread, ranks, spread_of
+from speedlight.graph.expert_spread import Spread, power_draws, ranks, spread_of
 
 ASKED = {"phase": "prefill", "isl": 1024, "batch": 8, "tp": 8, "ep": 8}
 
@@ -129,3 +129,16 @@ def test_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert "power:a" in capsys.readouterr().err
     assert main(["explain", "llama-3.1-8b", "--on", "h100-sxm-80gb", "--moe-load", "power:1"]) == 2
     assert "no experts" in capsys.readouterr().err
+
+
+def test_rows_of_a_power_law_are_whole_and_few_lie_evenly():
+    for tokens in (1.0, 2.0, 4.0, 64.0, 1000.0):
+        drawn = power_draws(tokens, 8.0, 256, 1.2)
+        assert np.array_equal(drawn, np.floor(drawn))
+        assert np.all(drawn.sum(1) == tokens * 8.0)
+        assert drawn.min() >= 0.0
+    for ep in (4, 8, 64):
+        busiest = power_draws(2.0, 8.0, 256, 1.01).reshape(-1, ep, 256 // ep).sum(2).max(1)
+        assert np.all(busiest == np.ceil(16.0 / ep))
+    skewed = power_draws(32.0, 8.0, 256, 1.01).reshape(-1, 8, 32).sum(2).max(1)
+    assert skewed.mean() > 1.2 * 32.0

@@ -115,7 +115,11 @@ def ranks(spread: Spread, tokens: float, picks: float, experts: int, group: int)
 
 @lru_cache(maxsize=512)
 def power_draws(tokens: float, picks: float, experts: int, exponent: float) -> np.ndarray:
-    """Rows of every expert in every draw, by largest remainders."""
+    """Rows of every expert in every draw: loads rounded, what is missing given to experts without rows, evenly over all.
+
+    Of few picks an expert hardly any load reaches a half, so that they lie as evenly as balanced ones: with T k at most E / 13 the busiest rank
+    of the tables takes what a balanced one takes, whatever the exponent; with E / 8 about half of the picks are spread so.
+    """
     total = tokens * picks
     low, high = (1.0, max(0.8 * tokens, 1.0 + 1e-6)) if total > experts else (0.01, 2.0)
     u = _uniform(experts)
@@ -125,13 +129,24 @@ def power_draws(tokens: float, picks: float, experts: int, exponent: float) -> n
         power = 1.0 - exponent
         x = (low**power + u * (high**power - low**power)) ** (1.0 / power)
     share = np.minimum(x * (total / x.sum(1, keepdims=True)), tokens)
-    counts = np.floor(share)
-    left = np.maximum(np.round(total - counts.sum(1)), 0.0)
-    rank = np.argsort(np.argsort(counts - share, axis=1, kind="stable"), axis=1, kind="stable")
-    # What is left is at most one row an expert, except where loads were cut at T: then it is spread evenly.
-    whole = np.floor(left / experts)
-    result: np.ndarray = counts + whole[:, None] + (rank < (left - whole * experts)[:, None])
-    return result
+    return np.stack([_whole(own, total) for own in share])
+
+
+def _whole(share: np.ndarray, total: float) -> np.ndarray:
+    """Whole rows of every expert that sum to ``total`` (rounded)."""
+    counts = np.floor(share + 0.5)
+    left = round(total - counts.sum())
+    if left < 0:  # the least of those rounded up go back
+        up = np.flatnonzero(counts > share)
+        counts[up[np.argsort((share - np.floor(share))[up], kind="stable")[:-left]]] -= 1.0
+        return counts
+    # Where loads were cut at T more may be missing than there are experts.
+    counts += left // share.size
+    left %= share.size
+    empty = np.flatnonzero(counts == 0.0)
+    where = empty if empty.size >= left else np.arange(share.size)
+    counts[where[np.arange(left) * where.size // max(left, 1)]] += 1.0
+    return counts
 
 
 @lru_cache(maxsize=512)

@@ -5,6 +5,11 @@ the mean rows of an expert fill by less than 0.9 (vLLM, ``fused_marlin_moe.py``)
 experts but all tokens' picks as the rows, so that blocks are higher than needed when experts are split. It multiplies with
 ``mma.sync``, an Ampere SM's 2,048 16-bit FLOP a clock at most: measured it holds 950 to 1,140 on A100, H100 and B200, half of them
 on a desktop's SM (int4 rows of the moe table), wherever wider instructions exist that it does not use.
+
+Triton's experts look a tile up in a file for (experts of the rank, width of the rank, device). Where a stack brings none, 16-bit
+products take tiles of 16 rows as long as a batch has no more tokens than the rank has experts and of 64 rows beyond (SGLang,
+``fused_moe_triton_config.py``, ``get_default_config``; vLLM until 0.14). Times say so row by row: on an H100 4096 × 1536 / 8 of 128 takes
+1.35 times as long for 160 tokens as for 128, with experts on two ranks as long for 80 as for 64 (there is a file for 64 experts of 1,536).
 """
 
 from __future__ import annotations
@@ -13,11 +18,15 @@ import numpy as np
 
 from ..._foundation.arrays import Value, log2, minimum, where
 from ...hardware.machine import Engine, Machine
-from ..calibration.naming import INSTRUCTIONS
+from ..calibration.naming import INSTRUCTIONS, implementation
 from ..calibration.samples import architecture_of
+from .tile_files import has_file
 
 MARLIN = "marlin"
+TRITON = "triton"
+PLAIN = "triton, tiles by rule"  # where there is no file of tiles
 STEPS = 10.0  # log2 of the mean rows from which on nothing changes
+FEW, MANY = STEPS + 1.0, STEPS + 2.0  # steps of the two tiles of the rule
 LEAST, LARGEST = 8.0, 128.0  # rows of a tile
 FULL = 0.9  # share of a block that Marlin fills at most before it takes the next
 SYNC_FLOPS = 2048.0  # 16-bit FLOP of mma.sync a clock and SM, the most any generation does
@@ -34,16 +43,35 @@ def tile(mean: Value, ep: Value, code: str) -> tuple[Value, Value]:
     return step, np.clip(np.exp2(step), LEAST, LARGEST)
 
 
+def ruled(tokens: Value, held: Value, width: Value, device: str, usual: tuple[Value, Value]) -> tuple[Value, Value]:
+    """The same by Triton's rule, for a rank that holds ``held`` experts of a width; the usual ones where there is a file."""
+    few, filed = tokens <= held, has_file(device, held, width)
+    step, height = where(few, FEW, MANY), where(few, 16.0, 64.0)
+    return where(filed, usual[0], step), where(filed, usual[1], height)
+
+
 def reachable(peak: Value, engine: Engine, code: str) -> Value:
     """The matrix units' rate that the code's instructions can reach."""
     return minimum(peak, engine.units * engine.clock_hz * SYNC_FLOPS) if code == MARLIN else peak
 
 
+def code_of(kernel: str, framework: str, number_format: str, machine: Machine) -> str:
+    """The code behind a kernel's name, as far as it decides tiles and rates."""
+    if not kernel:
+        return usual_code(framework, number_format, machine)
+    code = implementation(kernel)
+    by_rule = number_format == "bfloat16" and (framework == "sglang" or kernel == "vllm_fused_moe")
+    return PLAIN if code == TRITON and by_rule else code
+
+
 def usual_code(framework: str, number_format: str, machine: Machine) -> str:
-    """The code a framework runs 4-bit weights with 16-bit activations with where no kernel is named (blank: as any other)."""
+    """The code a framework runs experts of 16-bit activations with where no kernel is named (blank: as any other)."""
     kind = architecture_of(machine)
     if framework not in ("sglang", "vllm") or machine.vendor != "nvidia":
         return ""
+    if number_format == "bfloat16":
+        by_rule = kind != "Blackwell-hbm" if framework == "sglang" else kind.startswith("Ampere")
+        return PLAIN if by_rule else ""
     if number_format == "int4_wo":
         return "" if framework == "sglang" and kind == "Blackwell-hbm" else MARLIN
     return MARLIN if number_format == "w4a16_mxfp4" and kind not in INSTRUCTIONS else ""

@@ -12,6 +12,7 @@ are means over a fixed set of draws, so that results are deterministic and smoot
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -23,6 +24,7 @@ from ...graph.expert_spread import DRAWS, power_draws
 
 TILES = (8, 16, 32, 48, 64, 128)
 GROUPS, ALLOWED = 8.0, 4.0  # DeepSeek-V3's groups of experts, and how many a token may pick from (n_group, topk_group)
+FEW_DRAWS, SAMPLE = 8, 64  # draws, and tokens of each, that the rule is followed through
 _FIELDS = 2 + len(TILES)
 
 
@@ -63,9 +65,16 @@ def load(tokens: Value, picks: Value, experts: Value, ep: Value, exponent: float
     if not any(isinstance(v, np.ndarray) for v in (tokens, picks, experts, ep)):
         return _pack(_one(float(tokens), float(picks), float(experts), float(ep), exponent), tokens, picks, ep)
     columns = np.broadcast_arrays(*(np.asarray(v, dtype=float) for v in (tokens, picks, experts, ep)))
+    return _each(columns, lambda *row: _one(*row, exponent), tokens, picks, ep)
+
+
+def _each(
+    columns: Sequence[np.ndarray], one: Callable[..., tuple[float, ...]], tokens: Value, picks: Value, ep: Value
+) -> Load:
+    """The load of every entry, each distinct one found once."""
     flat = np.stack([c.ravel() for c in columns], 1)
     present, inverse = np.unique(flat, axis=0, return_inverse=True)
-    found = np.asarray([_one(*row, exponent) for row in present.tolist()])
+    found = np.asarray([one(*row) for row in present.tolist()]).reshape(-1, _FIELDS)
     return _pack(found[inverse.ravel()].T.reshape(_FIELDS, *columns[0].shape), tokens, picks, ep)
 
 
@@ -76,8 +85,16 @@ def _even(tokens: Value, picks: Value, experts: Value, ep: Value) -> Load:
     return Load(distinct, rows, {t: distinct * ceil(mean / t) for t in TILES}, distinct, rows)
 
 
-def limited(tokens: Value, picks: Value, experts: Value, ep: Value) -> Load:
-    """Balanced picks, each in another of eight groups of experts, under DeepSeek-V3's rule: a token may pick from four groups only.
+def limited(tokens: Value, picks: Value, experts: Value, ep: Value, exponent: float | None) -> Load:
+    """The load of the first rank, the busiest before the rule, under DeepSeek-V3's rule: a token may pick from four of eight groups only."""
+    if exponent is None:
+        return _even_limited(tokens, picks, experts, ep)
+    columns = np.broadcast_arrays(*(np.asarray(v, dtype=float) for v in (tokens, picks, experts, ep)))
+    return _each(columns, lambda *row: _one_limited(*row, exponent), tokens, picks, ep)
+
+
+def _even_limited(tokens: Value, picks: Value, experts: Value, ep: Value) -> Load:
+    """Balanced picks, each in another group.
 
     All groups look alike to the rule, which takes the first: half of a token's picks stay, the others fall on the first experts
     there are. (B200's times say so: memory-bound ones rise by four experts a token where they else rise by eight, and the first
@@ -97,6 +114,54 @@ def limited(tokens: Value, picks: Value, experts: Value, ep: Value) -> Load:
     return Load(distinct, rows, {t: maximum(n, distinct) for t, n in tiles.items()}, distinct, rows)
 
 
+@lru_cache(maxsize=65536)
+def _one_limited(tokens: float, picks: float, experts: float, ep: float, exponent: float) -> tuple[float, ...]:
+    """Skewed picks under the rule.
+
+    A benchmark's list of picks, experts in order of their loads, is cut into as many columns as a token has picks. Of a token's eight picks
+    some 1.5 to 2 lie outside its four groups and fall on the first experts of the first group it may use. A rank of 16 gets twice
+    its rows so, one of 64 three times (times of an H200 say 2.0 and 3.0 at 16,384 tokens, next to a shape without the rule).
+    """
+    held = max(round(experts / ep), 1)
+    return _first_rank(np.stack([
+        _under_rule(_busiest_first(counts, held), int(picks), tokens)
+        for counts in power_draws(tokens, picks, int(experts), exponent)[:FEW_DRAWS]
+    ])[:, :held])  # fmt: skip
+
+
+def _busiest_first(counts: np.ndarray, held: int) -> np.ndarray:
+    """An expert's picks, the busiest rank's experts changed places with the first's."""
+    ranks = counts[: counts.size // held * held].reshape(-1, held).astype(float)
+    busiest = int(ranks.sum(1).argmax())
+    ranks[[0, busiest]] = ranks[[busiest, 0]]
+    return ranks.ravel()
+
+
+def _under_rule(counts: np.ndarray, picks: int, tokens: float) -> np.ndarray:
+    """An expert's picks after the rule: two experts that a token wants make a group's score at most.
+
+    From a sample of the tokens come the share of its picks that each group keeps and where the others fall.
+    """
+    order = np.argsort(-counts, kind="stable")
+    sample = int(min(tokens, SAMPLE))
+    at = ((np.arange(sample) + 0.5) / sample)[:, None] + np.arange(picks)
+    wanted = order[np.minimum(np.searchsorted(np.cumsum(counts[order]), at * counts.sum() / picks), counts.size - 1)]
+    hit = np.zeros((sample, counts.size), bool)
+    hit[np.arange(sample)[:, None], wanted] = True
+    scores = np.minimum(hit.reshape(sample, int(GROUPS), -1).sum(2), 2)
+    allowed = np.zeros(scores.shape, bool)
+    allowed[np.arange(sample)[:, None], np.argsort(-scores, axis=1, kind="stable")[:, : int(ALLOWED)]] = True
+    wide = counts.size // int(GROUPS)
+    open_to = np.repeat(allowed, wide, axis=1)
+    kept = hit & open_to
+    others = open_to & ~hit
+    filled = others & (np.cumsum(others, axis=1) <= (picks - kept.sum(1))[:, None])
+    shares = kept.reshape(sample, -1, wide).sum((0, 2)) / np.maximum(hit.reshape(sample, -1, wide).sum((0, 2)), 1)
+    moved = counts * np.repeat(shares, wide) + filled.sum(0) * (tokens / sample)
+    result: np.ndarray = moved * (counts.sum() / moved.sum())
+    return result
+
+
 def _pack(values: np.ndarray | tuple[float, ...], tokens: Value, picks: Value, ep: Value) -> Load:
     distinct, rows, *tiles = values
     share = picks / ep
@@ -113,6 +178,10 @@ def _one(tokens: float, picks: float, experts: float, ep: float, exponent: float
     counts = power_draws(tokens, picks, int(experts), exponent)
     groups = counts[:, : held * (int(experts) // held)].reshape(DRAWS, -1, held)
     busiest = groups.sum(2).argmax(1)
-    own = groups[np.arange(DRAWS), busiest]
+    return _first_rank(groups[np.arange(DRAWS), busiest])
+
+
+def _first_rank(own: np.ndarray) -> tuple[float, ...]:
+    """Means over draws × experts of one rank: experts with rows, rows, tiles of each height."""
     tiles = (float(np.ceil(own / t).sum(1).mean()) for t in TILES)
-    return (float((own > 0).sum(1).mean()), float(own.sum(1).mean()), *tiles)
+    return (float(np.minimum(own, 1.0).sum(1).mean()), float(own.sum(1).mean()), *tiles)

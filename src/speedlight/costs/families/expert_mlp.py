@@ -29,7 +29,7 @@ from ...hardware.machine import Machine, OperatingPoint
 from ..calibration.blocks import Axis, Block
 from ..calibration.samples import Family, View
 from ..price import peak_for
-from .expert_kernels import STEPS, reachable, tile
+from .expert_kernels import MANY, PLAIN, reachable, ruled, tile
 from .expert_load import Load
 from .in_models import launch_seconds
 from .warm import fetched
@@ -49,7 +49,7 @@ CODE = ("implementation",)
 ARCHITECTURE = ("architecture", "framework", "implementation", "format")
 DEVICE = ("device", "framework", "version", "kernel", "format")
 
-FLAT = 0.3  # few shapes are measured: beyond them tables go on level
+FLAT = 3.0  # few shapes are measured: beyond them tables go on level
 USUAL_TILE = 64.0  # rows of a tile that kernels rarely pass
 PORT = 64.0  # bytes a unit takes from the last cache in a clock
 EXPANDED = 16.0  # weights a unit expands in a clock: what the fit starts from (Marlin and TensorRT-LLM hold 10 to 23)
@@ -57,10 +57,11 @@ SIDE = 128.0  # columns of a tile
 M, M3 = Axis("m", 0, 14), Axis("m", 0, 15, 3)
 T2 = Axis("t", 0, 14, 2)
 H, F2 = Axis("h", 10, 13), Axis("f", 4, 14, 2)
+E2 = Axis("e", 4, 10, 2)
 WAVES, CACHE = Axis("wide", -8, 8), Axis("cache", -8, 7)
 ROWS = Axis("rows", 0, 20, 2)
 ONE = Axis("one", 0, 1)
-STEP = Axis("step", 0, STEPS)
+STEP = Axis("step", 0, MANY)
 
 
 def surface(per: tuple[str, ...], ridge: float) -> tuple[Block, ...]:
@@ -106,8 +107,10 @@ FAMILY = Family(
         Block("memory", (STEP,), (), (0.01,)),
         Block("memory", (WAVES, H), (), (0.3, 0.3)),
         Block("memory", (Axis("tall", -6, 10, 2), F2), (), (0.3, 0.3)),
-        Block("launch", (Axis("rows", 0, 20, 4), Axis("e", 4, 10, 2)), (), (0.3, 0.3)),
+        Block("launch", (Axis("rows", 0, 20, 4),), (), (0.3,)),
         Block("launch", (H, F2), (), (0.3, 0.3)),
+        # What an expert adds is its code's: of all codes together those of few experts would be told of those of many.
+        *(Block("launch", (E2,), per, (0.3,), ridge, 1.0) for per, ridge in ((CODE, 0.3), (ARCHITECTURE, 0.6))),
         *(Block(term, (T2,), (), (0.3,), PASS) for term in ("tokens", "every_middle", "every_combine")),
         *(Block(term, (ROWS,), (), (0.3,), PASS) for term in ("gather", "middle", "combine")),
         *(
@@ -175,6 +178,9 @@ def view(part: Experts, found: Load, even: float, machine: Machine, code: str = 
     flops = 2.0 * rows * element
     mean_all = t * part.picks / part.experts
     step, height = tile(mean_all, part.ep, code)
+    if code == PLAIN:
+        held = maximum(part.experts / part.ep, 1.0)
+        step, height = ruled(t, held, f, machine.device_id, (step, height))
     low = np.minimum(height, USUAL_TILE)
     clocks = engine.units * engine.clock_hz
     tiles, many = tiles_of(found, height), tiles_of(found, low)

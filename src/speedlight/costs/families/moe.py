@@ -17,12 +17,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ..._foundation.arrays import Value
 from ..._foundation.errors import BadInput
 from ...hardware.machine import Machine
-from ..calibration.naming import implementation
 from ..calibration.samples import TABLES, Rows, TableRules, Target, View, architecture_of
 from . import expert_load
-from .expert_kernels import usual_code
+from .expert_kernels import code_of
 from .expert_load import TILES, Load
 from .expert_mlp import FAMILY, FORMATS, GROUPS, Experts, view
 
@@ -30,6 +30,9 @@ from .expert_mlp import FAMILY, FORMATS, GROUPS, Experts, view
 # (Nemotron-3: hidden_act relu2) are told by their shape: 22 picks of 512 in a latent space, or 2688 x 1856.
 UNGATED_PICKS = 22.0
 UNGATED_SHAPE = (2688.0, 1856.0)
+# Before these were told apart benchmarks gave all experts a gate: on an A100 rows of both shapes take what three matrices take (0.83 of
+# the memory's rate, as other shapes', for three; 1.2 times it on later versions' devices).
+ALL_GATED = (("sglang", "0.5.10"), ("vllm", "0.14.0"))
 DEEPSEEK_V3 = (7168.0, 256.0)  # hidden, experts
 
 # SGLang's rows of this version take as long as if every pick of a token on the rank were multiplied there (A100, both formats:
@@ -49,37 +52,40 @@ def view_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:
     exponent = expert_load.exponent_of(cls["distribution"])
     hidden, inter, picks = rows["hidden_size"], rows["inter_size"], rows["topk"]
     ungated = (picks == UNGATED_PICKS) | ((hidden == UNGATED_SHAPE[0]) & (inter == UNGATED_SHAPE[1]))
+    if (cls.get("framework"), cls.get("version")) in ALL_GATED:
+        ungated = np.zeros_like(ungated)
     tp, ep = rows["moe_tp_size"], rows["moe_ep_size"]
     part = Experts(
         rows["num_tokens"], hidden, inter / tp, picks, rows["num_experts"], tp, ep, np.where(ungated, 0.0, 1.0),
         *FORMATS[number_format],
     )  # fmt: skip
     found = load_of_rows(cls, part, exponent)
-    kernel = cls.get("kernel_source", "")
-    code = implementation(kernel) if kernel else usual_code(cls.get("framework", ""), number_format, machine)
+    code = code_of(cls.get("kernel_source", ""), cls.get("framework", ""), number_format, machine)
     return view(part, found, 1.0 if exponent is None else 0.0, machine, code)
 
 
 def load_of_rows(cls: Mapping[str, str], part: Experts, exponent: float | None) -> Load:
     """The load of rank 0 as the class's benchmark lets it fall."""
     found = expert_load.load(part.tokens, part.picks, part.experts, part.ep, exponent)
-    under_rule = groups_limited(cls, part) & (exponent is None)
+    under_rule = groups_limited(cls, part, exponent)
     if under_rule.any():
-        found = _where(under_rule, expert_load.limited(part.tokens, part.picks, part.experts, part.ep), found)
+        sizes = np.broadcast_arrays(part.tokens, part.picks, part.experts, part.ep)
+        tokens, picks, experts, ep = (v[under_rule] for v in sizes)
+        found = _placed(found, under_rule, expert_load.limited(tokens, picks, experts, ep, exponent))
     if (cls.get("framework"), cls.get("version")) == EVERY_PICK:
         found = every_pick(part, found, exponent)
     return found
 
 
-def groups_limited(cls: Mapping[str, str], part: Experts) -> np.ndarray:
+def groups_limited(cls: Mapping[str, str], part: Experts, exponent: float | None) -> np.ndarray:
     """Rows whose picks DeepSeek-V3's rule changed, whatever pattern the benchmark handed over.
 
     SGLang and vLLM route its own shape by it (times of all their kernels say so), TensorRT-LLM's low-latency kernel, which routes
-    itself, every shape of eight picks.
+    itself, every shape of eight even picks.
     """
     eight: np.ndarray = part.picks == 8.0
     if "min_latency" in cls.get("kernel_source", ""):
-        return eight
+        return eight & (exponent is None)
     source = (cls.get("framework", ""), cls.get("version", ""))
     if source[0] not in ("sglang", "vllm") or source == EVERY_PICK:
         return np.zeros_like(eight)
@@ -100,12 +106,17 @@ def every_pick(part: Experts, found: Load, exponent: float | None) -> Load:
     return dataclasses.replace(found, rows=rows, tiles=tiles)
 
 
-def _where(condition: np.ndarray, one: Load, other: Load) -> Load:
-    pick = {
-        f.name: (getattr(one, f.name), getattr(other, f.name)) for f in dataclasses.fields(Load) if f.name != "tiles"
-    }
-    tiles = {height: np.where(condition, one.tiles[height], count) for height, count in other.tiles.items()}
-    return Load(tiles=tiles, **{name: np.where(condition, *pair) for name, pair in pick.items()})
+def _placed(found: Load, at: np.ndarray, own: Load) -> Load:
+    """A load whose rows ``at`` are another's."""
+
+    def put(whole: Value, part: Value) -> np.ndarray:
+        result = np.broadcast_to(np.asarray(whole, dtype=float), at.shape).copy()
+        result[at] = part
+        return result
+
+    tiles = {height: put(count, own.tiles[height]) for height, count in found.tiles.items()}
+    names = (f.name for f in dataclasses.fields(Load) if f.name != "tiles")
+    return Load(tiles=tiles, **{name: put(getattr(found, name), getattr(own, name)) for name in names})
 
 
 def wide_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:
