@@ -142,3 +142,16 @@ def test_rows_of_a_power_law_are_whole_and_few_lie_evenly():
         assert np.all(busiest == np.ceil(16.0 / ep))
     skewed = power_draws(32.0, 8.0, 256, 1.01).reshape(-1, 8, 32).sum(2).max(1)
     assert skewed.mean() > 1.2 * 32.0
+
+
+def test_tiles_that_no_file_names_are_said_and_stepped_over() -> None:
+    def step(machine: str, batch: int, stack: str = "sglang"):
+        return speedlight.explain("qwen3-30b-a3b", machine, stack=stack, phase="decode", context=512, batch=batch)
+
+    def said(answer) -> list[str]:
+        return [str(a.value) for a in answer.assumptions if a.what == "experts' tiles"]
+
+    for machine, few, many in (("a100-sxm-80gb", 128, 160), ("h200-sxm-141gb", 128, 160), ("l40s", 128, 160)):
+        assert (step(machine, many).time > 1.15 * step(machine, few).time) == bool(said(step(machine, many)))
+    assert said(step("a100-sxm-80gb", 1)) == ["no file for 128 experts of 768: 16 rows up to 128 tokens, 64 beyond"]
+    assert not said(step("a100-sxm-80gb", 160, "vllm"))

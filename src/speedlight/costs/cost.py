@@ -58,7 +58,8 @@ class Cost:
         low, high: logs of the factors from ``time`` to the ends of its 80 % interval (≤ 0 and ≥ 0).
         shared: share of the error's variance that all kernels of ``error_key`` have in common.
         error_key: family of residuals it shares (DESIGN decision 4).
-        way: of an analytic message the algorithm and protocol that were taken (``ring/Simple``); where points differ, all of theirs.
+        way: of an analytic message the algorithm and protocol that were taken (``ring/Simple``); where points differ, all of theirs. Of a
+            fitted kernel how the stack runs it, where its user can change that.
     """
 
     busy: Mapping[str, Value]

@@ -26,6 +26,7 @@ class Seen:
         gap: seconds the device needs from this kernel to the next, where the fit's own floor is that of a benchmark.
         applies: where the fit speaks of all that runs; elsewhere it speaks of a part (the ranks of one box, of a group that
             leaves it), and the analytic cost stands unless that part alone takes longer.
+        way: in words, how the stack runs it, where its user can change that.
     """
 
     family: str
@@ -35,6 +36,7 @@ class Seen:
     resources: Mapping[str, str]
     gap: Value = 0.0
     applies: Value = True
+    way: str = ""
 
 
 def framework_of(library: Mapping[str, str], family: str, number_format: str = "") -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from ..._foundation.arrays import Value, ceil, maximum, minimum, where
 from ..._foundation.formats import number_format
 from ...hardware.machine import Machine, OperatingPoint
@@ -16,10 +18,11 @@ from ...lowering.kernels import Kernel, KernelValues
 from ..calibration.samples import View
 from ..calibration.seen import SEERS, Seen, framework_of
 from ..cost import Conditions, Cost
-from .expert_kernels import usual_code
+from .expert_kernels import PLAIN, usual_code
 from .expert_load import TILES, Load
 from .expert_mlp import FAMILY, FORMATS, GROUPS, PASSES, Experts, view
 from .in_models import at_point, cold, once, resident
+from .tile_files import has_file
 from .warm import COLD
 
 
@@ -45,7 +48,8 @@ def see(
     weights, activations = FORMATS[named]
     gated = 1.0 if facts["gated"] else 0.0
     experts, width = float(facts["experts"]), float(facts["width"])
-    code = usual_code(framework_of(kernel.library, FAMILY.name, named), named, machine)
+    framework = framework_of(kernel.library, FAMILY.name, named)
+    code = usual_code(framework, named, machine)
 
     def look(at: KernelValues) -> View:
         d = at.dims
@@ -65,7 +69,16 @@ def see(
         **dict.fromkeys(("matmul", "padded", "rounds", "expand"), "matmul"), "memory": machine.main.resource,
         **dict.fromkeys(("stream", *PASSES), "cache"),
     }  # fmt: skip
-    return Seen(FAMILY.name, terms, coords, {"format": named, "op": GROUPS[named]}, resources)
+    way = tiles_of(values, machine) if code == PLAIN and framework == "sglang" else ""
+    return Seen(FAMILY.name, terms, coords, {"format": named, "op": GROUPS[named]}, resources, way=way)
+
+
+def tiles_of(values: KernelValues, machine: Machine) -> str:
+    """What is to be said of tiles that no file names: experts of the rank and their width, which a file would be for."""
+    held, width = values.dims["items"], values.dims["n"]
+    if np.ndim(held) or np.ndim(width) or has_file(machine.device_id, held, width):
+        return ""
+    return f"no file for {held:g} experts of {width:g}: 16 rows up to {held:g} tokens, 64 beyond"
 
 
 def load_of(d: Mapping[str, Value]) -> Load:

@@ -100,6 +100,7 @@ _DEPTHS = {
 }
 
 
+_TILES = "SGLang's rule where it brings no tuned tiles; its script benchmark/kernels/fused_moe_triton makes such a file"
 _WAYS = "algorithm of least time on this network, by the library's own tuning constants where it publishes them"
 
 
@@ -122,6 +123,7 @@ def _rests_on(parts: Parts) -> list[Assumption]:
     """Which fits the kernels' times come from, and what share of the time no fit covers."""
     shares: dict[tuple[str, str], float] = {}
     ways: dict[str, float] = {}
+    tiles: dict[str, None] = {}
     for step, weight, nodes in parts.results:
         for _, _, kernels in step.blocks:
             for priced in kernels:
@@ -131,6 +133,8 @@ def _rests_on(parts: Parts) -> list[Assumption]:
                     ways[priced.cost.way] = ways.get(priced.cost.way, 0.0) + seconds
                     continue
                 shares[key] = shares.get(key, 0.0) + seconds
+                if priced.cost.way:
+                    tiles[priced.cost.way] = None
     whole = sum(shares.values()) + sum(ways.values()) or 1.0
     found = [
         Assumption("calibration", f"{basis}: {share / whole:.0%} of kernel time", "fitted", _DEPTHS[depth])
@@ -142,6 +146,7 @@ def _rests_on(parts: Parts) -> list[Assumption]:
         for way, share in sorted(ways.items(), key=lambda item: -item[1])
         if share > 0
     ]
+    found += [Assumption("experts' tiles", way, "published", _TILES) for way in tiles]
     bare = sum(share for (basis, _), share in shares.items() if not basis)
     if bare > 0:
         found.append(
