@@ -142,6 +142,9 @@ def test_rows_of_a_power_law_are_whole_and_few_lie_evenly():
         assert np.all(busiest == np.ceil(16.0 / ep))
     skewed = power_draws(32.0, 8.0, 256, 1.01).reshape(-1, 8, 32).sum(2).max(1)
     assert skewed.mean() > 1.2 * 32.0
+    # Experts that memory-bound times on an H200 imply: 48 and 64 (studies/2026-11-moe.md).
+    for tokens, distinct in ((8.0, 48.0), (16.0, 64.0)):
+        assert (power_draws(tokens, 8.0, 128, 1.01) > 0).sum(1).mean() == pytest.approx(distinct, rel=0.04)
 
 
 def test_tiles_that_no_file_names_are_said_and_stepped_over() -> None:
