@@ -158,3 +158,15 @@ def test_tiles_that_no_file_names_are_said_and_stepped_over() -> None:
         assert (step(machine, many).time > 1.15 * step(machine, few).time) == bool(said(step(machine, many)))
     assert said(step("a100-sxm-80gb", 1)) == ["no file for 128 experts of 768: 16 rows up to 128 tokens, 64 beyond"]
     assert not said(step("a100-sxm-80gb", 160, "vllm"))
+
+
+@pytest.mark.parametrize(
+    ("model", "machine", "stack"), [("gpt-oss-20b", "h100-sxm-80gb", "sglang"), ("gpt-oss-120b", "b200", "vllm")]
+)
+def test_a_batch_that_fills_tiles_takes_no_longer_than_more(model: str, machine: str, stack: str) -> None:
+    """Rows that just fill their tiles (8 or 16 an expert) need no second one."""
+    batches = (48, 64, 96, 128, 160, 192, 256, 320)
+    times = np.asarray([
+        speedlight.explain(model, machine, stack=stack, phase="decode", context=256, batch=b).time for b in batches
+    ])  # fmt: skip
+    assert np.max(np.maximum.accumulate(times) / times) < 1.05

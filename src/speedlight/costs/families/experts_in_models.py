@@ -25,6 +25,9 @@ from .in_models import at_point, cold, once, resident
 from .tile_files import has_file
 from .warm import COLD
 
+# Experts with rows are an expectation, a little fewer than there are: eight rows each of 32 would be 8.002 of 31.99 and take two tiles of eight.
+SLACK = 0.01
+
 
 def format_of(kernel: Kernel) -> str | None:
     """The table's name of the experts' formats, or None where it has none."""
@@ -87,7 +90,8 @@ def load_of(d: Mapping[str, Value]) -> Load:
     rows = maximum(d["m"] * distinct, 1e-9)
     distinct = minimum(maximum(distinct, minimum(rows, 1.0)), rows)
     mean = rows / distinct
-    return Load(distinct, rows, {t: distinct * ceil(mean / t) for t in TILES}, distinct, rows)
+    tiles = {t: maximum(distinct * ceil(mean / t - SLACK), rows / t) for t in TILES}
+    return Load(distinct, rows, tiles, distinct, rows)
 
 
 def _whole(kernel: Kernel) -> bool:
