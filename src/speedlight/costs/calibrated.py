@@ -152,7 +152,7 @@ def _bent(cost: Cost, seen: Seen, said: Estimate, machine: Machine, fit_id: str)
         cost, busy=busy, latency=minimum(latency, time), time=maximum(time, cost.limit),
         bound=bound_of(machine, busy, cost.least, latency), layer="calibrated", basis=fit_id,
         low=said.low, high=said.high, shared=said.shared,
-        error_key=(seen.family, machine.device_id, said.depth), way=seen.way,
+        error_key=(seen.family, machine.device_id, said.depth), notes=seen.notes,
     )  # fmt: skip
     return full if seen.applies is True else _partly(seen.applies, full, cost)
 

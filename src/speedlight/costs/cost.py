@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from .._foundation.arrays import Value, maximum
+from .._foundation.provenance import Assumption
 from ..hardware.machine import Machine
 
 # An analytic time is optimistic: 10 % and 90 % of bf16 products take 1.19 and 3.05 times as long, averaged over the eight
@@ -58,8 +59,8 @@ class Cost:
         low, high: logs of the factors from ``time`` to the ends of its 80 % interval (≤ 0 and ≥ 0).
         shared: share of the error's variance that all kernels of ``error_key`` have in common.
         error_key: family of residuals it shares (DESIGN decision 4).
-        way: of an analytic message the algorithm and protocol that were taken (``ring/Simple``); where points differ, all of theirs. Of a
-            fitted kernel how the stack runs it, where its user can change that.
+        way: of an analytic message the algorithm and protocol that were taken (``ring/Simple``); where points differ, all of theirs.
+        notes: what an answer is to list of how the kernel runs.
     """
 
     busy: Mapping[str, Value]
@@ -78,6 +79,7 @@ class Cost:
     shared: float = 1.0
     error_key: tuple[str, str, str] = ("", "", "")
     way: str = ""
+    notes: tuple[Assumption, ...] = ()
 
 
 # Bounds every machine has, in CONTRACT's vocabulary; a kernel's ``bound`` is an index, so that arrays stay numeric.

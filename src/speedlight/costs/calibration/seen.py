@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..._foundation.arrays import Value
+from ..._foundation.provenance import Assumption
 from ..._foundation.registry import Registry
 from ...hardware.machine import Machine, OperatingPoint
 from ...lowering.kernels import Kernel, KernelValues
@@ -26,7 +27,7 @@ class Seen:
         gap: seconds the device needs from this kernel to the next, where the fit's own floor is that of a benchmark.
         applies: where the fit speaks of all that runs; elsewhere it speaks of a part (the ranks of one box, of a group that
             leaves it), and the analytic cost stands unless that part alone takes longer.
-        way: in words, how the stack runs it, where its user can change that.
+        notes: what an answer is to list: how the stack runs it, where its user can change that.
     """
 
     family: str
@@ -36,7 +37,7 @@ class Seen:
     resources: Mapping[str, str]
     gap: Value = 0.0
     applies: Value = True
-    way: str = ""
+    notes: tuple[Assumption, ...] = ()
 
 
 def framework_of(library: Mapping[str, str], family: str, number_format: str = "") -> str:

@@ -12,7 +12,7 @@ are means over a fixed set of draws, so that results are deterministic and smoot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -20,7 +20,7 @@ import numpy as np
 
 from ..._foundation.arrays import Value, ceil, maximum, minimum
 from ..._foundation.errors import BadInput
-from ...graph.expert_spread import DRAWS, power_draws
+from ...graph.expert_spread import power_draws
 
 TILES = (8, 16, 32, 48, 64, 128)
 GROUPS, ALLOWED = 8.0, 4.0  # DeepSeek-V3's groups of experts, and how many a token may pick from (n_group, topk_group)
@@ -64,17 +64,17 @@ def load(tokens: Value, picks: Value, experts: Value, ep: Value, exponent: float
         return _even(tokens, picks, experts, ep)
     if not any(isinstance(v, np.ndarray) for v in (tokens, picks, experts, ep)):
         return _pack(_one(float(tokens), float(picks), float(experts), float(ep), exponent), tokens, picks, ep)
-    columns = np.broadcast_arrays(*(np.asarray(v, dtype=float) for v in (tokens, picks, experts, ep)))
-    return _each(columns, lambda *row: _one(*row, exponent), tokens, picks, ep)
+    return _each(_one, tokens, picks, experts, ep, exponent)
 
 
 def _each(
-    columns: Sequence[np.ndarray], one: Callable[..., tuple[float, ...]], tokens: Value, picks: Value, ep: Value
+    one: Callable[..., tuple[float, ...]], tokens: Value, picks: Value, experts: Value, ep: Value, exponent: float
 ) -> Load:
     """The load of every entry, each distinct one found once."""
+    columns = np.broadcast_arrays(*(np.asarray(v, dtype=float) for v in (tokens, picks, experts, ep)))
     flat = np.stack([c.ravel() for c in columns], 1)
     present, inverse = np.unique(flat, axis=0, return_inverse=True)
-    found = np.asarray([one(*row) for row in present.tolist()]).reshape(-1, _FIELDS)
+    found = np.asarray([one(*row, exponent) for row in present.tolist()])
     return _pack(found[inverse.ravel()].T.reshape(_FIELDS, *columns[0].shape), tokens, picks, ep)
 
 
@@ -89,8 +89,7 @@ def limited(tokens: Value, picks: Value, experts: Value, ep: Value, exponent: fl
     """The load of the first rank, the busiest before the rule, under DeepSeek-V3's rule: a token may pick from four of eight groups only."""
     if exponent is None:
         return _even_limited(tokens, picks, experts, ep)
-    columns = np.broadcast_arrays(*(np.asarray(v, dtype=float) for v in (tokens, picks, experts, ep)))
-    return _each(columns, lambda *row: _one_limited(*row, exponent), tokens, picks, ep)
+    return _each(_one_limited, tokens, picks, experts, ep, exponent)
 
 
 def _even_limited(tokens: Value, picks: Value, experts: Value, ep: Value) -> Load:
@@ -123,18 +122,17 @@ def _one_limited(tokens: float, picks: float, experts: float, ep: float, exponen
     its rows so, one of 64 three times (times of an H200 say 2.0 and 3.0 at 16,384 tokens, next to a shape without the rule).
     """
     held = max(round(experts / ep), 1)
-    return _first_rank(np.stack([
-        _under_rule(_busiest_first(counts, held), int(picks), tokens)
-        for counts in power_draws(tokens, picks, int(experts), exponent)[:FEW_DRAWS]
-    ])[:, :held])  # fmt: skip
+    drawn = _busiest_first(power_draws(tokens, picks, int(experts), exponent)[:FEW_DRAWS], held)
+    return _first_rank(np.stack([_under_rule(own.ravel(), int(picks), tokens) for own in drawn])[:, :held])
 
 
 def _busiest_first(counts: np.ndarray, held: int) -> np.ndarray:
-    """An expert's picks, the busiest rank's experts changed places with the first's."""
-    ranks = counts[: counts.size // held * held].reshape(-1, held).astype(float)
-    busiest = int(ranks.sum(1).argmax())
-    ranks[[0, busiest]] = ranks[[busiest, 0]]
-    return ranks.ravel()
+    """Draws × ranks × experts of a rank: picks of experts, the busiest rank changed places with the first."""
+    draws = np.arange(len(counts))
+    ranks = counts[:, : counts.shape[1] // held * held].reshape(draws.size, -1, held).copy()
+    busiest = ranks.sum(2).argmax(1)
+    ranks[draws, 0], ranks[draws, busiest] = ranks[draws, busiest], ranks[:, 0].copy()
+    return ranks
 
 
 def _under_rule(counts: np.ndarray, picks: int, tokens: float) -> np.ndarray:
@@ -176,9 +174,7 @@ def _pack(values: np.ndarray | tuple[float, ...], tokens: Value, picks: Value, e
 def _one(tokens: float, picks: float, experts: float, ep: float, exponent: float) -> tuple[float, ...]:
     held = max(round(experts / ep), 1)
     counts = power_draws(tokens, picks, int(experts), exponent)
-    groups = counts[:, : held * (int(experts) // held)].reshape(DRAWS, -1, held)
-    busiest = groups.sum(2).argmax(1)
-    return _first_rank(groups[np.arange(DRAWS), busiest])
+    return _first_rank(_busiest_first(counts, held)[:, 0])
 
 
 def _first_rank(own: np.ndarray) -> tuple[float, ...]:

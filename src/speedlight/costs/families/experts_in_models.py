@@ -11,8 +11,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..._foundation.arrays import Value, ceil, maximum, minimum, where
+from ..._foundation.arrays import Value, ceil, maximum, minimum
 from ..._foundation.formats import number_format
+from ..._foundation.provenance import Assumption
 from ...hardware.machine import Machine, OperatingPoint
 from ...lowering.kernels import Kernel, KernelValues
 from ..calibration.samples import View
@@ -21,12 +22,12 @@ from ..cost import Conditions, Cost
 from .expert_kernels import PLAIN, usual_code
 from .expert_load import TILES, Load
 from .expert_mlp import FAMILY, FORMATS, GROUPS, PASSES, Experts, view
-from .in_models import at_point, cold, once, resident
+from .in_models import at_point, least_footprint, once, unless_resident
 from .tile_files import has_file
-from .warm import COLD
 
 # Experts with rows are an expectation, a little fewer than there are: eight rows each of 32 would be 8.002 of 31.99 and take two tiles of eight.
 SLACK = 0.01
+RULE = "SGLang's rule where it brings no tuned tiles; its script benchmark/kernels/fused_moe_triton makes such a file"
 
 
 def format_of(kernel: Kernel) -> str | None:
@@ -60,11 +61,10 @@ def see(
             maximum(d["tokens"], 1.0), d["k"], d["n"], float(facts["picks"]), experts, width / d["n"],
             experts / d["items"], gated, weights, activations,
         )  # fmt: skip
-        return view(part, load_of(d), 1.0, machine, code, where(resident(machine, conditions), 0.0, COLD))
+        return view(part, load_of(d), 1.0, machine, code, least_footprint(machine, conditions))
 
     def coords(at: KernelValues, under: Conditions) -> Mapping[str, Value]:
-        found = again(at).coords
-        return {**found, "cache": where(resident(machine, under), found["cache"], cold(found)["cache"])}
+        return unless_resident(again(at).coords, machine, under)
 
     first, again = once(look, values)
     terms = at_point(first.terms, point, conditions, ("memory", *PASSES))
@@ -72,16 +72,17 @@ def see(
         **dict.fromkeys(("matmul", "padded", "rounds", "expand"), "matmul"), "memory": machine.main.resource,
         **dict.fromkeys(("stream", *PASSES), "cache"),
     }  # fmt: skip
-    way = tiles_of(values, machine) if code == PLAIN and framework == "sglang" else ""
-    return Seen(FAMILY.name, terms, coords, {"format": named, "op": GROUPS[named]}, resources, way=way)
+    notes = tiles_of(values, machine) if code == PLAIN and framework == "sglang" else ()
+    return Seen(FAMILY.name, terms, coords, {"format": named, "op": GROUPS[named]}, resources, notes=notes)
 
 
-def tiles_of(values: KernelValues, machine: Machine) -> str:
+def tiles_of(values: KernelValues, machine: Machine) -> tuple[Assumption, ...]:
     """What is to be said of tiles that no file names: experts of the rank and their width, which a file would be for."""
     held, width = values.dims["items"], values.dims["n"]
     if np.ndim(held) or np.ndim(width) or has_file(machine.device_id, held, width):
-        return ""
-    return f"no file for {held:g} experts of {width:g}: 16 rows up to {held:g} tokens, 64 beyond"
+        return ()
+    said = f"no file for {held:g} experts of {width:g}: 16 rows up to {held:g} tokens, 64 beyond"
+    return (Assumption("experts' tiles", said, "published", RULE),)
 
 
 def load_of(d: Mapping[str, Value]) -> Load:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..._foundation.arrays import Value, ceil, log2, maximum, minimum, where
+from ..._foundation.arrays import Value, ceil, log2, maximum, minimum
 from ..._foundation.errors import BadInput
 from ..._foundation.expr import sym
 from ..._foundation.formats import bytes_per_element, dense_of, number_format
@@ -36,8 +36,8 @@ from ..calibration.samples import TABLES, Family, Rising, Rows, TableRules, Targ
 from ..calibration.seen import SEERS, Seen
 from ..cost import Conditions, Cost, largest
 from ..price import least_of
-from .in_models import resident
-from .warm import COLD, fetched
+from .in_models import least_footprint, unless_resident
+from .warm import fetched
 
 # The table's formats: (weights, activations as multiplied).
 FORMATS = {
@@ -226,14 +226,14 @@ def terms_of(
         least: the operands count as at least this many times the last cache (0: as large as they are).
         memory_clock: of the operating point, over the nominal one.
     """
-    weight, activation = operands.weight, operands.activation
+    activation = operands.activation
     engine = machine.engine
     power = np.inf if machine.tdp_w is None else machine.tdp_w
-    moved = m * k * activation + n * k * weight + m * n * 2.0
+    moved = touched(m, n, k, operands, 1.0)
     rows = CUBLAS_ROWS if operands.wide else LEAST_ROWS
     terms = {
         "matmul": matmul * padding(m, n, engine.units, rows),
-        "memory": fetched(moved, machine, touched(m, n, k, operands), least, memory_clock),
+        "memory": fetched(moved, machine, touched(m, n, k, operands, operands.copies), least, memory_clock),
         "host": HOST,
         "pace": engine.launch_latency_s if operands.wide else 0.0,
         "launch": 0.0 if operands.wide else engine.launch_latency_s,
@@ -241,8 +241,7 @@ def terms_of(
         "power": 2.0 * m * n * k * JOULES_PER_FLOP * (activation / 2.0) / power,
     }
     if operands.quantised:
-        passed = m * k * (2.0 + activation)
-        terms["quantize"] = fetched(passed, machine)
+        terms["quantize"] = fetched(m * k * (2.0 + activation), machine)
         terms["quantize_pass"] = engine.launch_latency_s + CYCLES / engine.clock_hz
     return terms
 
@@ -254,9 +253,9 @@ def padding(m: Value, n: Value, units: Value, least: float) -> Value:
     return rows * columns / (m * n) * maximum(1.0, 1.0 / waves)
 
 
-def touched(m: Value, n: Value, k: Value, operands: Operands) -> Value:
-    """Bytes a loop goes through before it comes back to the same ones: weights in turn, one input and one output."""
-    return m * k * operands.activation + operands.copies * n * k * operands.weight + m * n * 2.0
+def touched(m: Value, n: Value, k: Value, operands: Operands, weights: float) -> Value:
+    """Bytes of one input, one output and so many weights: a product's, or what a loop goes through before it comes back to the same ones."""
+    return m * k * operands.activation + weights * n * k * operands.weight + m * n * 2.0
 
 
 def coords_of(m: Value, n: Value, k: Value, operands: Operands, machine: Machine) -> dict[str, Value]:
@@ -264,11 +263,11 @@ def coords_of(m: Value, n: Value, k: Value, operands: Operands, machine: Machine
     units = machine.engine.units
     cache = machine.last_cache
     capacity = cache.capacity_bytes if cache is not None else 1.0
-    size = log2(m * k * operands.activation + n * k * operands.weight + m * n * 2.0)
+    size = log2(touched(m, n, k, operands, 1.0))
     log_m, log_n, log_k = log2(m), log2(n), log2(k)
     coords = {
         "one": 0.0, "m": log_m, "n": log_n, "k": log_k,
-        "cache": log2(touched(m, n, k, operands) / capacity), "cache_a": log_m + log_k + log2(3.0 / capacity), "bytes": size,
+        "cache": log2(touched(m, n, k, operands, operands.copies) / capacity), "cache_a": log_m + log_k + log2(3.0 / capacity), "bytes": size,
         "align": alignment(m), "align_n": alignment(n / 32.0), "align_k": alignment(k / 32.0),
     }  # fmt: skip
     tall, broad = ({side: ceil(size / side) for side in SIDES} for size in (m, n))
@@ -386,10 +385,10 @@ def see(
 
     def coords(at: KernelValues, under: Conditions) -> dict[str, Value]:
         found = coords_of(at.dims["m"], at.dims["n"], at.dims["k"], operands, machine)
-        return {**found, "cache": where(resident(machine, under), found["cache"], maximum(found["cache"], log2(COLD)))}
+        return unless_resident(found, machine, under)
 
     d = values.dims
-    least = where(resident(machine, conditions), 0.0, COLD)
+    least = least_footprint(machine, conditions)
     matmul = cost.least["matmul"] / conditions.throttle
     terms = terms_of(d["m"], d["n"], d["k"], operands, matmul, machine, least, point.memory_clock)
     if not conditions.device_latency:

@@ -63,6 +63,16 @@ def cold(coords: Mapping[str, Value], name: str = "cache") -> dict[str, Value]:
     return {**coords, name: maximum(coords[name], log2(COLD))}
 
 
+def least_footprint(machine: Machine, conditions: Conditions) -> Value:
+    """Times the last cache that operands count as at least (:func:`.warm.fetched`), with a model's weights among them."""
+    return where(resident(machine, conditions), 0.0, COLD)
+
+
+def unless_resident(coords: Mapping[str, Value], machine: Machine, conditions: Conditions) -> dict[str, Value]:
+    """:func:`cold`, but where the model's weights stay in the last cache."""
+    return {**coords, "cache": where(resident(machine, conditions), coords["cache"], cold(coords)["cache"])}
+
+
 def once(look: Callable[[KernelValues], View], values: KernelValues) -> tuple[View, Callable[[KernelValues], View]]:
     """The view of a kernel, and a look that does not repeat it: coordinates are mostly asked of the very same values."""
     first = look(values)

@@ -52,7 +52,7 @@ def view_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:
     exponent = expert_load.exponent_of(cls["distribution"])
     hidden, inter, picks = rows["hidden_size"], rows["inter_size"], rows["topk"]
     ungated = (picks == UNGATED_PICKS) | ((hidden == UNGATED_SHAPE[0]) & (inter == UNGATED_SHAPE[1]))
-    if (cls.get("framework"), cls.get("version")) in ALL_GATED:
+    if stack_of(cls) in ALL_GATED:
         ungated = np.zeros_like(ungated)
     tp, ep = rows["moe_tp_size"], rows["moe_ep_size"]
     part = Experts(
@@ -64,6 +64,10 @@ def view_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:
     return view(part, found, 1.0 if exponent is None else 0.0, machine, code)
 
 
+def stack_of(cls: Mapping[str, str]) -> tuple[str, str]:
+    return cls.get("framework", ""), cls.get("version", "")
+
+
 def load_of_rows(cls: Mapping[str, str], part: Experts, exponent: float | None) -> Load:
     """The load of rank 0 as the class's benchmark lets it fall."""
     found = expert_load.load(part.tokens, part.picks, part.experts, part.ep, exponent)
@@ -72,7 +76,7 @@ def load_of_rows(cls: Mapping[str, str], part: Experts, exponent: float | None) 
         sizes = np.broadcast_arrays(part.tokens, part.picks, part.experts, part.ep)
         tokens, picks, experts, ep = (v[under_rule] for v in sizes)
         found = _placed(found, under_rule, expert_load.limited(tokens, picks, experts, ep, exponent))
-    if (cls.get("framework"), cls.get("version")) == EVERY_PICK:
+    if stack_of(cls) == EVERY_PICK:
         found = every_pick(part, found, exponent)
     return found
 
@@ -86,7 +90,7 @@ def groups_limited(cls: Mapping[str, str], part: Experts, exponent: float | None
     eight: np.ndarray = part.picks == 8.0
     if "min_latency" in cls.get("kernel_source", ""):
         return eight & (exponent is None)
-    source = (cls.get("framework", ""), cls.get("version", ""))
+    source = stack_of(cls)
     if source[0] not in ("sglang", "vllm") or source == EVERY_PICK:
         return np.zeros_like(eight)
     own: np.ndarray = eight & (part.hidden == DEEPSEEK_V3[0]) & (part.experts == DEEPSEEK_V3[1])

@@ -100,7 +100,6 @@ _DEPTHS = {
 }
 
 
-_TILES = "SGLang's rule where it brings no tuned tiles; its script benchmark/kernels/fused_moe_triton makes such a file"
 _WAYS = "algorithm of least time on this network, by the library's own tuning constants where it publishes them"
 
 
@@ -123,7 +122,7 @@ def _rests_on(parts: Parts) -> list[Assumption]:
     """Which fits the kernels' times come from, and what share of the time no fit covers."""
     shares: dict[tuple[str, str], float] = {}
     ways: dict[str, float] = {}
-    tiles: dict[str, None] = {}
+    notes: dict[tuple[str, str], Assumption] = {}
     for step, weight, nodes in parts.results:
         for _, _, kernels in step.blocks:
             for priced in kernels:
@@ -133,8 +132,7 @@ def _rests_on(parts: Parts) -> list[Assumption]:
                     ways[priced.cost.way] = ways.get(priced.cost.way, 0.0) + seconds
                     continue
                 shares[key] = shares.get(key, 0.0) + seconds
-                if priced.cost.way:
-                    tiles[priced.cost.way] = None
+                notes.update({(note.what, str(note.value)): note for note in priced.cost.notes})
     whole = sum(shares.values()) + sum(ways.values()) or 1.0
     found = [
         Assumption("calibration", f"{basis}: {share / whole:.0%} of kernel time", "fitted", _DEPTHS[depth])
@@ -146,7 +144,7 @@ def _rests_on(parts: Parts) -> list[Assumption]:
         for way, share in sorted(ways.items(), key=lambda item: -item[1])
         if share > 0
     ]
-    found += [Assumption("experts' tiles", way, "published", _TILES) for way in tiles]
+    found += notes.values()
     bare = sum(share for (basis, _), share in shares.items() if not basis)
     if bare > 0:
         found.append(
