@@ -8,15 +8,19 @@ import pytest
 from speedlight.costs.calibration.naming import implementation
 from speedlight.costs.families import expert_load, moe
 from speedlight.costs.families.expert_kernels import (
+    CUTLASS,
     FEW,
+    FIRST,
     MANY,
     MARLIN,
     PLAIN,
+    UNTUNED,
     code_of,
     reachable,
     ruled,
     tile,
     usual_code,
+    without_gate,
 )
 from speedlight.costs.families.expert_mlp import FORMATS, Experts
 from speedlight.costs.families.tile_files import FILES, has_file
@@ -157,7 +161,7 @@ def test_whose_rows_deepseeks_rule_changed(framework, version, kernel, hidden, e
         np.asarray([64.0]), hidden, 2048.0, np.asarray([picks]), np.asarray([experts]), 1.0, 1.0, 1.0, "fp8", "fp8"
     )
     cls = {"framework": framework, "version": version, "kernel_source": kernel}
-    even, skewed = (moe.load_of_rows(cls, part, exponent) for exponent in (None, 1.2))
+    even, skewed = (moe.rank_of(cls, part, exponent)[1] for exponent in (None, 1.2))
     usual = [expert_load.load(part.tokens, part.picks, part.experts, part.ep, exponent) for exponent in (None, 1.2)]
     assert (float(even.distinct[0]) < float(usual[0].distinct[0])) == limited
     if version != "0.5.10":
@@ -182,13 +186,146 @@ def test_earlier_benchmarks_gave_all_experts_a_gate(framework, version, times):
     )
 
 
-def test_a_token_on_the_rank_brings_all_its_picks():
-    for ep, times in ((1.0, 1.0), (4.0, 4.0), (8.0, 8.0), (64.0, 8.0)):
-        part = Experts(np.asarray([4096.0]), 4096.0, 1536.0, 8.0, 128.0, 1.0, ep, 1.0, "int4", "bf16")
-        usual = expert_load.load(part.tokens, part.picks, part.experts, part.ep, None)
-        found = moe.every_pick(part, usual, None)
-        assert found.rows == pytest.approx(usual.rows * times)
-        assert all(np.all(count * height >= found.rows) for height, count in found.tiles.items())
+def test_picks_that_stay_leave_a_rank_alone_with_the_tokens_that_reach_it():
+    """A rank of ep takes what a machine with its experts alone takes of the tokens that reach it."""
+    machine = load_machine("a100-sxm-80gb")
+    cls = {"framework": "sglang", "version": "0.5.10", "moe_dtype": "bfloat16", "distribution": "balanced"}
+    sizes = {"hidden_size": 4096.0, "inter_size": 1536.0, "topk": 8.0, "moe_tp_size": 1.0}
+
+    def view(tokens, experts, ep):
+        rows = {**sizes, "num_tokens": tokens, "num_experts": experts, "moe_ep_size": ep}
+        return moe.view_row(cls, {n: np.asarray([v]) for n, v in rows.items()}, machine)
+
+    for ep, reach in ((1.0, 1.0), (8.0, 1.0), (16.0, 0.5)):
+        split, alone = view(4096.0, 128.0, ep), view(4096.0 * reach, 128.0 / ep, 1.0)
+        for name in ("matmul", "stream", "every_middle", "tokens", "chain"):
+            assert split.terms[name] == pytest.approx(alone.terms[name]), (ep, name)
+        for name in ("step", "mean", "ep", "e"):
+            assert split.coords[name] == pytest.approx(alone.coords[name]), (ep, name)
+
+
+@pytest.mark.parametrize(
+    ("framework", "version", "hidden", "inter", "stay"),
+    [
+        ("sglang", "0.5.10", 4096.0, 1536.0, True),
+        ("sglang", "0.5.14", 2816.0, 704.0, True),
+        ("sglang", "0.5.14", 4096.0, 1536.0, False),
+        ("vllm", "0.24.0", 2816.0, 704.0, False),
+    ],
+)
+def test_whose_picks_stay_on_the_rank(framework, version, hidden, inter, stay):
+    part = Experts(np.asarray([64.0]), hidden, inter / 2.0, 8.0, 128.0, 2.0, 4.0, 1.0, "bf16", "bf16")
+    assert bool(moe.picks_stay({"framework": framework, "version": version}, part)[0]) == stay
+
+
+@pytest.mark.parametrize(
+    ("exponent", "tokens", "shares"),
+    [(1.2, 16384.0, (1.0, 0.98, 0.97, 0.99)), (1.01, 4096.0, (0.99, 0.96, 0.65, 0.51))],
+)
+def test_tokens_that_reach_a_rank_are_those_its_times_imply(exponent, tokens, shares):
+    """Times over those of all picks, 2816 × 704 / 8 of 128, six devices: 1.01, 0.99, 0.91-0.97, 0.94-0.98 and 1.0-1.07, 0.95-1.02, 0.57-0.61, 0.45-0.48."""
+    ep = np.asarray([2.0, 4.0, 32.0, 128.0])
+    found = expert_load.reached(tokens, 8.0, 128.0, ep, exponent) / tokens
+    assert found == pytest.approx(np.asarray(shares), abs=0.02)
+    rows = expert_load.load(np.full(4, tokens), 8.0, 128.0, ep, exponent).rows
+    assert np.all(found * tokens <= rows * (1.0 + 1e-9))
+    assert np.all(rows <= found * tokens * 8.0 * (1.0 + 1e-9))
+
+
+def test_a_rank_of_one_expert_is_reached_by_its_rows():
+    for tokens in (64.0, 4096.0):
+        rows = expert_load.load(np.asarray([tokens]), 8.0, 128.0, 128.0, 1.01).rows
+        assert expert_load.reached(tokens, 8.0, 128.0, np.asarray([128.0]), 1.01) == pytest.approx(rows)
+    assert expert_load.reached(64.0, 8.0, 128.0, 16.0, None) == 32.0
+    assert expert_load.reached(64.0, 8.0, 128.0, 4.0, None) == 64.0
+
+
+@pytest.mark.parametrize(
+    ("kernel", "framework", "number_format", "machine", "code"),
+    [
+        ("sglang_flashinfer_cutlass_moe", "sglang", "bfloat16", "h100-sxm-80gb", UNTUNED),
+        ("vllm_modeloptfp8moe_flashinfer_cutlass_flashinferexperts", "vllm", "fp8", "h200-sxm-141gb", UNTUNED),
+        ("vllm_fp8moe_flashinfer_cutlass_flashinferexperts", "vllm", "fp8_block", "h100-sxm-80gb", CUTLASS),
+        ("vllm_unquantizedfusedmoe_flashinfer_cutlass_flashinferexperts", "vllm", "bfloat16", "b200", CUTLASS),
+        ("moe_torch_flow_cutlass", "trtllm", "bfloat16", "h100-sxm-80gb", CUTLASS),
+        ("", "vllm", "fp8", "h100-sxm-80gb", UNTUNED),
+        ("", "vllm", "fp8", "b200", ""),
+        ("", "trtllm", "fp8", "h100-sxm-80gb", ""),
+    ],
+)
+def test_whose_tiles_are_the_first_of_the_list(kernel, framework, number_format, machine, code):
+    assert code_of(kernel, framework, number_format, load_machine(machine)) == code
+
+
+def test_the_first_tile_is_the_same_for_any_rows():
+    steps, rows = tile(np.asarray([0.1, 9.0, 5000.0]), 4.0, UNTUNED)
+    assert np.all(steps == FIRST)
+    assert np.all(rows == 128.0)
+
+
+@pytest.mark.parametrize(
+    ("code", "machine", "other"),
+    [
+        (PLAIN, "h100-sxm-80gb", UNTUNED),
+        (PLAIN, "rtx-pro-6000-server", CUTLASS),
+        (PLAIN, "a100-sxm-80gb", PLAIN),
+        (MARLIN, "h100-sxm-80gb", MARLIN),
+    ],
+)
+def test_experts_without_a_gate_have_another_kernel(code, machine, other):
+    assert without_gate(code, load_machine(machine)) == other
+
+
+def test_blank_and_named_kernels_of_experts_without_a_gate_are_seen_alike():
+    """SGLang on an H100: Triton runs experts with a gate, FlashInfer's CUTLASS kernels those without."""
+    machine = load_machine("h100-sxm-80gb")
+    for hidden, inter, kernel in (
+        (2688.0, 1856.0, "sglang_flashinfer_cutlass_moe"),
+        (4096.0, 1536.0, "sglang_fused_moe_triton"),
+    ):
+        rows = {
+            "num_tokens": np.asarray([4.0, 512.0]), "hidden_size": hidden, "inter_size": inter, "topk": 6.0, "num_experts": 128.0,
+            "moe_tp_size": 1.0, "moe_ep_size": 1.0,
+        }  # fmt: skip
+        wide = {n: np.broadcast_to(np.asarray(v), 2) for n, v in rows.items()}
+        cls = {"framework": "sglang", "version": "0.5.14", "moe_dtype": "bfloat16", "distribution": "balanced"}
+        named, blank = (moe.view_row({**cls, "kernel_source": k}, wide, machine) for k in (kernel, ""))
+        for name, seconds in named.terms.items():
+            assert blank.terms[name] == pytest.approx(seconds), name
+        assert np.array_equal(named.coords["step"], blank.coords["step"])
+
+
+def wide(tokens, reached, ep, slots, exponent, balancer):
+    ones = np.ones(1)
+    part = Experts(reached * ones, 7168.0, 2048.0, 8.0, slots * ones, 1.0, ep * ones, 1.0, "fp8", "fp8")
+    return moe.rank_load(tokens * ones, reached * ones, part, 256.0 * ones, exponent, balancer)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "ep", "slots", "distinct"),
+    [
+        (1.0, 2.0, 256.0, 4.0),
+        (1.0, 2.0, 288.0, 8.0),
+        (1.0, 16.0, 256.0, 1.0),
+        (1.0, 16.0, 288.0, 3.0),
+        (4.0, 2.0, 288.0, 32.0),
+    ],
+)
+def test_copies_of_experts_bring_few_picks_to_the_first_rank(tokens, ep, slots, distinct):
+    """Memory-bound times of 7168 × 2048 on an H100: 125, 196, 56 and 88 us for one token, 16 to 18 an expert over some 40."""
+    assert float(wide(tokens, tokens, ep, slots, 1.01, True).distinct[0]) == distinct
+
+
+def test_without_a_balancer_few_picks_are_the_first_ranks():
+    for tokens, ep, distinct in ((1.0, 16.0, 8.0), (2.0, 16.0, 16.0), (1.0, 2.0, 8.0)):
+        found = wide(tokens, tokens, ep, 256.0, 1.01, False)
+        assert float(found.distinct[0]) == distinct
+        assert float(found.rows[0]) == tokens * 8.0
+
+
+def test_a_rank_of_one_slot_multiplies_a_row_of_every_token_that_reaches_it():
+    for balancer in (False, True):
+        assert float(wide(4096.0, 1500.0, 256.0, 256.0, 1.2, balancer).rows[0]) == pytest.approx(1500.0, rel=1e-6)
 
 
 @pytest.mark.data

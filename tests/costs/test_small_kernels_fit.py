@@ -11,7 +11,7 @@ from speedlight._foundation.errors import BadInput
 from speedlight.costs.calibration.samples import TABLES, View, assemble
 from speedlight.costs.families.layer_modules import PRODUCTS, product_view, stream_view
 from speedlight.costs.families.quantize import quantize_view
-from speedlight.costs.families.recurrent import convolution_view, operation, recurrence_view
+from speedlight.costs.families.recurrent import code_of, convolution_view, delta_row, key, operation, recurrence_view
 from speedlight.hardware.catalogue import load_machine
 from speedlight.hardware.machine import Machine
 from tests.folders import DATA
@@ -57,8 +57,8 @@ def test_view_of_floats_equals_view_of_arrays(make: Make, sizes: list[list[float
         one = make(*(float(s[i]) for s in sizes), H200)
         assert float(one.limit) == pytest.approx(np.broadcast_to(arrays.limit, 2)[i])
         for name in ("terms", "coords"):
-            for key, value in getattr(one, name).items():
-                assert float(value) == pytest.approx(np.broadcast_to(getattr(arrays, name)[key], 2)[i]), key
+            for part, value in getattr(one, name).items():
+                assert float(value) == pytest.approx(np.broadcast_to(getattr(arrays, name)[part], 2)[i]), part
 
 
 @pytest.mark.parametrize(("make", "sizes"), KINDS)
@@ -85,6 +85,43 @@ def test_key_and_value_heads_replicate_when_ranks_outnumber_them() -> None:
 def test_table_names_of_module_times_mean_the_kinds_that_ran() -> None:
     assert load_machine("a100", table=True).device_id == "a100-sxm-80gb"
     assert load_machine("a40", table=True).device_id == "a40"
+
+
+@pytest.mark.parametrize(
+    ("kernel", "framework", "version", "code"),
+    [
+        ("causal_conv1d_fn", "trtllm", "1.3.0rc20", "cuda:causal_conv1d_fn"),
+        ("causal_conv1d_update", "sglang", "0.5.10", "cuda:causal_conv1d_update"),
+        ("causal_conv1d_fn", "sglang", "0.5.14", "causal_conv1d_fn"),
+        ("causal_conv1d_fn", "vllm", "0.24.0", "causal_conv1d_fn"),
+        ("chunk_gated_delta_rule", "trtllm", "1.3.0rc20", "chunk_gated_delta_rule"),
+    ],
+)
+def test_whose_convolution_is_the_cuda_packages(kernel: str, framework: str, version: str, code: str) -> None:
+    assert code_of(kernel, framework, version) == code
+    cls = {"framework": framework, "version": version, "kernel_source": kernel, "phase": "context"}
+    named = key(cls, load_machine("h100-sxm-80gb"))
+    assert (named["kernel"], named["implementation"]) == (kernel, code)
+
+
+def test_rows_of_the_cuda_package_take_no_notice_of_value_heads() -> None:
+    machine = load_machine("h100-sxm-80gb")
+    sizes = {
+        "batch_size": 4.0,
+        "seq_len": 512.0,
+        "num_k_heads": 16.0,
+        "head_k_dim": 128.0,
+        "head_v_dim": 128.0,
+        "d_conv": 4.0,
+    }
+
+    def bytes_moved(framework: str, heads: float) -> float:
+        cls = {"framework": framework, "version": "1", "kernel_source": "causal_conv1d_fn", "phase": "context"}
+        rows = {name: np.asarray([value]) for name, value in {**sizes, "num_v_heads": heads}.items()}
+        return float(delta_row(cls, rows, machine).terms["issue"][0])
+
+    assert bytes_moved("trtllm", 16.0) == bytes_moved("trtllm", 64.0)
+    assert bytes_moved("vllm", 64.0) == pytest.approx(6.0 * bytes_moved("trtllm", 64.0))
 
 
 def test_a_row_without_a_kernel_says_no_operation() -> None:

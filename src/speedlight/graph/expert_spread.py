@@ -114,8 +114,8 @@ def ranks(spread: Spread, tokens: float, picks: float, experts: int, group: int)
 
 
 @lru_cache(maxsize=512)
-def power_draws(tokens: float, picks: float, experts: int, exponent: float) -> np.ndarray:
-    """Rows of every expert in every draw: loads rounded, what is missing given to experts without rows, evenly over all.
+def power_draws(tokens: float, picks: float, experts: int, exponent: float, evenly: bool = True) -> np.ndarray:
+    """Rows of every expert in every draw: loads rounded, what is missing given to experts without rows, evenly over all, or to the first.
 
     Of few picks an expert hardly any load reaches a half, so that they lie as evenly as balanced ones: with T k at most E / 13 the busiest rank
     of the tables takes what a balanced one takes, whatever the exponent; with E / 8 about half of the picks are spread so.
@@ -129,10 +129,10 @@ def power_draws(tokens: float, picks: float, experts: int, exponent: float) -> n
         power = 1.0 - exponent
         x = (low**power + u * (high**power - low**power)) ** (1.0 / power)
     share = np.minimum(x * (total / x.sum(1, keepdims=True)), tokens)
-    return np.stack([_whole(own, total) for own in share])
+    return np.stack([_whole(own, total, evenly) for own in share])
 
 
-def _whole(share: np.ndarray, total: float) -> np.ndarray:
+def _whole(share: np.ndarray, total: float, evenly: bool) -> np.ndarray:
     """Whole rows of every expert that sum to ``total`` (rounded)."""
     counts = np.floor(share + 0.5)
     left = round(total - counts.sum())
@@ -143,6 +143,9 @@ def _whole(share: np.ndarray, total: float) -> np.ndarray:
     # Where loads were cut at T more may be missing than there are experts.
     counts += left // share.size
     left %= share.size
+    if not evenly:
+        counts[:left] += 1.0
+        return counts
     empty = np.flatnonzero(counts == 0.0)
     where = empty if empty.size >= left else np.arange(share.size)
     counts[where[np.arange(left) * where.size // max(left, 1)]] += 1.0

@@ -21,7 +21,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from ..._foundation.arrays import Value, ceil, log2, minimum, where
+from ..._foundation.arrays import Value, ceil, log2, minimum
 from ..._foundation.formats import bytes_per_element
 from ...hardware.machine import Machine, OperatingPoint
 from ..calibration.blocks import Axis, Block
@@ -29,6 +29,7 @@ from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View
 from ..price import peak_for
 from . import attention
 from .attention import LAUNCHES, NO_WINDOW, Shape, by_format, cost_of, key, residents, shape_of, widened
+from .in_models import memory_latency
 from .warm import cold_share
 
 DEPENDENT = 10.0  # steps of the shortest kernel: page table, query, keys, values, sum; and again where splits combine
@@ -133,7 +134,7 @@ def terms_of(shape: Shape, machine: Machine) -> dict[str, Value]:
     span = minimum(shape.cached + shape.new, shape.window)
     matmul = peak_for(machine, "matmul", shape.dtype, None, OperatingPoint()).flops
     cache_bytes, cache_rate = (near.capacity_bytes, near.bandwidth) if near is not None else (1.0, main.bandwidth)
-    latency = where(main.latency_s > 0, main.latency_s, 5e-7)
+    latency = memory_latency(machine)
     return {
         "memory": total * cold_share(total, cache_bytes) / main.bandwidth,
         "cache": total / cache_rate,

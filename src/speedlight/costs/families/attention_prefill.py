@@ -28,7 +28,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..._foundation.arrays import Value, ceil, maximum, minimum, where
+from ..._foundation.arrays import Value, ceil, maximum, minimum
 from ..._foundation.formats import bytes_per_element
 from ...hardware.machine import Machine, OperatingPoint
 from ..calibration.blocks import Axis, Block
@@ -46,6 +46,7 @@ from .attention import (
     shape_of,
     widened,
 )
+from .in_models import memory_latency
 from .warm import cold_share
 
 TILE = 128.0
@@ -218,7 +219,7 @@ def view(shape: Shape, limit: Value, machine: Machine) -> View:
     exp = peak_for(machine, "transcendental", "fp32", None, point)
     exp_rate = exp.flops if exp.unit == "transcendental" else exp.flops / 8.0
     cache_bytes, cache_rate = (near.capacity_bytes, near.bandwidth) if near is not None else (1.0, main.bandwidth)
-    latency = where(main.latency_s > 0, main.latency_s, 5e-7)
+    latency = memory_latency(machine)
     terms = {
         "matmul": 2.0 * scores * dims / (ATTAINED * matmul),
         "warp": 2.0 * scores * dims / warp,

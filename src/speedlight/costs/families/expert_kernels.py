@@ -10,6 +10,11 @@ Triton's experts look a tile up in a file for (experts of the rank, width of the
 products take tiles of 16 rows as long as a batch has no more tokens than the rank has experts and of 64 rows beyond (SGLang,
 ``fused_moe_triton_config.py``, ``get_default_config``; vLLM until 0.14). Times say so row by row: on an H100 4096 × 1536 / 8 of 128 takes
 1.35 times as long for 160 tokens as for 128, with experts on two ranks as long for 80 as for 64 (there is a file for 64 experts of 1,536).
+
+FlashInfer's CUTLASS experts run their first tile where nothing has tuned them, which on Hopper is one of 128 rows and few columns: times of
+bf16 and fp8 rows stand still up to 128 rows an expert, step there, and are those of 108 and 222 TFLOP/s of whole tiles on an H100 and
+an H200 alike, so that it is neither memory nor arithmetic that holds them back but rows read again for every few columns.
+TensorRT-LLM tunes the same kernels.
 """
 
 from __future__ import annotations
@@ -24,11 +29,15 @@ from .tile_files import has_file
 
 MARLIN = "marlin"
 TRITON = "triton"
+CUTLASS = "cutlass"
 PLAIN = "triton, tiles by rule"  # where there is no file of tiles
+UNTUNED = "cutlass, first tile"
 STEPS = 10.0  # log2 of the mean rows from which on nothing changes
 FEW, MANY = STEPS + 1.0, STEPS + 2.0  # steps of the two tiles of the rule
+FIRST = STEPS + 3.0  # step of the untuned tile
 LEAST, LARGEST = 8.0, 128.0  # rows of a tile
 FULL = 0.9  # share of a block that Marlin fills at most before it takes the next
+HOPPER = "Hopper-hbm"  # :func:`.samples.architecture_of`
 SYNC_FLOPS = 2048.0  # 16-bit FLOP of mma.sync a clock and SM, the most any generation does
 
 
@@ -39,6 +48,8 @@ def tile(mean: Value, ep: Value, code: str) -> tuple[Value, Value]:
         for block in (48.0, 32.0, 16.0, 8.0):
             height = where(mean * ep < FULL * block, block, height)
         return np.ceil(log2(height)), height
+    if code == UNTUNED:
+        return FIRST + 0.0 * mean, LARGEST + 0.0 * mean
     step = np.clip(np.ceil(log2(mean) - 1e-6), 0.0, STEPS)
     return step, np.clip(np.exp2(step), LEAST, LARGEST)
 
@@ -60,8 +71,18 @@ def code_of(kernel: str, framework: str, number_format: str, machine: Machine) -
     if not kernel:
         return usual_code(framework, number_format, machine)
     code = implementation(kernel)
+    if code == CUTLASS and framework != "trtllm" and number_format in ("bfloat16", "fp8"):
+        return UNTUNED if architecture_of(machine) == HOPPER else code
     by_rule = number_format == "bfloat16" and (framework == "sglang" or kernel == "vllm_fused_moe")
     return PLAIN if code == TRITON and by_rule else code
+
+
+def without_gate(code: str, machine: Machine) -> str:
+    """What runs experts without a gate where a code runs those with one: FlashInfer's CUTLASS kernels for SGLang's Triton, from Hopper on."""
+    kind = architecture_of(machine)
+    if code != PLAIN or kind.startswith("Ampere"):
+        return code
+    return UNTUNED if kind == HOPPER else CUTLASS
 
 
 def usual_code(framework: str, number_format: str, machine: Machine) -> str:
@@ -72,6 +93,8 @@ def usual_code(framework: str, number_format: str, machine: Machine) -> str:
     if number_format == "bfloat16":
         by_rule = kind != "Blackwell-hbm" if framework == "sglang" else kind.startswith("Ampere")
         return PLAIN if by_rule else ""
+    if number_format == "fp8":
+        return UNTUNED if framework == "vllm" and kind == HOPPER else ""
     if number_format == "int4_wo":
         return "" if framework == "sglang" and kind == "Blackwell-hbm" else MARLIN
     return MARLIN if number_format == "w4a16_mxfp4" and kind not in INSTRUCTIONS else ""

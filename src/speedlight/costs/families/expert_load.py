@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -58,24 +59,46 @@ def exponent_of(distribution: str) -> float | None:
     raise BadInput(f"distribution {distribution}", expected="balanced, uniform or power_law_<exponent>")
 
 
-def load(tokens: Value, picks: Value, experts: Value, ep: Value, exponent: float | None) -> Load:
-    """Load of the busiest of ``ep`` ranks; floats or arrays."""
+def load(tokens: Value, picks: Value, experts: Value, ep: Value, exponent: float | None, evenly: bool = True) -> Load:
+    """Load of the busiest of ``ep`` ranks; floats or arrays.
+
+    Args:
+        evenly: how picks that rounding left over lie (:func:`...graph.expert_spread.power_draws`).
+    """
     if exponent is None:
         return _even(tokens, picks, experts, ep)
-    if not any(isinstance(v, np.ndarray) for v in (tokens, picks, experts, ep)):
-        return _pack(_one(float(tokens), float(picks), float(experts), float(ep), exponent), tokens, picks, ep)
-    return _each(_one, tokens, picks, experts, ep, exponent)
+    return _pack(_each(_one, tokens, picks, experts, ep, exponent, evenly), tokens, picks, ep)
 
 
 def _each(
-    one: Callable[..., tuple[float, ...]], tokens: Value, picks: Value, experts: Value, ep: Value, exponent: float
-) -> Load:
-    """The load of every entry, each distinct one found once."""
+    one: Callable[..., Any],
+    tokens: Value,
+    picks: Value,
+    experts: Value,
+    ep: Value,
+    exponent: float,
+    evenly: bool = True,
+) -> np.ndarray:
+    """What ``one`` says of every entry, its fields first; each distinct entry is asked once."""
     columns = np.broadcast_arrays(*(np.asarray(v, dtype=float) for v in (tokens, picks, experts, ep)))
     flat = np.stack([c.ravel() for c in columns], 1)
     present, inverse = np.unique(flat, axis=0, return_inverse=True)
-    found = np.asarray([one(*row, exponent) for row in present.tolist()])
-    return _pack(found[inverse.ravel()].T.reshape(_FIELDS, *columns[0].shape), tokens, picks, ep)
+    found = np.asarray([one(*row, exponent, evenly) for row in present.tolist()])[inverse.ravel()].T
+    result: np.ndarray = found.reshape(*found.shape[:-1], *columns[0].shape)
+    return result
+
+
+def reached(
+    tokens: Value, picks: Value, experts: Value, ep: Value, exponent: float | None, evenly: bool = True
+) -> Value:
+    """Tokens that have a pick on the busiest of ``ep`` ranks; floats or arrays.
+
+    Even picks lie on min(k, ep) ranks. Skewed ones are dealt expert by expert, so that an expert of load l has l tokens of T, and
+    those of several experts meet as if by chance: T (1 - Π (1 - l / T)) tokens reach their rank.
+    """
+    if exponent is None:
+        return tokens * minimum(picks / ep, 1.0)
+    return _each(_one_reached, tokens, picks, experts, ep, exponent, evenly)
 
 
 def _even(tokens: Value, picks: Value, experts: Value, ep: Value) -> Load:
@@ -89,7 +112,7 @@ def limited(tokens: Value, picks: Value, experts: Value, ep: Value, exponent: fl
     """The load of the first rank, the busiest before the rule, under DeepSeek-V3's rule: a token may pick from four of eight groups only."""
     if exponent is None:
         return _even_limited(tokens, picks, experts, ep)
-    return _each(_one_limited, tokens, picks, experts, ep, exponent)
+    return _pack(_each(_one_limited, tokens, picks, experts, ep, exponent), tokens, picks, ep)
 
 
 def _even_limited(tokens: Value, picks: Value, experts: Value, ep: Value) -> Load:
@@ -114,7 +137,9 @@ def _even_limited(tokens: Value, picks: Value, experts: Value, ep: Value) -> Loa
 
 
 @lru_cache(maxsize=65536)
-def _one_limited(tokens: float, picks: float, experts: float, ep: float, exponent: float) -> tuple[float, ...]:
+def _one_limited(
+    tokens: float, picks: float, experts: float, ep: float, exponent: float, evenly: bool
+) -> tuple[float, ...]:
     """Skewed picks under the rule.
 
     A benchmark's list of picks, experts in order of their loads, is cut into as many columns as a token has picks. Of a token's eight picks
@@ -122,7 +147,7 @@ def _one_limited(tokens: float, picks: float, experts: float, ep: float, exponen
     its rows so, one of 64 three times (times of an H200 say 2.0 and 3.0 at 16,384 tokens, next to a shape without the rule).
     """
     held = max(round(experts / ep), 1)
-    drawn = _busiest_first(power_draws(tokens, picks, int(experts), exponent)[:FEW_DRAWS], held)
+    drawn = _busiest_first(power_draws(tokens, picks, int(experts), exponent, evenly)[:FEW_DRAWS], held)
     return _first_rank(np.stack([_under_rule(own.ravel(), int(picks), tokens) for own in drawn])[:, :held])
 
 
@@ -171,10 +196,20 @@ def _pack(values: np.ndarray | tuple[float, ...], tokens: Value, picks: Value, e
 
 
 @lru_cache(maxsize=65536)
-def _one(tokens: float, picks: float, experts: float, ep: float, exponent: float) -> tuple[float, ...]:
-    held = max(round(experts / ep), 1)
-    counts = power_draws(tokens, picks, int(experts), exponent)
-    return _first_rank(_busiest_first(counts, held)[:, 0])
+def _one_reached(tokens: float, picks: float, experts: float, ep: float, exponent: float, evenly: bool) -> float:
+    own = _busiest(tokens, picks, experts, ep, exponent, evenly)
+    return float(tokens * (1.0 - np.prod(1.0 - np.minimum(own / tokens, 1.0), axis=1)).mean())
+
+
+@lru_cache(maxsize=65536)
+def _one(tokens: float, picks: float, experts: float, ep: float, exponent: float, evenly: bool) -> tuple[float, ...]:
+    return _first_rank(_busiest(tokens, picks, experts, ep, exponent, evenly))
+
+
+def _busiest(tokens: float, picks: float, experts: float, ep: float, exponent: float, evenly: bool) -> np.ndarray:
+    """Draws × experts of the busiest rank: their picks."""
+    counts = power_draws(tokens, picks, int(experts), exponent, evenly)
+    return _busiest_first(counts, max(round(experts / ep), 1))[:, 0]
 
 
 def _first_rank(own: np.ndarray) -> tuple[float, ...]:

@@ -11,6 +11,9 @@ Terms, in seconds at the machine's rates:
 - ``every_middle``, ``every_combine``: the last two over every pick of every token, also where other ranks hold its expert. Triton's and
   Marlin's kernels do that: with experts split over 32 ranks, int4 rows on an H100 take 1.8 ms longer than their products.
 - ``launch``: launches.
+- ``chain``: the steps along what is summed over of one tile of each product, each a wait for memory where loads are not ahead of the
+  multiplications (what a product's *pipeline* is, :mod:`.gemm`). One expert of 6144 × 3072 takes 80 us in Triton's tiles on a B200, whose
+  memory brings it in 15; in steps of 32 instead of 64 (the rule's tile for more tokens) 140.
 
 A tile is mostly (:mod:`.expert_kernels`) as high as the power of two above an expert's mean rows (``step``), whatever the rows of each:
 times step there (DeepSeek-style fp8 on B200 takes 1.27 times as long from 9 rows on as up to 8). ``step`` is a whole number, so that a table over it is a list.
@@ -29,9 +32,9 @@ from ...hardware.machine import Machine, OperatingPoint
 from ..calibration.blocks import Axis, Block
 from ..calibration.samples import Family, View
 from ..price import peak_for
-from .expert_kernels import MANY, PLAIN, reachable, ruled, tile
+from .expert_kernels import FIRST, PLAIN, reachable, ruled, tile, without_gate
 from .expert_load import Load
-from .in_models import launch_seconds
+from .in_models import launch_seconds, memory_latency
 from .warm import fetched
 
 # The table's formats: (weights, activations as multiplied).
@@ -54,6 +57,7 @@ USUAL_TILE = 64.0  # rows of a tile that kernels rarely pass
 PORT = 64.0  # bytes a unit takes from the last cache in a clock
 EXPANDED = 16.0  # weights a unit expands in a clock: what the fit starts from (Marlin and TensorRT-LLM hold 10 to 23)
 SIDE = 128.0  # columns of a tile
+DEEP = 64.0  # of what is summed over, a tile takes at once
 M, M3 = Axis("m", 0, 14), Axis("m", 0, 15, 3)
 T2 = Axis("t", 0, 14, 2)
 H, F2 = Axis("h", 10, 13), Axis("f", 4, 14, 2)
@@ -61,7 +65,7 @@ E2 = Axis("e", 4, 10, 2)
 WAVES, CACHE = Axis("wide", -8, 8), Axis("cache", -8, 7)
 ROWS = Axis("rows", 0, 20, 2)
 ONE = Axis("one", 0, 1)
-STEP = Axis("step", 0, MANY)
+STEP = Axis("step", 0, FIRST)
 
 
 def surface(per: tuple[str, ...], ridge: float) -> tuple[Block, ...]:
@@ -85,15 +89,15 @@ RIDGES = ((CODE, 0.2), ((*CODE, "format"), 0.3), (ARCHITECTURE, 0.6))
 PASS = 10.0  # and how strongly a pass must, with bytes that are counted nearly exactly
 # What an implementation, and an architecture's version of it, bend.
 EACH = (
-    ("matmul", M3), ("padded", STEP), ("rounds", STEP), ("stream", STEP), ("expand", STEP),
+    ("matmul", M3), ("padded", STEP), ("rounds", STEP), ("stream", STEP), ("expand", STEP), ("chain", STEP),
     ("memory", Axis("cache", -8, 8, 4)), ("memory", STEP),
-    ("launch", Axis("rows", 0, 20, 10)), ("launch", Axis("h", 10, 13, 3)), ("launch", Axis("f", 4, 14, 5)),
+    ("launch", Axis("rows", 0, 20, 10)),
     *((term, ONE) for term in PASSES),
 )  # fmt: skip
 FAMILY = Family(
     name="moe",
     parallel=("matmul", "padded", "rounds", "memory", "stream", "expand"),
-    serial=("launch", *PASSES),
+    serial=("launch", "chain", *PASSES),
     power=2.5,
     shared=(
         Block("matmul", (M, F2), (), (0.3, 0.3)),
@@ -103,12 +107,12 @@ FAMILY = Family(
         Block("stream", (STEP, F2), (), (0.01, 0.3)),
         Block("stream", (WAVES,), (), (0.3,)),
         Block("expand", (STEP,), (), (0.01,)),
+        Block("chain", (STEP,), (), (0.01,)),
         Block("memory", (CACHE,), (), (0.3,)),
         Block("memory", (STEP,), (), (0.01,)),
         Block("memory", (WAVES, H), (), (0.3, 0.3)),
         Block("memory", (Axis("tall", -6, 10, 2), F2), (), (0.3, 0.3)),
         Block("launch", (Axis("rows", 0, 20, 4),), (), (0.3,)),
-        Block("launch", (H, F2), (), (0.3, 0.3)),
         # What an expert adds is its code's: of all codes together those of few experts would be told of those of many.
         *(Block("launch", (E2,), per, (0.3,), ridge, 1.0) for per, ridge in ((CODE, 0.3), (ARCHITECTURE, 0.6))),
         *(Block(term, (T2,), (), (0.3,), PASS) for term in ("tokens", "every_middle", "every_combine")),
@@ -180,8 +184,11 @@ def view(part: Experts, found: Load, even: float, machine: Machine, code: str = 
     step, height = tile(mean_all, part.ep, code)
     if code == PLAIN:
         held = maximum(part.experts / part.ep, 1.0)
-        step, height = ruled(t, held, f, machine.device_id, (step, height))
-    low = np.minimum(height, USUAL_TILE)
+        by_rule = ruled(t, held, f, machine.device_id, (step, height))
+        other = without_gate(code, machine)
+        without = by_rule if other == code else tile(mean_all, part.ep, other)
+        step, height = (where(part.gated > 0.5, *pair) for pair in zip(by_rule, without, strict=True))
+    low = where(step == FIRST, height, np.minimum(height, USUAL_TILE))
     clocks = engine.units * engine.clock_hz
     tiles, many = tiles_of(found, height), tiles_of(found, low)
     first, second = ceil(wide * f / SIDE), ceil(h / SIDE)  # tiles along the outputs of the two products
@@ -194,6 +201,7 @@ def view(part: Experts, found: Load, even: float, machine: Machine, code: str = 
         "expand": many * element / (clocks * EXPANDED) * expanded(part),
         "memory": fetched(weights + operands, machine, least=least),
         "launch": launch_seconds(machine),
+        "chain": (h + f) / DEEP * memory_latency(machine) + 0.0 * t,
     }
     moved = {
         "tokens": t * h * (4.0 + activation),

@@ -19,7 +19,7 @@ from ...lowering.kernels import Kernel, KernelValues
 from ..calibration.samples import View
 from ..calibration.seen import SEERS, Seen, framework_of
 from ..cost import Conditions, Cost
-from .expert_kernels import PLAIN, usual_code
+from .expert_kernels import PLAIN, usual_code, without_gate
 from .expert_load import TILES, Load
 from .expert_mlp import FAMILY, FORMATS, GROUPS, PASSES, Experts, view
 from .in_models import at_point, least_footprint, once, unless_resident
@@ -54,6 +54,8 @@ def see(
     experts, width = float(facts["experts"]), float(facts["width"])
     framework = framework_of(kernel.library, FAMILY.name, named)
     code = usual_code(framework, named, machine)
+    if not facts["gated"]:
+        code = without_gate(code, machine)
 
     def look(at: KernelValues) -> View:
         d = at.dims
@@ -67,7 +69,7 @@ def see(
         return unless_resident(again(at).coords, machine, under)
 
     first, again = once(look, values)
-    terms = at_point(first.terms, point, conditions, ("memory", *PASSES))
+    terms = at_point(first.terms, point, conditions, ("memory", "chain", *PASSES))
     resources = {
         **dict.fromkeys(("matmul", "padded", "rounds", "expand"), "matmul"), "memory": machine.main.resource,
         **dict.fromkeys(("stream", *PASSES), "cache"),

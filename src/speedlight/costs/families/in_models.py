@@ -32,6 +32,11 @@ def launch_seconds(machine: Machine) -> Value:
     return where(floor > 0, floor, 1e-6)
 
 
+def memory_latency(machine: Machine) -> Value:
+    """Seconds from a load to its data; half a microsecond where the device's file states none."""
+    return where(machine.main.latency_s > 0, machine.main.latency_s, 5e-7)
+
+
 def at_point(
     terms: Mapping[str, Value], point: OperatingPoint, conditions: Conditions, memory: tuple[str, ...] = ("memory",),
     fixed: tuple[str, ...] = ("launch",),

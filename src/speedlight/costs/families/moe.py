@@ -35,13 +35,13 @@ UNGATED_SHAPE = (2688.0, 1856.0)
 ALL_GATED = (("sglang", "0.5.10"), ("vllm", "0.14.0"))
 DEEPSEEK_V3 = (7168.0, 256.0)  # hidden, experts
 
-# SGLang's rows of this version take as long as if every pick of a token on the rank were multiplied there (A100, both formats:
-# min(k, ep) times the rows, on all shapes).
-EVERY_PICK = ("sglang", "0.5.10")
+# Benchmarks that kept a token's picks on the rank (:func:`picks_stay`): SGLang's of this version, on all shapes, and of all versions
+# for Gemma 4's experts (the only ones with GELU; the shape is its config's).
+EARLY = ("sglang", "0.5.10")
+GELU = (2816.0, 704.0)  # hidden, inter
 
 WIDE = dataclasses.replace(FAMILY, name="wideep_moe")
 BALANCER = "_eplb"
-INFORMATIVE = 0.9  # share of tokens on the rank above which their number says little of its rows
 
 
 def view_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:
@@ -59,7 +59,7 @@ def view_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:
         rows["num_tokens"], hidden, inter / tp, picks, rows["num_experts"], tp, ep, np.where(ungated, 0.0, 1.0),
         *FORMATS[number_format],
     )  # fmt: skip
-    found = load_of_rows(cls, part, exponent)
+    part, found = rank_of(cls, part, exponent)
     code = code_of(cls.get("kernel_source", ""), cls.get("framework", ""), number_format, machine)
     return view(part, found, 1.0 if exponent is None else 0.0, machine, code)
 
@@ -68,17 +68,15 @@ def stack_of(cls: Mapping[str, str]) -> tuple[str, str]:
     return cls.get("framework", ""), cls.get("version", "")
 
 
-def load_of_rows(cls: Mapping[str, str], part: Experts, exponent: float | None) -> Load:
-    """The load of rank 0 as the class's benchmark lets it fall."""
+def rank_of(cls: Mapping[str, str], part: Experts, exponent: float | None) -> tuple[Experts, Load]:
+    """The busiest rank and its load as the class's benchmark lets it fall."""
     found = expert_load.load(part.tokens, part.picks, part.experts, part.ep, exponent)
     under_rule = groups_limited(cls, part, exponent)
     if under_rule.any():
         sizes = np.broadcast_arrays(part.tokens, part.picks, part.experts, part.ep)
         tokens, picks, experts, ep = (v[under_rule] for v in sizes)
         found = _placed(found, under_rule, expert_load.limited(tokens, picks, experts, ep, exponent))
-    if stack_of(cls) == EVERY_PICK:
-        found = every_pick(part, found, exponent)
-    return found
+    return alone(part, found, exponent, picks_stay(cls, part))
 
 
 def groups_limited(cls: Mapping[str, str], part: Experts, exponent: float | None) -> np.ndarray:
@@ -91,23 +89,37 @@ def groups_limited(cls: Mapping[str, str], part: Experts, exponent: float | None
     if "min_latency" in cls.get("kernel_source", ""):
         return eight & (exponent is None)
     source = stack_of(cls)
-    if source[0] not in ("sglang", "vllm") or source == EVERY_PICK:
+    if source[0] not in ("sglang", "vllm") or source == EARLY:
         return np.zeros_like(eight)
     own: np.ndarray = eight & (part.hidden == DEEPSEEK_V3[0]) & (part.experts == DEEPSEEK_V3[1])
     return own
 
 
-def every_pick(part: Experts, found: Load, exponent: float | None) -> Load:
-    """Every pick of a token that reaches the rank counts, also those of other ranks' experts.
+def picks_stay(cls: Mapping[str, str], part: Experts) -> np.ndarray:
+    """Rows whose benchmark gave a rank the tokens that reach it with all their picks among its own experts.
 
-    Balanced picks lie on min(k, ep) ranks; with a share p of all picks on the rank a token of k picks reaches it with 1 − (1 − p)^k.
+    Their times say so: they go on halving with the number of ranks, where those of other rows reach the floor of passes over every
+    token, and skewed picks take as long as the tokens that reach the busiest rank (:func:`.expert_load.reached`) have picks.
     """
-    tokens, picks = part.tokens, part.picks
-    share = np.minimum(found.rows / (tokens * picks), 1.0)
-    reached = np.minimum(1.0, picks / part.ep) if exponent is None else 1.0 - (1.0 - share) ** picks
-    rows = np.maximum(tokens * reached * picks, found.rows)
+    whole = stack_of(cls) == EARLY
+    named = (cls.get("framework", "") == EARLY[0]) & (part.hidden == GELU[0]) & (part.inter * part.tp == GELU[1])
+    return np.broadcast_to(named | whole, np.shape(part.tokens))
+
+
+def alone(part: Experts, found: Load, exponent: float | None, at: np.ndarray) -> tuple[Experts, Load]:
+    """Rows ``at`` as a rank without others: fewer tokens and experts, and no picks that go elsewhere."""
+    if not at.any():
+        return part, found
+    sizes = np.broadcast_arrays(part.tokens, part.picks, part.experts, part.ep)
+    own, picks, experts, ep = (v[at] for v in sizes)
+    own = np.maximum(expert_load.reached(own, picks, experts, ep, exponent), 1.0)
+    tokens = np.array(np.broadcast_to(part.tokens, at.shape), dtype=float)
+    tokens[at] = own
+    rows = np.where(at, np.maximum(tokens * part.picks, found.rows), found.rows)
     tiles = {height: count + (rows - found.rows) / height for height, count in found.tiles.items()}
-    return dataclasses.replace(found, rows=rows, tiles=tiles)
+    held = np.where(at, np.maximum(part.experts / part.ep, 1.0), part.experts)
+    rank = dataclasses.replace(part, tokens=tokens, experts=held, ep=np.where(at, 1.0, part.ep))
+    return rank, dataclasses.replace(found, rows=rows, tiles=tiles)
 
 
 def _placed(found: Load, at: np.ndarray, own: Load) -> Load:
@@ -135,22 +147,36 @@ def wide_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:
         reached, rows["hidden_size"], rows["inter_size"] / tp, rows["topk"], rows["num_slots"], tp, ep,
         np.ones_like(tp), *FORMATS[cls["moe_dtype"]],
     )  # fmt: skip
-    found = rank_load(rows["num_tokens"], reached, part, exponent, balancer)
+    found = rank_load(rows["num_tokens"], reached, part, rows["num_experts"], exponent, balancer)
     return view(part, found, 1.0 if balancer else 0.0, machine)
 
 
-def rank_load(tokens: np.ndarray, reached: np.ndarray, part: Experts, exponent: float | None, balancer: bool) -> Load:
-    """Load of rank 0 given how many tokens reached it."""
+def rank_load(
+    tokens: np.ndarray, reached: np.ndarray, part: Experts, experts: np.ndarray, exponent: float | None, balancer: bool
+) -> Load:
+    """Load of rank 0 given how many tokens reached it.
+
+    A token that reaches it has as many picks there as one that reaches the busiest of drawn ranks. What rounding leaves over goes to
+    the first experts, so that rank 0 has all of few picks.
+
+    A balancer gives the rank its share of the slots with picks, copies of hot experts among them, and the mean load, unless one expert
+    alone brings more. Of an expert with a copy on rank 0 it is that copy that is picked: one token's eight experts with 32 copies
+    beside them are all eight on the first of two ranks, three on the first of 16 (times of 288 slots, over those of 256).
+
+    Args:
+        part: the rank's sizes; its experts are slots.
+        experts: distinct experts in these slots.
+    """
     picks, ep, held = part.picks, part.ep, np.maximum(part.experts / part.ep, 1.0)
-    drawn = expert_load.load(tokens, picks, part.experts, ep, exponent)
-    expected, distinct = drawn.rows, drawn.distinct
+    drawn = expert_load.load(tokens, picks, experts, ep, exponent, evenly=balancer)
     if balancer:
-        whole = expert_load.load(tokens, picks, part.experts, np.ones_like(ep), exponent)
-        expected, distinct = np.maximum(tokens * picks / ep, 1.0), np.maximum(whole.distinct / ep, 1.0)
-    share = np.minimum(reached / tokens, 1.0)
-    known = tokens * picks * (1.0 - (1.0 - np.minimum(share, INFORMATIVE)) ** (1.0 / picks))
-    most = reached * np.minimum(picks, held)
-    rows = np.clip(np.where(share < INFORMATIVE, known, expected), reached, most)
+        whole = expert_load.load(tokens, picks, experts, np.ones_like(ep), exponent).distinct
+        distinct = np.minimum(whole, np.ceil((whole + part.experts - experts) / ep))
+        rows = np.maximum(np.maximum(tokens * picks / ep, 1.0), distinct)
+    else:
+        distinct = drawn.distinct
+        rows = reached * drawn.rows / expert_load.reached(tokens, picks, experts, ep, exponent, evenly=False)
+    rows = np.clip(rows, reached, reached * np.minimum(picks, held))
     distinct = np.minimum(np.minimum(distinct, held), rows)
     scale = rows / drawn.rows
     tiles = {height: np.maximum(drawn.tiles[height] * scale, distinct) for height in TILES}

@@ -26,18 +26,26 @@ CHUNK = 64.0  # tokens handled as one matrix product
 STEP = 1e-6  # seconds of one dependent step (a chunk, or a token) of a sequence; the fit bends it
 LINE = 512.0  # tokens of one channel that a block convolves at once
 RESIDENT = 8.0  # blocks a unit runs at a time
-# What is expected of a launch for every sequence of prompts: next to nothing, since stacks launch once for all. A version that does launch
-# each bends it back: SGLang 0.5.10's convolution takes 6 to 9 us a sequence whatever its length (A100).
+# What is expected of a launch for every sequence of prompts: next to nothing, since most kernels are launched once for all. One whose time
+# rises with every sequence bends it back: the CUDA package's convolution takes 6 to 9 us a sequence whatever its length on an A100.
 RARELY = 1.0 / 64.0
-EACH = (Block("each", (Axis("one", 0, 1),), ("framework", "version", "kernel"), (0.0,), 1e-3),)
+EACH = (Block("each", (Axis("one", 0, 1),), ("implementation",), (0.0,), 1e-3),)
+CUDA = "cuda:"  # before the names of one package's kernels
 ISSUE = 16.0  # bytes of activations a unit handles in a clock, loads, arithmetic and stores included; the fit bends it
 WIDE, NARROW = 4.0, 2.0  # bytes of a state's element, of an activation's
 
 ONE = Axis("one", 0, 1)
 CACHE, STREAM = Axis("cache", -14, 8), Axis("stream", 2, 26)
 ROUNDS, SEQ, BATCH, HEADS = Axis("rounds", -8, 8), Axis("seq", 0, 15), Axis("batch", 0, 10), Axis("heads", 0, 7)
-STACK, ARCHITECTURE = ("framework", "kernel"), ("architecture", "framework", "kernel")
+CODE, STACK = ("implementation",), ("framework", "implementation")
+ARCHITECTURE = ("architecture", "framework", "kernel")
 KERNEL = ("device", "framework", "version", "kernel")
+
+# What a kernel's code bends, and less freely a stack's build of it: term, axis, smoothness, ridge.
+PARTICULAR = (
+    ("memory", CACHE, 1.0, 1e-1), ("issue", STREAM, 0.1, 1e-2), ("launch", ONE, 0.0, 1e-3), ("chain", ROUNDS, 0.1, 1e-2),
+    ("matmul", ROUNDS, 0.1, 1e-2),
+)  # fmt: skip
 
 
 def local(per: tuple[str, ...]) -> tuple[Block, ...]:
@@ -63,11 +71,11 @@ def family(name: str, each: tuple[Block, ...] = ()) -> Family:
             Block("launch", (ONE,), (), (0.0,), 1e-4),
             Block("chain", (ROUNDS,), (), (0.1,), 1e-3),
             Block("matmul", (ROUNDS,), (), (0.1,), 1e-3),
-            Block("memory", (CACHE,), STACK, (1.0,), 1e-1),
-            Block("issue", (STREAM,), STACK, (0.1,), 1e-2),
-            Block("launch", (ONE,), STACK, (0.0,), 1e-3),
-            Block("chain", (ROUNDS,), STACK, (0.1,), 1e-2),
-            Block("matmul", (ROUNDS,), STACK, (0.1,), 1e-2),
+            *(
+                Block(term, (axis,), per, (smooth,), ridge * stiff)
+                for per, stiff in ((CODE, 1.0), (STACK, 10.0))
+                for term, axis, smooth, ridge in PARTICULAR
+            ),
             *each,
         ),
         local=(local(ARCHITECTURE), local(KERNEL)),
@@ -177,15 +185,28 @@ def operation(kernel: str) -> str:
     return "convolution" if "conv" in kernel else "recurrence"
 
 
+def code_of(kernel: str, framework: str, version: str = "") -> str:
+    """A kernel's name, its library before it where it is not Triton's code of that name.
+
+    TensorRT-LLM's convolution and SGLang's until 0.5.10 are the CUDA package ``causal-conv1d``: a block for each sequence and channel.
+    Times of both stand still up to 512 tokens and rise with the sequences, a third higher for prompts of less than 5 tokens.
+    """
+    packaged = framework == "trtllm" or (framework, version) == ("sglang", "0.5.10")
+    return CUDA + kernel if packaged and operation(kernel) == "convolution" else kernel
+
+
 def delta_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:
     """A class of gated_delta_net or kimi_delta_attention."""
     batch, seq = rows["batch_size"], rows["seq_len"]
     chunked = cls["phase"] == "context"
     key_heads, heads, key_dim, value_dim = (rows[n] for n in ("num_k_heads", "num_v_heads", "head_k_dim", "head_v_dim"))
-    if operation(cls["kernel_source"]) == "convolution":
+    code = code_of(cls["kernel_source"], cls.get("framework", ""), cls.get("version", ""))
+    if operation(code) == "convolution":
         keys, values = key_heads * key_dim, heads * value_dim
+        # Rows of the CUDA package take as long whatever the value heads: they convolve one of queries and keys.
+        channels = keys if code.startswith(CUDA) else 2.0 * keys + values
         return convolution_view(
-            batch, seq, 2.0 * keys + values, rows["d_conv"], minimum(keys, values), machine, batch if chunked else 0.0
+            batch, seq, channels, rows["d_conv"], minimum(keys, values), machine, batch if chunked else 0.0
         )
     return recurrence_view(batch, seq, key_heads, heads, key_dim, value_dim, chunked, machine)
 
@@ -201,10 +222,11 @@ def mamba_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:
 def key(cls: Mapping[str, str], machine: Machine) -> dict[str, str]:
     """Phases of one token and of several drafted ones run the same kernels."""
     phase = "context" if cls["phase"] == "context" else "step"
+    kernel, framework, version = cls["kernel_source"], cls.get("framework", ""), cls.get("version", "")
     return {
-        "device": machine.device_id, "architecture": architecture_of(machine), "framework": cls.get("framework", ""),
-        "version": cls.get("version", ""), "format": f"{operation(cls['kernel_source'])}-{phase}",
-        "kernel": cls["kernel_source"],
+        "device": machine.device_id, "architecture": architecture_of(machine), "framework": framework,
+        "version": version, "format": f"{operation(kernel)}-{phase}", "kernel": kernel,
+        "implementation": code_of(kernel, framework, version),
     }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ is the delta rule's, whose table more stacks measured.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -15,10 +16,10 @@ from ..._foundation.arrays import Value, maximum
 from ...hardware.machine import Machine, OperatingPoint
 from ...lowering.kernels import Kernel, KernelValues
 from ..calibration.samples import View
-from ..calibration.seen import SEERS, Seen
+from ..calibration.seen import SEERS, Seen, framework_of
 from ..cost import Conditions, Cost
 from .in_models import at_point, cold, once
-from .recurrent import convolution_view, recurrence_view
+from .recurrent import code_of, convolution_view, recurrence_view
 
 TABLES_OF = {"gated_delta": "gated_delta_net", "kimi_delta": "kimi_delta_attention"}
 MEASURED_TAPS = 4.0
@@ -64,7 +65,10 @@ def see_convolution(
             seqs, new, at.dims["width"], taps, at.dims["width"], machine, 0.0 if decode else seqs, decode
         )
 
-    return _seen("gated_delta_net", "convolution", look, values, machine, point, conditions)
+    seen = _seen("gated_delta_net", "convolution", look, values, machine, point, conditions)
+    named = "causal_conv1d_update" if conditions.step == "decode" else "causal_conv1d_fn"
+    code = code_of(named, framework_of(kernel.library, seen.family, seen.key["format"]))
+    return dataclasses.replace(seen, key={**seen.key, "implementation": code})
 
 
 def _sequences(at: KernelValues) -> tuple[Value, Value]:
