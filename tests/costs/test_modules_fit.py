@@ -101,6 +101,34 @@ def test_absorbed_decode_reads_a_latent_whatever_the_heads(h200: Machine) -> Non
     assert many.terms["memory"] > 32 * 8192 * 576 * 2 / h200.main.bandwidth
 
 
+@pytest.mark.parametrize(
+    ("framework", "kernel", "machine", "alone"),
+    [
+        ("trtllm", "default", "rtx-pro-6000-server", True),
+        ("trtllm", "default", "b200", False),
+        ("vllm", "TRITON_MLA", "rtx-pro-6000-server", False),
+    ],
+)
+def test_whose_sequences_stay_on_one_unit(framework: str, kernel: str, machine: str, alone: bool) -> None:
+    cls = {"framework": framework, "kernel_source": kernel}
+    assert modules_dense.unsplit(cls, load_machine(machine)) == alone
+
+
+def test_a_sequence_on_one_unit_takes_as_long_however_many_units_are_idle() -> None:
+    """An A100 takes 118 us a thousand tokens of one sequence (mla_decode), an RTX PRO 6000 85."""
+    sizes, a100 = module_terms.LATENTS["DeepseekV3ForCausalLM"], load_machine("a100-sxm-80gb")
+
+    def beside(batch: float, cached: float) -> float:
+        view = modules_dense.decode_view(sizes, batch, 16.0, cached, "bfloat16", "bfloat16", a100, unsplit=True)
+        return float(view.terms["attend"] + view.terms["unsplit"])
+
+    assert beside(1.0, 99_999.0) == pytest.approx(100 * 118e-6, rel=0.05)
+    assert beside(64.0, 99_999.0) == pytest.approx(beside(1.0, 99_999.0), rel=1e-6)  # 108 units
+    assert beside(1024.0, 99_999.0) >= 9.0 * beside(64.0, 99_999.0)
+    split = modules_dense.decode_view(sizes, 1.0, 16.0, 99_999.0, "bfloat16", "bfloat16", a100)
+    assert float(split.terms["unsplit"]) == 0.0
+
+
 def test_projection_bytes_of_deepseek(h200: Machine) -> None:
     """Weights of one layer's attention at 128 heads: 187 M parameters (DeepSeek-V3, arXiv 2412.19437 §4.2)."""
     sizes = module_terms.LATENTS["DeepseekV3ForCausalLM"]

@@ -15,13 +15,17 @@ from ..._foundation.arrays import Value, ceil, maximum
 from ..._foundation.errors import BadInput
 from ...hardware.machine import Machine
 from ..calibration.blocks import Axis, Block
-from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View
+from ..calibration.naming import instructions
+from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View, architecture_of
 from . import module_terms as mt
 from .in_models import launch_seconds
 from .latent import ELEMENT, FORMAT, flops_peak, over_cache, warm_limit
 from .module_terms import Latent, Product, product
 from .warm import fetched
 
+# Share of a unit's matrix rate that a kernel reaches which reads a whole sequence on one unit, 64 heads at a time: TensorRT-LLM's takes 118 us
+# a thousand tokens on an A100 (mla_decode), whatever the heads and however many units are idle.
+UNIT_SHARE = 0.41
 KERNELS = 10.0  # kernels of a layer whose products are not quantised: 6 products, norms, rotary, cache write, attention
 
 COUNTED = ("project", "attend", "stream")  # terms whose FLOPs and bytes are known; launches and waits are not
@@ -37,9 +41,10 @@ SHARED = (
 DECODE = Family(
     name="module_mla_decode",
     parallel=(),
-    serial=("project", "attend", "stream", "launch"),
+    serial=("project", "attend", "unsplit", "stream", "launch"),
     shared=(
         *SHARED,
+        Block("unsplit", (mt.LENGTH2,), mt.VARIANT, (0.3,), 0.1),
         Block("attend", (Axis("waves", -8, 10),), (), (0.1,)),
         Block("attend", (mt.HEADS,), (), (0.1,)),
         Block("attend", (mt.CACHE,), (), (0.1,)),
@@ -107,9 +112,10 @@ def passes(sizes: Latent, tokens: Value, heads: Value, gemm: str) -> Value:
 
 
 def decode_view(
-    sizes: Latent, batch: Value, heads: Value, cached: Value, gemm: str, cache_format: str, machine: Machine
-) -> View:
-    """One new token of each sequence."""
+    sizes: Latent, batch: Value, heads: Value, cached: Value, gemm: str, cache_format: str, machine: Machine,
+    unsplit: bool = False,
+) -> View:  # fmt: skip
+    """One new token of each sequence; ``unsplit``: all of a sequence is read by one unit."""
     element, units = ELEMENT[cache_format], machine.engine.units
     length = cached + 1.0
     work = mt.together(
@@ -119,8 +125,9 @@ def decode_view(
     moved = latents + batch * heads * (sizes.latent + sizes.kv_rank) * 2.0
     flop = 2.0 * batch * length * (sizes.latent + sizes.kv_rank) / flops_peak(machine, FORMAT[cache_format])
     attend = mt.either(ceil(heads / 64.0) * 64.0 * flop, fetched(moved, machine))
+    alone = ceil(batch * ceil(heads / 64.0) / units) * units / batch * 64.0 * flop / UNIT_SHARE
     terms = {
-        "project": work.seconds, "attend": attend,
+        "project": work.seconds, "attend": attend, "unsplit": maximum(alone - attend, 0.0) * float(unsplit),
         "stream": mt.streamed(machine, passes(sizes, batch, heads, gemm)), "launch": launches(gemm) * launch_seconds(machine),
     }  # fmt: skip
     coords = {
@@ -174,8 +181,15 @@ def sizes_of(cls: Mapping[str, str]) -> Latent:
 def decode_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:
     formats = mt.known_formats(cls)
     return decode_view(
-        sizes_of(cls), rows["batch_size"], rows["num_heads"], rows["step"], mt.known_gemm(cls), formats[0], machine
-    )
+        sizes_of(cls), rows["batch_size"], rows["num_heads"], rows["step"], mt.known_gemm(cls), formats[0], machine,
+        unsplit(cls, machine),
+    )  # fmt: skip
+
+
+def unsplit(cls: Mapping[str, str], machine: Machine) -> bool:
+    """Whether a row's kernel keeps a sequence on one unit: TensorRT-LLM's where it has none for the device's own instructions."""
+    own = cls.get("framework") == "trtllm" and cls.get("kernel_source", "default") in ("default", "")
+    return own and instructions(architecture_of(machine)) == "mma.sync"
 
 
 def prefill_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:
