@@ -160,6 +160,20 @@ def test_tiles_that_no_file_names_are_said_and_stepped_over() -> None:
     assert not said(step("a100-sxm-80gb", 160, "vllm"))
 
 
+def test_a_width_that_triton_cannot_load_at_once_is_said() -> None:
+    """Gemma 4's experts are 704 wide: 176 on each of four GPUs, 88 on each of eight."""
+
+    def said(tp: int, stack: str) -> list[str]:
+        answer = speedlight.explain(
+            "gemma-4-26b-a4b", "h100-sxm-80gb", stack=stack, phase="decode", context=512, batch=64, tp=tp
+        )
+        return [str(a.value) for a in answer.assumptions if a.what == "experts' width"]
+
+    assert said(8, "vllm") == ["88 on a rank, no multiple of 16: Triton loads element by element"]
+    assert not said(4, "vllm")
+    assert not said(8, "tensorrt-llm")
+
+
 @pytest.mark.parametrize(
     ("model", "machine", "stack"), [("gpt-oss-20b", "h100-sxm-80gb", "sglang"), ("gpt-oss-120b", "b200", "vllm")]
 )

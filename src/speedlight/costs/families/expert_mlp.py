@@ -10,6 +10,8 @@ Terms, in seconds at the machine's rates:
   pick a token needs no sum).
 - ``every_middle``, ``every_combine``: the last two over every pick of every token, also where other ranks hold its expert. Triton's and
   Marlin's kernels do that: with experts split over 32 ranks, int4 rows on an H100 take 1.8 ms longer than their products.
+- ``scattered``: the second product's operands, element by element, where the rank's width is no multiple of what Triton loads at once
+  (:func:`.expert_kernels.unaligned`).
 - ``launch``: launches.
 - ``chain``: the steps along what is summed over of one tile of each product, each a wait for memory where loads are not ahead of the
   multiplications (what a product's *pipeline* is, :mod:`.gemm`). One expert of 6144 × 3072 takes 80 us in Triton's tiles on a B200, whose
@@ -32,7 +34,7 @@ from ...hardware.machine import Machine, OperatingPoint
 from ..calibration.blocks import Axis, Block
 from ..calibration.samples import Family, View
 from ..price import peak_for
-from .expert_kernels import FIRST, PLAIN, reachable, ruled, tile, without_gate
+from .expert_kernels import FIRST, PLAIN, reachable, ruled, tile, unaligned, without_gate
 from .expert_load import Load
 from .in_models import launch_seconds, memory_latency
 from .warm import fetched
@@ -57,6 +59,7 @@ USUAL_TILE = 64.0  # rows of a tile that kernels rarely pass
 PORT = 64.0  # bytes a unit takes from the last cache in a clock
 EXPANDED = 16.0  # weights a unit expands in a clock: what the fit starts from (Marlin and TensorRT-LLM hold 10 to 23)
 SIDE = 128.0  # columns of a tile
+SCATTERED = 2.0  # elements a unit takes in a clock one by one: what the fit starts from
 DEEP = 64.0  # of what is summed over, a tile takes at once
 M, M3 = Axis("m", 0, 14), Axis("m", 0, 15, 3)
 T2 = Axis("t", 0, 14, 2)
@@ -92,12 +95,13 @@ EACH = (
     ("matmul", M3), ("padded", STEP), ("rounds", STEP), ("stream", STEP), ("expand", STEP), ("chain", STEP),
     ("memory", Axis("cache", -8, 8, 4)), ("memory", STEP),
     ("launch", Axis("rows", 0, 20, 10)),
+    ("scattered", ONE),
     *((term, ONE) for term in PASSES),
 )  # fmt: skip
 FAMILY = Family(
     name="moe",
     parallel=("matmul", "padded", "rounds", "memory", "stream", "expand"),
-    serial=("launch", "chain", *PASSES),
+    serial=("launch", "chain", "scattered", *PASSES),
     power=2.5,
     shared=(
         Block("matmul", (M, F2), (), (0.3, 0.3)),
@@ -108,6 +112,7 @@ FAMILY = Family(
         Block("stream", (WAVES,), (), (0.3,)),
         Block("expand", (STEP,), (), (0.01,)),
         Block("chain", (STEP,), (), (0.01,)),
+        Block("scattered", (ONE,), (), (0.3,)),
         Block("memory", (CACHE,), (), (0.3,)),
         Block("memory", (STEP,), (), (0.01,)),
         Block("memory", (WAVES, H), (), (0.3, 0.3)),
@@ -201,6 +206,7 @@ def view(part: Experts, found: Load, even: float, machine: Machine, code: str = 
         "expand": many * element / (clocks * EXPANDED) * expanded(part),
         "memory": fetched(weights + operands, machine, least=least),
         "launch": launch_seconds(machine),
+        "scattered": (many * h + rows * second) * f / (clocks * SCATTERED) * unaligned(f, code),
         "chain": (h + f) / DEEP * memory_latency(machine) + 0.0 * t,
     }
     moved = {

@@ -19,7 +19,7 @@ from ...lowering.kernels import Kernel, KernelValues
 from ..calibration.samples import View
 from ..calibration.seen import SEERS, Seen, framework_of
 from ..cost import Conditions, Cost
-from .expert_kernels import PLAIN, usual_code, without_gate
+from .expert_kernels import ALIGNED, PLAIN, unaligned, usual_code, without_gate
 from .expert_load import TILES, Load
 from .expert_mlp import FAMILY, FORMATS, GROUPS, PASSES, Experts, view
 from .in_models import at_point, least_footprint, once, unless_resident
@@ -75,7 +75,8 @@ def see(
         **dict.fromkeys(("stream", *PASSES), "cache"),
     }  # fmt: skip
     notes = tiles_of(values, machine) if code == PLAIN and framework == "sglang" else ()
-    return Seen(FAMILY.name, terms, coords, {"format": named, "op": GROUPS[named]}, resources, notes=notes)
+    key = {"format": named, "op": GROUPS[named]}
+    return Seen(FAMILY.name, terms, coords, key, resources, notes=(*notes, *width_of(values, code)))
 
 
 def tiles_of(values: KernelValues, machine: Machine) -> tuple[Assumption, ...]:
@@ -85,6 +86,15 @@ def tiles_of(values: KernelValues, machine: Machine) -> tuple[Assumption, ...]:
         return ()
     said = f"no file for {held:g} experts of {width:g}: 16 rows up to {held:g} tokens, 64 beyond"
     return (Assumption("experts' tiles", said, "published", RULE),)
+
+
+def width_of(values: KernelValues, code: str) -> tuple[Assumption, ...]:
+    """What is to be said of a width on the rank that Triton cannot load at once."""
+    width = values.dims["n"]
+    if np.ndim(width) or not unaligned(width, code):
+        return ()
+    said = f"{width:g} on a rank, no multiple of {ALIGNED:g}: Triton loads element by element"
+    return (Assumption("experts' width", said, "measured", "twice the time of a multiple in the moe table's rows"),)
 
 
 def load_of(d: Mapping[str, Value]) -> Load:

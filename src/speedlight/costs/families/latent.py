@@ -1,14 +1,15 @@
 """mla_prefill, mla_decode, mla_bmm: latent attention (DeepSeek-V2, arXiv 2405.04434 §2.1) without its projections.
 
 Decode attends in the absorbed form: every head reads the same latent of 512 + 64 values a token, so that FLOPs rise with
-heads and bytes do not. Prefill attends in the expanded form (192-wide queries and keys, 128-wide values), causal; some
-libraries' rows include the up-projection of keys and values (``expand``). The batched products (``mla_bmm``) fold the
+heads and bytes do not. Prefill attends in the expanded form (192-wide queries and keys, 128-wide values), causal, but for SGLang's
+own kernels, which absorb there too (:func:`prefill_code`); some libraries' rows include the up-projection of keys and values (``expand``). The batched products (``mla_bmm``) fold the
 up-projections into query and output: one small matrix a head.
 
 Kernels that do not split a sequence take as long as one unit needs for it: at its share of the memory bandwidth (``lane``)
 or of the matrix rate (``unit``). TensorRT-LLM's ``default`` is one on A100 and RTX PRO 6000, where a thousand tokens cost
 121 and 57-87 us whatever the heads; behind the same name Hopper and server Blackwell run kernels that split (0.6-0.8 us),
-so that names count together with the kind of device (``path``, :mod:`.attention`).
+so that names count together with the kind of device (``path``, :mod:`.attention`). Triton's split any sequence into a fixed number of
+parts, whose sums pass through memory (``partials``).
 
 What bends the terms: thread blocks for the units (a head tile of a sequence each; the last wave is partly empty), how the
 cache compares with the last-level cache (benchmark loops keep it there), how much each unit streams, and how long one
@@ -301,9 +302,8 @@ def decode_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:
     cache = cached_in(_known(cls, "kv_cache_dtype"), machine)
     framework = cls.get("framework", "")
     splits = fixed_splits(cls.get("kernel_source", ""), framework, machine)
-    launches = (
-        2.0 if splits and framework == EAGER else 1.0
-    )  # in a captured graph a second kernel costs next to nothing
+    # In a captured graph a second kernel costs next to nothing.
+    launches = 2.0 if splits and framework == EAGER else 1.0
     return decode_view(
         rows["batch_size"], rows["num_heads"], rows["step"], cache, machine, splits=splits, launches=launches
     )

@@ -18,7 +18,7 @@ from ..calibration.samples import View
 from ..calibration.seen import SEERS, Seen
 from ..cost import Conditions, Cost
 from .in_models import at_point, cold, once, table_format
-from .latent import KV_RANK, NOPE, ROPE, V_DIM, bmm_view, decode_view, prefill_view
+from .latent import KV_RANK, NOPE, ROPE, V_DIM, bmm_view, cached_in, decode_view, prefill_view
 from .warm import COLD
 
 
@@ -33,6 +33,7 @@ def see_attention(
         return None
     if (facts.get("kv_rank"), facts.get("rope_dim")) != (KV_RANK, ROPE):
         return None
+    stored = cached_in(stored, machine)
     decode = conditions.step == "decode"
     if decode and not np.all(d["rows"] == d["seqs"]):
         return None
