@@ -95,6 +95,8 @@ def test_table_names_of_module_times_mean_the_kinds_that_ran() -> None:
         ("causal_conv1d_fn", "sglang", "0.5.14", "causal_conv1d_fn"),
         ("causal_conv1d_fn", "vllm", "0.24.0", "causal_conv1d_fn"),
         ("chunk_gated_delta_rule", "trtllm", "1.3.0rc20", "chunk_gated_delta_rule"),
+        ("chunk_gated_delta_rule_triton", "vllm", "0.24.0", "chunk_gated_delta_rule"),
+        ("chunk_gated_delta_rule_flashinfer", "vllm", "0.24.0", "chunk_gated_delta_rule_flashinfer"),
     ],
 )
 def test_whose_convolution_is_the_cuda_packages(kernel: str, framework: str, version: str, code: str) -> None:

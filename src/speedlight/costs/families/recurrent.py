@@ -190,7 +190,9 @@ def code_of(kernel: str, framework: str, version: str = "") -> str:
 
     TensorRT-LLM's convolution and SGLang's until 0.5.10 are the CUDA package ``causal-conv1d``: a block for each sequence and channel.
     Times of both stand still up to 512 tokens and rise with the sequences, a third higher for prompts of less than 5 tokens.
+    ``…_triton`` is what vLLM calls the Triton code of that name where other devices have FlashInfer's (an RTX PRO 6000 takes SGLang's time).
     """
+    kernel = kernel.removesuffix("_triton")
     packaged = framework == "trtllm" or (framework, version) == ("sglang", "0.5.10")
     return CUDA + kernel if packaged and operation(kernel) == "convolution" else kernel
 
