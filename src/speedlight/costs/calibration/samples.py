@@ -18,6 +18,7 @@ from ...evidence.tables import codes_of
 from ...hardware.catalogue import load_machine
 from ...hardware.machine import LocalCalibration, Machine
 from .blocks import Block
+from .naming import instructions
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,11 @@ def architecture_of(machine: Machine) -> str:
     (Blackwell with HBM is compute capability 10.x, Blackwell with GDDR 12.x; Ampere 8.0 and 8.6 likewise.)
     """
     return f"{machine.architecture.split(' ')[0]}-{machine.main.name}"
+
+
+def instructions_of(machine: Machine) -> str:
+    """The instructions that drive a machine's matrix units (:func:`.naming.instructions`)."""
+    return instructions(architecture_of(machine))
 
 
 Rows = Mapping[str, np.ndarray]

@@ -186,13 +186,18 @@ def view(part: Experts, found: Load, even: float, machine: Machine, code: str = 
     operands = rows * (h * activation + wide * f * 2.0 + f * activation + h * 2.0)
     flops = 2.0 * rows * element
     mean_all = t * part.picks / part.experts
-    step, height = tile(mean_all, part.ep, code)
-    if code == PLAIN:
+
+    def run_by(own: str) -> tuple[Value, Value, Value]:
+        usual = tile(mean_all, part.ep, own)
         held = maximum(part.experts / part.ep, 1.0)
-        by_rule = ruled(t, held, f, machine.device_id, (step, height))
-        other = without_gate(code, machine)
-        without = by_rule if other == code else tile(mean_all, part.ep, other)
-        step, height = (where(part.gated > 0.5, *pair) for pair in zip(by_rule, without, strict=True))
+        step, height = ruled(t, held, f, machine.device_id, usual) if own == PLAIN else usual
+        return step, height, unaligned(f, own)
+
+    found_by, other = run_by(code), without_gate(code, machine)
+    if other != code:
+        pairs = zip(found_by, run_by(other), strict=True)
+        found_by = tuple(where(part.gated > 0.5, gated, without) for gated, without in pairs)
+    step, height, loose = found_by
     low = where(step == FIRST, height, np.minimum(height, USUAL_TILE))
     clocks = engine.units * engine.clock_hz
     tiles, many = tiles_of(found, height), tiles_of(found, low)
@@ -206,7 +211,7 @@ def view(part: Experts, found: Load, even: float, machine: Machine, code: str = 
         "expand": many * element / (clocks * EXPANDED) * expanded(part),
         "memory": fetched(weights + operands, machine, least=least),
         "launch": launch_seconds(machine),
-        "scattered": (many * h + rows * second) * f / (clocks * SCATTERED) * unaligned(f, code),
+        "scattered": (many * h + rows * second) * f / (clocks * SCATTERED) * loose,
         "chain": (h + f) / DEEP * memory_latency(machine) + 0.0 * t,
     }
     moved = {

@@ -26,8 +26,7 @@ from ..._foundation.arrays import Value, ceil, maximum, minimum
 from ..._foundation.errors import BadInput
 from ...hardware.machine import Machine, OperatingPoint
 from ..calibration.blocks import Axis, Block
-from ..calibration.naming import instructions
-from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View, architecture_of
+from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View, architecture_of, instructions_of
 from ..price import peak_for
 from .in_models import launch_seconds
 from .warm import fetched
@@ -217,7 +216,7 @@ def fixed_splits(kernel: str, framework: str, machine: Machine) -> float:
     On an RTX PRO 6000 SGLang's takes 17 us for one sequence of one token and 269 for 64 of 128 heads, in proportion to both. Where none
     is named, devices run it that no library has a kernel of its own for.
     """
-    named = "triton" in kernel or (not kernel and instructions(architecture_of(machine)) == "mma.sync")
+    named = "triton" in kernel or (not kernel and instructions_of(machine) == "mma.sync")
     return {"sglang": 8.0, "vllm": 4.0}.get(framework, 0.0) if named else 0.0
 
 
@@ -266,7 +265,7 @@ def prefill_code(kernel: str, framework: str, machine: Machine) -> str:
     """
     if framework != "sglang" or "trtllm" in kernel:
         return ""
-    driven = instructions(architecture_of(machine))
+    driven = instructions_of(machine)
     if not kernel and driven == "tcgen05":
         return ""
     return TRITON if kernel == "triton" or (not kernel and driven != "wgmma") else ABSORBED

@@ -15,8 +15,7 @@ from ..._foundation.arrays import Value, ceil, maximum
 from ..._foundation.errors import BadInput
 from ...hardware.machine import Machine
 from ..calibration.blocks import Axis, Block
-from ..calibration.naming import instructions
-from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View, architecture_of
+from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View, instructions_of
 from . import module_terms as mt
 from .in_models import launch_seconds
 from .latent import ELEMENT, FORMAT, flops_peak, over_cache, warm_limit
@@ -188,8 +187,8 @@ def decode_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:
 
 def unsplit(cls: Mapping[str, str], machine: Machine) -> bool:
     """Whether a row's kernel keeps a sequence on one unit: TensorRT-LLM's where it has none for the device's own instructions."""
-    own = cls.get("framework") == "trtllm" and cls.get("kernel_source", "default") in ("default", "")
-    return own and instructions(architecture_of(machine)) == "mma.sync"
+    own = cls.get("framework") == "trtllm" and cls.get("kernel_source", "") in ("default", "")
+    return own and instructions_of(machine) == "mma.sync"
 
 
 def prefill_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:

@@ -21,6 +21,7 @@ from ...hardware.machine import Machine, OperatingPoint
 from ..calibration.blocks import Axis, Block
 from ..calibration.samples import TABLES, Family, Rows, TableRules, Target, View, architecture_of
 from ..price import peak_for
+from .in_models import launch_seconds
 from .torch_conv import convolution
 from .torch_products import alignment, product
 from .torch_streams import NORMS, OPERATIONS, stream
@@ -161,7 +162,7 @@ def _finish(  # what the three kinds of operation share
         "memory": moved / bandwidth,
         "vector": vector / ordinary,
         "transform": transformed / bandwidth,
-        "launch": where(machine.engine.launch_latency_s > 0, machine.engine.launch_latency_s, 1e-6),
+        "launch": launch_seconds(machine),
     }
     limit = maximum(least / peak, cold / bandwidth)
     coords = {
