@@ -23,14 +23,19 @@ IMPLEMENTATIONS = (
 UNNUMBERED = "vllm_flash_attn"
 NUMBERS = {"mma.sync": "flash-attention-2", "wgmma": "flash-attention-3"}
 
+# TensorRT-LLM's one name for all experts where it is not CUTLASS's: times step as trtllm-gen's do (name, instructions, format).
+NAMED_ALIKE = ("moe_torch_flow", "tcgen05", "w4a8_mxfp4_mxfp8")
+
 INSTRUCTIONS = {"Hopper-hbm": "wgmma", "Blackwell-hbm": "tcgen05"}  # by architecture, where they are its own
 WARPS = ("Volta", "Turing", "Ampere", "Ada", "Blackwell")  # generations whose other devices have mma.sync
 
 
-def implementation(kernel: str, driven: str = "") -> str:
-    """The code behind a kernel's name, on a device whose matrix units are ``driven`` by some instructions."""
+def implementation(kernel: str, driven: str = "", number_format: str = "") -> str:
+    """The code behind a kernel's name, on a device whose matrix units are ``driven`` by some instructions, for a format."""
     if kernel == UNNUMBERED:
         return NUMBERS.get(driven, kernel)
+    if (kernel, driven, number_format) == NAMED_ALIKE:
+        return "trtllm-gen"
     return next((code for part, code in IMPLEMENTATIONS if part in kernel), kernel)
 
 
@@ -47,5 +52,6 @@ def field_of(key: Mapping[str, str], name: str) -> str:
     if name == "instructions":
         return instructions(key.get("architecture", ""))
     if name == "implementation":
-        return implementation(key.get("kernel", ""), instructions(key.get("architecture", "")))
+        driven = instructions(key.get("architecture", ""))
+        return implementation(key.get("kernel", ""), driven, key.get("format", ""))
     return ""

@@ -15,15 +15,29 @@ FlashInfer's CUTLASS experts run their first tile where nothing has tuned them, 
 bf16 and fp8 rows stand still up to 128 rows an expert, step there, and are those of 108 and 222 TFLOP/s of whole tiles on an H100 and
 an H200 alike, so that it is neither memory nor arithmetic that holds them back but rows read again for every few columns.
 TensorRT-LLM tunes the same kernels.
+
+Most choose a tile by an expert's mean rows. Some choose it by the picks of *all* ranks over the experts of *one*, as Marlin does, so that
+times step along the tokens at places that move with the ranks (:data:`BY_RANK`; which do, and where, is read from times alone).
+trtllm-gen's (FlashInfer's on server Blackwell): mxfp8 rows of 128 experts and 4 picks take 1.5 times as long from 128, 64, 32 tokens on with
+experts on 8, 16, 32 ranks. Where nothing is tuned (SGLang, vLLM) the tile is the one below that which would hold an expert's rows: 16-bit
+activations of the same experts on one rank take 380 us up to 8 rows, 690 from 9 to 32 (two tiles of 8, then of 16), 770 at 48 and 64 (two of 32),
+1,145 at 96 (three: there is none taller); half of them on two ranks 208, 211 to 234, 410 and 605. TensorRT-LLM tunes them and takes
+the one that holds the rows, up to 256. OpenAI's Triton kernels (vLLM, mxfp4 on Hopper) step at 16, 32 and 64 such rows, Intel's at 128,
+TensorRT-LLM's 4-bit weights on Hopper at 16 and 64.
+
+Stacks pad weights when they load them: gpt-oss's experts take as long with a width of 90 as with 180 in trtllm-gen, because either is
+256; widths of 16 to 64 as long as one of 128.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from ..._foundation.arrays import Value, log2, minimum, where
+from ..._foundation.arrays import Value, ceil, log2, minimum, where
 from ...hardware.machine import Engine, Machine
-from ..calibration.naming import INSTRUCTIONS, implementation
+from ..calibration.naming import INSTRUCTIONS, implementation, instructions
 from ..calibration.samples import architecture_of
 from .tile_files import has_file
 
@@ -32,27 +46,64 @@ TRITON = "triton"
 CUTLASS = "cutlass"
 PLAIN = "triton, tiles by rule"  # where there is no file of tiles
 UNTUNED = "cutlass, first tile"
+GEN, TUNED = "trtllm-gen, first tile", "trtllm-gen, tuned"
+OAI = "oai-triton"
+XPU = "xpu"
+MIXED = "cutlass, 4-bit weights"
 STEPS = 10.0  # log2 of the mean rows from which on nothing changes
 FEW, MANY = STEPS + 1.0, STEPS + 2.0  # steps of the two tiles of the rule
 FIRST = STEPS + 3.0  # step of the untuned tile
 LEAST, LARGEST = 8.0, 128.0  # rows of a tile
 ALIGNED = 16.0  # what a size must be a multiple of for Triton to load more than an element at once
 FULL = 0.9  # share of a block that Marlin fills at most before it takes the next
-HOPPER = "Hopper-hbm"  # :func:`..calibration.samples.architecture_of`
+HOPPER, BLACKWELL = "Hopper-hbm", "Blackwell-hbm"  # :func:`..calibration.samples.architecture_of`
 SYNC_FLOPS = 2048.0  # 16-bit FLOP of mma.sync a clock and SM, the most any generation does
 
+# Codes whose tile goes by all ranks' picks over one rank's experts: powers of two below the rows that so come out, and the lowest and
+# the tallest tile; the formats whose tallest is another.
+BY_RANK = {
+    GEN: (1.0, LEAST, LARGEST), TUNED: (0.0, LEAST, 256.0), OAI: (0.0, 16.0, LARGEST), XPU: (0.0, LEAST, 256.0),
+    MIXED: (0.0, 16.0, LARGEST),
+}  # fmt: skip
+TALLEST = {"w4a16_mxfp4": 32.0, "int4_wo": 64.0, "fp8_block": 64.0}
+FOUR_BITS = ("w4a16_mxfp4", "w4a8_mxfp4_mxfp8")
 
-def tile(mean: Value, ep: Value, code: str) -> tuple[Value, Value]:
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """What runs a rank's experts.
+
+    Attributes:
+        name: one of this module's, or what :func:`..calibration.naming.implementation` says; blank where nothing is known.
+        hidden, width: what the sizes of weights are padded to multiples of.
+        tallest: rows of its tallest tile, where it is one of :data:`BY_RANK`.
+    """
+
+    name: str = ""
+    hidden: float = 1.0
+    width: float = 1.0
+    tallest: float = LARGEST
+
+    def padded(self, hidden: Value, width: Value) -> tuple[Value, Value]:
+        """Sizes of the weights as loaded."""
+        return ceil(hidden / self.hidden) * self.hidden, ceil(width / self.width) * self.width
+
+
+def tile(mean: Value, ep: Value, code: Code) -> tuple[Value, Value]:
     """(step, rows of a tile) where experts of all ranks have ``mean`` rows on average."""
-    if code == MARLIN:
+    if code.name == MARLIN:
         height: Value = 64.0 + 0.0 * mean
         for block in (48.0, 32.0, 16.0, 8.0):
             height = where(mean * ep < FULL * block, block, height)
         return np.ceil(log2(height)), height
-    if code == UNTUNED:
+    if code.name == UNTUNED:
         return FIRST + 0.0 * mean, LARGEST + 0.0 * mean
-    step = np.clip(np.ceil(log2(mean) - 1e-6), 0.0, STEPS)
-    return step, np.clip(np.exp2(step), LEAST, LARGEST)
+    below, least, rows = 0.0, LEAST, mean
+    if code.name in BY_RANK:
+        below, least, _ = BY_RANK[code.name]
+        rows = mean * ep
+    step = np.clip(np.ceil(log2(rows) - 1e-6) - below, 0.0, STEPS)
+    return step, np.clip(np.exp2(step), least, code.tallest)
 
 
 def ruled(tokens: Value, held: Value, width: Value, device: str, usual: tuple[Value, Value]) -> tuple[Value, Value]:
@@ -62,49 +113,94 @@ def ruled(tokens: Value, held: Value, width: Value, device: str, usual: tuple[Va
     return where(filed, usual[0], step), where(filed, usual[1], height)
 
 
-def unaligned(width: Value, code: str) -> Value:
+def unaligned(width: Value, code: Code) -> Value:
     """1 where Triton loads elements one by one: along sizes that are no multiples of 16.
 
     The width of the rank is what the second product sums over. On an H100 2048 × 768 / 8 of 128 takes 1.12 ms for 16,384 tokens with a width
     of 96, 0.96 with 48 and 1.89 with 24; 2688 × 1856 / 6 takes 1.9 ms with 464, 3.6 with 232 and 2.5 with 116 (vLLM, bf16).
     """
-    return where(np.asarray(width) % ALIGNED != 0.0, 1.0, 0.0) if code in (TRITON, PLAIN) else 0.0 * width
+    return where(np.asarray(width) % ALIGNED != 0.0, 1.0, 0.0) if code.name in (TRITON, PLAIN) else 0.0 * width
 
 
-def reachable(peak: Value, engine: Engine, code: str) -> Value:
+def reachable(peak: Value, engine: Engine, code: Code) -> Value:
     """The matrix units' rate that the code's instructions can reach."""
-    return minimum(peak, engine.units * engine.clock_hz * SYNC_FLOPS) if code == MARLIN else peak
+    return minimum(peak, engine.units * engine.clock_hz * SYNC_FLOPS) if code.name == MARLIN else peak
 
 
-def code_of(kernel: str, framework: str, number_format: str, machine: Machine) -> str:
-    """The code behind a kernel's name, as far as it decides tiles and rates."""
+def code_of(kernel: str, framework: str, number_format: str, machine: Machine) -> Code:
+    """The code behind a kernel's name."""
     if not kernel:
         return usual_code(framework, number_format, machine)
-    code = implementation(kernel)
-    if code == CUTLASS and framework != "trtllm" and number_format in ("bfloat16", "fp8"):
-        return UNTUNED if architecture_of(machine) == HOPPER else code
-    by_rule = number_format == "bfloat16" and (framework == "sglang" or kernel == "vllm_fused_moe")
-    return PLAIN if code == TRITON and by_rule else code
+    kind = architecture_of(machine)
+    name = implementation(kernel, instructions(kind), number_format)
+    if name in ("trtllm-gen", "min-latency"):
+        name = TUNED if framework == "trtllm" else GEN
+    elif number_format == "w4a16_mxfp4" and framework == "trtllm":
+        name = MIXED if kind == HOPPER else name
+    elif name == CUTLASS and framework != "trtllm" and number_format in ("bfloat16", "fp8") and kind == HOPPER:
+        name = UNTUNED
+    elif name == TRITON and number_format == "bfloat16" and (framework == "sglang" or kernel == "vllm_fused_moe"):
+        name = PLAIN
+    elif name == XPU and number_format not in FOUR_BITS:
+        name = ""
+    return laid_out(name, framework, number_format, whole="sglang_mxfp4" not in kernel)
 
 
-def without_gate(code: str, machine: Machine) -> str:
+def laid_out(name: str, framework: str, number_format: str, whole: bool = True) -> Code:
+    """A code with its tallest tile and what a stack pads weights to for it.
+
+    trtllm-gen takes whole columns of 128, but for vLLM's 8- and 4-bit activations (64 and 128 columns differ there). mxfp4 is padded by how gpt-oss
+    is loaded: vLLM and SGLang bring both sizes to multiples of 256 for trtllm-gen (``whole``; SGLang's other class for mxfp4 does not), vLLM
+    the width to 128 for the others, TensorRT-LLM to 128. Hidden sizes other than 2880 that are no such multiples are not measured.
+    """
+    most = BY_RANK[name][2] if name in BY_RANK else LARGEST
+    if name == GEN:
+        most = TALLEST.get(number_format, most)
+    hidden = width = 1.0
+    if number_format in FOUR_BITS:
+        if framework == "trtllm":
+            hidden, width = 256.0, 128.0
+        elif name == GEN:
+            hidden = width = 256.0 if whole else 128.0
+        elif name in (MARLIN, OAI):
+            hidden, width = (256.0 if name == MARLIN else 1.0), 128.0
+    elif name == GEN:
+        width = 128.0 if framework == "sglang" or number_format == "bfloat16" else 64.0
+    return Code(name, hidden, width, most)
+
+
+def without_gate(code: Code, machine: Machine) -> Code:
     """What runs experts without a gate where a code runs those with one: FlashInfer's CUTLASS kernels for SGLang's Triton, from Hopper on."""
     kind = architecture_of(machine)
-    if code != PLAIN or kind.startswith("Ampere"):
+    if code.name != PLAIN or kind.startswith("Ampere"):
         return code
-    return UNTUNED if kind == HOPPER else CUTLASS
+    return Code(UNTUNED if kind == HOPPER else CUTLASS)
 
 
-def usual_code(framework: str, number_format: str, machine: Machine) -> str:
-    """The code a framework runs experts of 16-bit activations with where no kernel is named (blank: as any other)."""
+def usual_code(framework: str, number_format: str, machine: Machine) -> Code:
+    """The code a framework runs experts with where no kernel is named (blank: as any other)."""
+    return laid_out(_usual(framework, number_format, machine), framework, number_format)
+
+
+def _usual(framework: str, number_format: str, machine: Machine) -> str:
     kind = architecture_of(machine)
-    if framework not in ("sglang", "vllm") or machine.vendor != "nvidia":
+    if machine.vendor != "nvidia":
+        return XPU if number_format in FOUR_BITS else ""
+    if framework == "trtllm":
+        if number_format == "w4a16_mxfp4" and kind == HOPPER:
+            return MIXED
+        return TUNED if number_format == "w4a8_mxfp4_mxfp8" and kind == BLACKWELL else ""
+    if framework not in ("sglang", "vllm"):
         return ""
+    if number_format == "int4_wo" and (framework == "vllm" or kind != BLACKWELL):
+        return MARLIN
+    if kind == BLACKWELL:
+        return GEN
     if number_format == "bfloat16":
-        by_rule = kind != "Blackwell-hbm" if framework == "sglang" else kind.startswith("Ampere")
-        return PLAIN if by_rule else TRITON if framework == "vllm" and kind == HOPPER else ""
+        by_rule = framework == "sglang" or kind.startswith("Ampere")
+        return PLAIN if by_rule else TRITON if kind == HOPPER else ""
     if number_format == "fp8":
         return UNTUNED if framework == "vllm" and kind == HOPPER else ""
-    if number_format == "int4_wo":
-        return "" if framework == "sglang" and kind == "Blackwell-hbm" else MARLIN
-    return MARLIN if number_format == "w4a16_mxfp4" and kind not in INSTRUCTIONS else ""
+    if number_format == "w4a16_mxfp4":
+        return MARLIN if kind not in INSTRUCTIONS else OAI if framework == "vllm" else ""
+    return ""

@@ -23,7 +23,7 @@ from ..._foundation.arrays import Value, ceil, maximum, minimum
 from ..._foundation.errors import BadInput
 from ...graph.expert_spread import power_draws
 
-TILES = (8, 16, 32, 48, 64, 128)
+TILES = (8, 16, 32, 48, 64, 128, 256)
 GROUPS, ALLOWED = 8.0, 4.0  # DeepSeek-V3's groups of experts, and how many a token may pick from (n_group, topk_group)
 FEW_DRAWS, SAMPLE = 8, 64  # draws, and tokens of each, that the rule is followed through
 _FIELDS = 2 + len(TILES)

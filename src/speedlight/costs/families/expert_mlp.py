@@ -17,6 +17,11 @@ Terms, in seconds at the machine's rates:
   multiplications (what a product's *pipeline* is, :mod:`.gemm`). One expert of 6144 × 3072 takes 80 us in Triton's tiles on a B200, whose
   memory brings it in 15; in steps of 32 instead of 64 (the rule's tile for more tokens) 140.
 
+- ``fill``: the rounds of tiles, each with a start before its first product and an end after its last: what a rank's narrow experts, cut 16 or 32
+  ways, are made of.
+
+Weights count with the sizes they are loaded with.
+
 A tile is mostly (:mod:`.expert_kernels`) as high as the power of two above an expert's mean rows (``step``), whatever the rows of each:
 times step there (DeepSeek-style fp8 on B200 takes 1.27 times as long from 9 rows on as up to 8). ``step`` is a whole number, so that a table over it is a list.
 """
@@ -34,9 +39,10 @@ from ...hardware.machine import Machine, OperatingPoint
 from ..calibration.blocks import Axis, Block
 from ..calibration.samples import Family, View
 from ..price import peak_for
-from .expert_kernels import FIRST, PLAIN, reachable, ruled, tile, unaligned, without_gate
+from .expert_kernels import BY_RANK, FIRST, PLAIN, Code, reachable, ruled, tile, unaligned, without_gate
 from .expert_load import Load
 from .in_models import launch_seconds, memory_latency
+from .module_terms import streamed
 from .warm import fetched
 
 # The table's formats: (weights, activations as multiplied).
@@ -50,6 +56,7 @@ GROUPS = {
     "int4_wo": "bf16", "w4a16_mxfp4": "bf16",
 }  # fmt: skip
 
+USUAL = Code()
 CODE = ("implementation",)
 ARCHITECTURE = ("architecture", "framework", "implementation", "format")
 DEVICE = ("device", "framework", "version", "kernel", "format")
@@ -60,6 +67,7 @@ PORT = 64.0  # bytes a unit takes from the last cache in a clock
 EXPANDED = 16.0  # weights a unit expands in a clock: what the fit starts from (Marlin and TensorRT-LLM hold 10 to 23)
 SIDE = 128.0  # columns of a tile
 SCATTERED = 2.0  # elements a unit takes in a clock one by one: what the fit starts from
+FILL = 0.25  # of a wait for memory, what a round of tiles starts and ends with: what the fit starts from
 DEEP = 64.0  # of what is summed over, a tile takes at once
 M, M3 = Axis("m", 0, 14), Axis("m", 0, 15, 3)
 T2 = Axis("t", 0, 14, 2)
@@ -77,6 +85,7 @@ def surface(per: tuple[str, ...], ridge: float) -> tuple[Block, ...]:
         Block("total", (Axis("mean", -8, 12, 0.5), Axis("ep", 0, 8, 2), Axis("even", 0, 1)), per, (0.1, 0.3, 0.3)),
         Block("total", (Axis("mean", -8, 12, 0.5), F2), per, (0.1, 0.3)),
         Block("total", (STEP, F2), per, (0.01, 0.3)),
+        Block("total", (Axis("avg", -8, 16, 1), Axis("mean", -8, 12, 2)), per, (0.1, 0.3)),
         Block("total", (Axis("mean", -8, 12, 2), F2, H), per, (0.1, 0.3, 0.3)),
         Block("total", (Axis("rows", 0, 20), H), per, (0.1, 0.3)),
         Block("total", (Axis("d", 0, 9), M), per, (0.1, 0.1)),
@@ -95,13 +104,13 @@ EACH = (
     ("matmul", M3), ("padded", STEP), ("rounds", STEP), ("stream", STEP), ("expand", STEP), ("chain", STEP),
     ("memory", Axis("cache", -8, 8, 4)), ("memory", STEP),
     ("launch", Axis("rows", 0, 20, 10)),
-    ("scattered", ONE),
+    ("fill", ONE), ("scattered", ONE),
     *((term, ONE) for term in PASSES),
 )  # fmt: skip
 FAMILY = Family(
     name="moe",
     parallel=("matmul", "padded", "rounds", "memory", "stream", "expand"),
-    serial=("launch", "chain", "scattered", *PASSES),
+    serial=("launch", "chain", "fill", "scattered", *PASSES),
     power=2.5,
     shared=(
         Block("matmul", (M, F2), (), (0.3, 0.3)),
@@ -112,6 +121,7 @@ FAMILY = Family(
         Block("stream", (WAVES,), (), (0.3,)),
         Block("expand", (STEP,), (), (0.01,)),
         Block("chain", (STEP,), (), (0.01,)),
+        Block("fill", (ONE,), (), (0.3,)),
         Block("scattered", (ONE,), (), (0.3,)),
         Block("memory", (CACHE,), (), (0.3,)),
         Block("memory", (STEP,), (), (0.01,)),
@@ -161,12 +171,12 @@ class Experts:
     activations: str
 
 
-def view(part: Experts, found: Load, even: float, machine: Machine, code: str = "", least: Value = 0.0) -> View:
+def view(part: Experts, found: Load, even: float, machine: Machine, code: Code = USUAL, least: Value = 0.0) -> View:
     """The view of one rank's experts under a load.
 
     Args:
         even: 1 where the load is balanced.
-        code: what runs it, as far as that decides tiles and rates (:mod:`.expert_kernels`).
+        code: what runs it (:mod:`.expert_kernels`).
         least: operands count as at least this many times the last cache (:func:`.warm.fetched`).
     """
     engine = machine.engine
@@ -177,41 +187,43 @@ def view(part: Experts, found: Load, even: float, machine: Machine, code: str = 
     h, f, t = part.hidden, part.inter, part.tokens
     matrices = 2.0 + part.gated
     wide = 1.0 + part.gated  # first product's outputs per inner column
-    element = h * f * matrices
-    weight = element * bytes_per_element(part.weights)
-    activation = bytes_per_element(part.activations)
     distinct, rows = found.distinct, found.rows
-
-    weights = distinct * weight
+    element = h * f * matrices
+    activation = bytes_per_element(part.activations)
     operands = rows * (h * activation + wide * f * 2.0 + f * activation + h * 2.0)
     flops = 2.0 * rows * element
     mean_all = t * part.picks / part.experts
 
-    def run_by(own: str) -> tuple[Value, Value, Value]:
+    def run_by(own: Code) -> tuple[Value, ...]:
         usual = tile(mean_all, part.ep, own)
         held = maximum(part.experts / part.ep, 1.0)
-        step, height = ruled(t, held, f, machine.device_id, usual) if own == PLAIN else usual
-        return step, height, unaligned(f, own)
+        step, height = ruled(t, held, f, machine.device_id, usual) if own.name == PLAIN else usual
+        return step, height, unaligned(f, own), *own.padded(h, f)
 
     found_by, other = run_by(code), without_gate(code, machine)
     if other != code:
         pairs = zip(found_by, run_by(other), strict=True)
         found_by = tuple(where(part.gated > 0.5, gated, without) for gated, without in pairs)
-    step, height, loose = found_by
-    low = where(step == FIRST, height, np.minimum(height, USUAL_TILE))
+    step, height, loose, deep, broad = found_by  # the last two: sizes of the weights as loaded
+    loaded = deep * broad * matrices
+    weight = loaded * bytes_per_element(part.weights)
+    weights = distinct * weight
+    low = height if code.name in BY_RANK else where(step == FIRST, height, np.minimum(height, USUAL_TILE))
     clocks = engine.units * engine.clock_hz
     tiles, many = tiles_of(found, height), tiles_of(found, low)
-    first, second = ceil(wide * f / SIDE), ceil(h / SIDE)  # tiles along the outputs of the two products
-    rounds = ceil(tiles * first / engine.units) * h + ceil(tiles * second / engine.units) * f
+    first, second = ceil(wide * broad / SIDE), ceil(deep / SIDE)  # tiles along the outputs of the two products
+    waves = ceil(tiles * first / engine.units), ceil(tiles * second / engine.units)
+    rounds = waves[0] * deep + waves[1] * broad
     terms = {
         "matmul": flops / rate,
-        "padded": 2.0 * many * low * (h * first + f * second) * SIDE / rate,
+        "padded": 2.0 * many * low * (deep * first + broad * second) * SIDE / rate,
         "rounds": 2.0 * rounds * height * SIDE * engine.units / rate,
         "stream": many * weight / (clocks * PORT),
-        "expand": many * element / (clocks * EXPANDED) * expanded(part),
+        "expand": many * loaded / (clocks * EXPANDED) * expanded(part),
         "memory": fetched(weights + operands, machine, least=least),
         "launch": launch_seconds(machine),
         "scattered": (many * h + rows * second) * f / (clocks * SCATTERED) * loose,
+        "fill": FILL * (waves[0] + waves[1]) * memory_latency(machine),
         "chain": (h + f) / DEEP * memory_latency(machine) + 0.0 * t,
     }
     moved = {
@@ -222,10 +234,10 @@ def view(part: Experts, found: Load, even: float, machine: Machine, code: str = 
         "every_middle": t * part.picks * (wide * f * 2.0 + f * activation),
         "every_combine": t * part.picks * h * 2.0 * (part.picks > 1.0),
     }
-    terms.update({name: fetched(size, machine) for name, size in moved.items()})
+    terms.update({name: streamed(machine, size) for name, size in moved.items()})
     mean = rows / distinct
     coords = {
-        "one": 0.0 * t, "step": step, "t": np.log2(t), "m": np.log2(mean), "mean": np.log2(mean_all),
+        "one": 0.0 * t, "step": step, "t": np.log2(t), "m": np.log2(mean), "mean": np.log2(mean_all), "avg": np.log2(mean_all * part.ep),
         "rows": np.log2(rows),
         "h": np.log2(h), "f": np.log2(f), "e": np.log2(part.experts), "k": np.log2(part.picks), "d": np.log2(distinct),
         "ep": np.log2(part.ep), "tp": np.log2(part.tp), "even": even + 0.0 * t, "gated": part.gated,

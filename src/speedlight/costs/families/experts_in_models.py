@@ -19,7 +19,7 @@ from ...lowering.kernels import Kernel, KernelValues
 from ..calibration.samples import View
 from ..calibration.seen import SEERS, Seen, framework_of
 from ..cost import Conditions, Cost
-from .expert_kernels import ALIGNED, PLAIN, unaligned, usual_code, without_gate
+from .expert_kernels import ALIGNED, GEN, PLAIN, Code, unaligned, usual_code, without_gate
 from .expert_load import TILES, Load
 from .expert_mlp import FAMILY, FORMATS, GROUPS, PASSES, Experts, view
 from .in_models import at_point, least_footprint, once, unless_resident
@@ -27,6 +27,10 @@ from .tile_files import has_file
 
 # Experts with rows are an expectation, a little fewer than there are: eight rows each of 32 would be 8.002 of 31.99 and take two tiles of eight.
 SLACK = 0.01
+UNTUNED_TILES = Assumption(
+    "experts' tiles", "trtllm-gen's as FlashInfer takes them untuned: the one below an expert's rows", "measured",
+    "steps of the moe table's rows; an engine that tunes FlashInfer when it starts may take taller ones",
+)  # fmt: skip
 RULE = "SGLang's rule where it brings no tuned tiles; its script benchmark/kernels/fused_moe_triton makes such a file"
 
 
@@ -69,14 +73,18 @@ def see(
         return unless_resident(again(at).coords, machine, under)
 
     first, again = once(look, values)
-    terms = at_point(first.terms, point, conditions, ("memory", "chain", *PASSES))
+    terms = at_point(first.terms, point, conditions, ("memory", "chain", "fill", *PASSES))
     resources = {
         **dict.fromkeys(("matmul", "padded", "rounds", "expand"), "matmul"), "memory": machine.main.resource,
         **dict.fromkeys(("stream", *PASSES), "cache"),
     }  # fmt: skip
-    notes = tiles_of(values, machine) if code == PLAIN and framework == "sglang" else ()
+    notes = tiles_of(values, machine) if code.name == PLAIN and framework == "sglang" else ()
     key = {"format": named, "op": GROUPS[named]}
-    return Seen(FAMILY.name, terms, coords, key, resources, notes=(*notes, *width_of(values, code)))
+    if code.name == GEN:
+        notes = (UNTUNED_TILES,)
+    return Seen(
+        FAMILY.name, terms, coords, key, resources, notes=(*notes, *width_of(values, code), *loaded_as(values, code))
+    )
 
 
 def tiles_of(values: KernelValues, machine: Machine) -> tuple[Assumption, ...]:
@@ -88,13 +96,25 @@ def tiles_of(values: KernelValues, machine: Machine) -> tuple[Assumption, ...]:
     return (Assumption("experts' tiles", said, "published", RULE),)
 
 
-def width_of(values: KernelValues, code: str) -> tuple[Assumption, ...]:
+def width_of(values: KernelValues, code: Code) -> tuple[Assumption, ...]:
     """What is to be said of a width on the rank that Triton cannot load at once."""
     width = values.dims["n"]
     if np.ndim(width) or not unaligned(width, code):
         return ()
     said = f"{width:g} on a rank, no multiple of {ALIGNED:g}: Triton loads element by element"
     return (Assumption("experts' width", said, "measured", "twice the time of a multiple in the moe table's rows"),)
+
+
+def loaded_as(values: KernelValues, code: Code) -> tuple[Assumption, ...]:
+    """What is to be said of sizes that the stack pads when it loads the weights."""
+    hidden, width = values.dims["k"], values.dims["n"]
+    if np.ndim(hidden) or np.ndim(width) or code.padded(hidden, width) == (hidden, width):
+        return ()
+    deep, broad = code.padded(hidden, width)
+    said = f"{hidden:g} × {width:g} on a rank, loaded as {deep:g} × {broad:g}"
+    return (
+        Assumption("experts' padding", said, "measured", "widths padded alike take one time in the moe table's rows"),
+    )
 
 
 def load_of(d: Mapping[str, Value]) -> Load:
