@@ -16,9 +16,9 @@ Terms, in seconds at the machine's rates:
 - ``chain``: the steps along what is summed over of one tile of each product, each a wait for memory where loads are not ahead of the
   multiplications (what a product's *pipeline* is, :mod:`.gemm`). One expert of 6144 × 3072 takes 80 us in Triton's tiles on a B200, whose
   memory brings it in 15; in steps of 32 instead of 64 (the rule's tile for more tokens) 140.
-
 - ``fill``: the rounds of tiles, each with a start before its first product and an end after its last: what a rank's narrow experts, cut 16 or 32
   ways, are made of.
+- ``route``: choosing each token's experts, whatever its width: in trtllm-gen's kernels on a B200 3 ns a token, to which every column adds 1 ps.
 
 Weights count with the sizes they are loaded with.
 
@@ -66,6 +66,8 @@ USUAL_TILE = 64.0  # rows of a tile that kernels rarely pass
 PORT = 64.0  # bytes a unit takes from the last cache in a clock
 EXPANDED = 16.0  # weights a unit expands in a clock: what the fit starts from (Marlin and TensorRT-LLM hold 10 to 23)
 SIDE = 128.0  # columns of a tile
+LOADED = 32.0  # of what is summed over, a step's loads, masked or not
+ROUTED = 512.0  # clocks of a unit to route a token: what the fit starts from
 SCATTERED = 2.0  # elements a unit takes in a clock one by one: what the fit starts from
 FILL = 0.25  # of a wait for memory, what a round of tiles starts and ends with: what the fit starts from
 DEEP = 64.0  # of what is summed over, a tile takes at once
@@ -85,9 +87,9 @@ def surface(per: tuple[str, ...], ridge: float) -> tuple[Block, ...]:
         Block("total", (Axis("mean", -8, 12, 0.5), Axis("ep", 0, 8, 2), Axis("even", 0, 1)), per, (0.1, 0.3, 0.3)),
         Block("total", (Axis("mean", -8, 12, 0.5), F2), per, (0.1, 0.3)),
         Block("total", (STEP, F2), per, (0.01, 0.3)),
+        # Steps of codes whose tile goes by all ranks' picks over one rank's experts.
         Block("total", (Axis("avg", -8, 16, 1), Axis("mean", -8, 12, 2)), per, (0.1, 0.3)),
         Block("total", (Axis("mean", -8, 12, 2), F2, H), per, (0.1, 0.3, 0.3)),
-        Block("total", (Axis("rows", 0, 20), H), per, (0.1, 0.3)),
         Block("total", (Axis("d", 0, 9), M), per, (0.1, 0.1)),
         Block("total", (Axis("flops", 20, 44, 2), Axis("bytes", 16, 34, 2)), per, (0.1, 0.1)),
     )
@@ -104,13 +106,13 @@ EACH = (
     ("matmul", M3), ("padded", STEP), ("rounds", STEP), ("stream", STEP), ("expand", STEP), ("chain", STEP),
     ("memory", Axis("cache", -8, 8, 4)), ("memory", STEP),
     ("launch", Axis("rows", 0, 20, 10)),
-    ("fill", ONE), ("scattered", ONE),
+    ("fill", ONE), ("route", ONE), ("scattered", ONE),
     *((term, ONE) for term in PASSES),
 )  # fmt: skip
 FAMILY = Family(
     name="moe",
     parallel=("matmul", "padded", "rounds", "memory", "stream", "expand"),
-    serial=("launch", "chain", "fill", "scattered", *PASSES),
+    serial=("launch", "chain", "fill", "route", "scattered", *PASSES),
     power=2.5,
     shared=(
         Block("matmul", (M, F2), (), (0.3, 0.3)),
@@ -122,6 +124,7 @@ FAMILY = Family(
         Block("expand", (STEP,), (), (0.01,)),
         Block("chain", (STEP,), (), (0.01,)),
         Block("fill", (ONE,), (), (0.3,)),
+        Block("route", (ONE,), (), (0.3,)),
         Block("scattered", (ONE,), (), (0.3,)),
         Block("memory", (CACHE,), (), (0.3,)),
         Block("memory", (STEP,), (), (0.01,)),
@@ -222,7 +225,8 @@ def view(part: Experts, found: Load, even: float, machine: Machine, code: Code =
         "expand": many * loaded / (clocks * EXPANDED) * expanded(part),
         "memory": fetched(weights + operands, machine, least=least),
         "launch": launch_seconds(machine),
-        "scattered": (many * h + rows * second) * f / (clocks * SCATTERED) * loose,
+        "scattered": (many * h + rows * second) * ceil(f / LOADED) * LOADED / (clocks * SCATTERED) * loose,
+        "route": t * ROUTED / clocks,
         "fill": FILL * (waves[0] + waves[1]) * memory_latency(machine),
         "chain": (h + f) / DEEP * memory_latency(machine) + 0.0 * t,
     }
