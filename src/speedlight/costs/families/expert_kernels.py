@@ -151,7 +151,8 @@ def laid_out(name: str, framework: str, number_format: str, whole: bool = True) 
 
     trtllm-gen takes whole columns of 128, but for vLLM's 8- and 4-bit activations (64 and 128 columns differ there). mxfp4 is padded by how gpt-oss
     is loaded: vLLM and SGLang bring both sizes to multiples of 256 for trtllm-gen (``whole``; SGLang's other class for mxfp4 does not), vLLM
-    the width to 128 for the others, TensorRT-LLM to 128. Hidden sizes other than 2880 that are no such multiples are not measured.
+    the width to 128 for the others, TensorRT-LLM to 128 (its hidden sizes to 256 is assumed: 2880 is all there is). Other hidden sizes
+    that are no such multiples are not measured.
     """
     most = BY_RANK[name][2] if name in BY_RANK else LARGEST
     if name == GEN:
