@@ -31,14 +31,14 @@ Stacks pad weights when they load them: gpt-oss's experts take as long with a wi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..._foundation.arrays import Value, ceil, log2, minimum, where
 from ...hardware.machine import Engine, Machine
-from ..calibration.naming import INSTRUCTIONS, implementation, instructions
-from ..calibration.samples import architecture_of
+from ..calibration.naming import INSTRUCTIONS, implementation
+from ..calibration.samples import architecture_of, instructions_of
 from .tile_files import has_file
 
 MARLIN = "marlin"
@@ -59,14 +59,32 @@ FULL = 0.9  # share of a block that Marlin fills at most before it takes the nex
 HOPPER, BLACKWELL = "Hopper-hbm", "Blackwell-hbm"  # :func:`..calibration.samples.architecture_of`
 SYNC_FLOPS = 2048.0  # 16-bit FLOP of mma.sync a clock and SM, the most any generation does
 
-# Codes whose tile goes by all ranks' picks over one rank's experts: powers of two below the rows that so come out, and the lowest and
-# the tallest tile; the formats whose tallest is another.
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """Which tile a code takes for some rows.
+
+    Attributes:
+        below: powers of two under the one that holds the rows.
+        least, most: rows of the lowest and of the tallest.
+    """
+
+    below: float = 0.0
+    least: float = LEAST
+    most: float = LARGEST
+
+
+MEAN_ROWS = Tiles()
+# Codes whose tile goes by all ranks' picks over one rank's experts, and GEN's formats whose tallest is another.
 BY_RANK = {
-    GEN: (1.0, LEAST, LARGEST), TUNED: (0.0, LEAST, 256.0), OAI: (0.0, 16.0, LARGEST), XPU: (0.0, LEAST, 256.0),
-    MIXED: (0.0, 16.0, LARGEST),
-}  # fmt: skip
+    GEN: Tiles(below=1.0),
+    TUNED: Tiles(most=256.0),
+    OAI: Tiles(least=16.0),
+    XPU: Tiles(most=256.0),
+    MIXED: Tiles(least=16.0),
+}
 TALLEST = {"w4a16_mxfp4": 32.0, "int4_wo": 64.0, "fp8_block": 64.0}
-FOUR_BITS = ("w4a16_mxfp4", "w4a8_mxfp4_mxfp8")
+MXFP4 = ("w4a16_mxfp4", "w4a8_mxfp4_mxfp8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +94,13 @@ class Code:
     Attributes:
         name: one of this module's, or what :func:`..calibration.naming.implementation` says; blank where nothing is known.
         hidden, width: what the sizes of weights are padded to multiples of.
-        tallest: rows of its tallest tile, where it is one of :data:`BY_RANK`.
+        by_rank: its tiles, where they go by all ranks' picks over one rank's experts (:data:`BY_RANK`).
     """
 
     name: str = ""
     hidden: float = 1.0
     width: float = 1.0
-    tallest: float = LARGEST
+    by_rank: Tiles | None = None
 
     def padded(self, hidden: Value, width: Value) -> tuple[Value, Value]:
         """Sizes of the weights as loaded."""
@@ -98,12 +116,9 @@ def tile(mean: Value, ep: Value, code: Code) -> tuple[Value, Value]:
         return np.ceil(log2(height)), height
     if code.name == UNTUNED:
         return FIRST + 0.0 * mean, LARGEST + 0.0 * mean
-    below, least, rows = 0.0, LEAST, mean
-    if code.name in BY_RANK:
-        below, least, _ = BY_RANK[code.name]
-        rows = mean * ep
-    step = np.clip(np.ceil(log2(rows) - 1e-6) - below, 0.0, STEPS)
-    return step, np.clip(np.exp2(step), least, code.tallest)
+    rows, tiles = (mean, MEAN_ROWS) if code.by_rank is None else (mean * ep, code.by_rank)
+    step = np.clip(np.ceil(log2(rows) - 1e-6) - tiles.below, 0.0, STEPS)
+    return step, np.clip(np.exp2(step), tiles.least, tiles.most)
 
 
 def ruled(tokens: Value, held: Value, width: Value, device: str, usual: tuple[Value, Value]) -> tuple[Value, Value]:
@@ -132,7 +147,7 @@ def code_of(kernel: str, framework: str, number_format: str, machine: Machine) -
     if not kernel:
         return usual_code(framework, number_format, machine)
     kind = architecture_of(machine)
-    name = implementation(kernel, instructions(kind), number_format)
+    name = implementation(kernel, instructions_of(machine), number_format)
     if name in ("trtllm-gen", "min-latency"):
         name = TUNED if framework == "trtllm" else GEN
     elif number_format == "w4a16_mxfp4" and framework == "trtllm":
@@ -141,24 +156,24 @@ def code_of(kernel: str, framework: str, number_format: str, machine: Machine) -
         name = UNTUNED
     elif name == TRITON and number_format == "bfloat16" and (framework == "sglang" or kernel == "vllm_fused_moe"):
         name = PLAIN
-    elif name == XPU and number_format not in FOUR_BITS:
+    elif name == XPU and number_format not in MXFP4:
         name = ""
     return laid_out(name, framework, number_format, whole="sglang_mxfp4" not in kernel)
 
 
 def laid_out(name: str, framework: str, number_format: str, whole: bool = True) -> Code:
-    """A code with its tallest tile and what a stack pads weights to for it.
+    """A code with its tiles and what a stack pads weights to for it.
 
     trtllm-gen takes whole columns of 128, but for vLLM's 8- and 4-bit activations (64 and 128 columns differ there). mxfp4 is padded by how gpt-oss
     is loaded: vLLM and SGLang bring both sizes to multiples of 256 for trtllm-gen (``whole``; SGLang's other class for mxfp4 does not), vLLM
     the width to 128 for the others, TensorRT-LLM to 128 (its hidden sizes to 256 is assumed: 2880 is all there is). Other hidden sizes
     that are no such multiples are not measured.
     """
-    most = BY_RANK[name][2] if name in BY_RANK else LARGEST
-    if name == GEN:
-        most = TALLEST.get(number_format, most)
+    tiles = BY_RANK.get(name)
+    if tiles is not None and name == GEN:
+        tiles = replace(tiles, most=TALLEST.get(number_format, tiles.most))
     hidden = width = 1.0
-    if number_format in FOUR_BITS:
+    if number_format in MXFP4:
         if framework == "trtllm":
             hidden, width = 256.0, 128.0
         elif name == GEN:
@@ -167,7 +182,7 @@ def laid_out(name: str, framework: str, number_format: str, whole: bool = True) 
             hidden, width = (256.0 if name == MARLIN else 1.0), 128.0
     elif name == GEN:
         width = 128.0 if framework == "sglang" or number_format == "bfloat16" else 64.0
-    return Code(name, hidden, width, most)
+    return Code(name, hidden, width, tiles)
 
 
 def without_gate(code: Code, machine: Machine) -> Code:
@@ -186,7 +201,7 @@ def usual_code(framework: str, number_format: str, machine: Machine) -> Code:
 def _usual(framework: str, number_format: str, machine: Machine) -> str:
     kind = architecture_of(machine)
     if machine.vendor != "nvidia":
-        return XPU if number_format in FOUR_BITS else ""
+        return XPU if number_format in MXFP4 else ""
     if framework == "trtllm":
         if number_format == "w4a16_mxfp4" and kind == HOPPER:
             return MIXED

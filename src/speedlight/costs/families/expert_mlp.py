@@ -39,7 +39,7 @@ from ...hardware.machine import Machine, OperatingPoint
 from ..calibration.blocks import Axis, Block
 from ..calibration.samples import Family, View
 from ..price import peak_for
-from .expert_kernels import BY_RANK, FIRST, PLAIN, Code, reachable, ruled, tile, unaligned, without_gate
+from .expert_kernels import FIRST, PLAIN, Code, reachable, ruled, tile, unaligned, without_gate
 from .expert_load import Load
 from .in_models import launch_seconds, memory_latency
 from .module_terms import streamed
@@ -211,7 +211,7 @@ def view(part: Experts, found: Load, even: float, machine: Machine, code: Code =
     loaded = deep * broad * matrices
     weight = loaded * bytes_per_element(part.weights)
     weights = distinct * weight
-    low = height if code.name in BY_RANK else where(step == FIRST, height, np.minimum(height, USUAL_TILE))
+    low = height if code.by_rank is not None else where(step == FIRST, height, np.minimum(height, USUAL_TILE))
     clocks = engine.units * engine.clock_hz
     tiles, many = tiles_of(found, height), tiles_of(found, low)
     first, second = ceil(wide * broad / SIDE), ceil(deep / SIDE)  # tiles along the outputs of the two products

@@ -78,18 +78,18 @@ def see(
         **dict.fromkeys(("matmul", "padded", "rounds", "expand"), "matmul"), "memory": machine.main.resource,
         **dict.fromkeys(("stream", *PASSES), "cache"),
     }  # fmt: skip
-    notes = tiles_of(values, machine) if code.name == PLAIN and framework == "sglang" else ()
+    notes = (*tiles_of(values, code, framework, machine), *width_of(values, code), *loaded_as(values, code))
     key = {"format": named, "op": GROUPS[named]}
+    return Seen(FAMILY.name, terms, coords, key, resources, notes=notes)
+
+
+def tiles_of(values: KernelValues, code: Code, framework: str, machine: Machine) -> tuple[Assumption, ...]:
+    """What is to be said of tiles: untuned ones, and those that no file names (for a rank's experts and their width)."""
     if code.name == GEN:
-        notes = (UNTUNED_TILES,)
-    return Seen(
-        FAMILY.name, terms, coords, key, resources, notes=(*notes, *width_of(values, code), *loaded_as(values, code))
-    )
-
-
-def tiles_of(values: KernelValues, machine: Machine) -> tuple[Assumption, ...]:
-    """What is to be said of tiles that no file names: experts of the rank and their width, which a file would be for."""
+        return (UNTUNED_TILES,)
     held, width = values.dims["items"], values.dims["n"]
+    if code.name != PLAIN or framework != "sglang":
+        return ()
     if np.ndim(held) or np.ndim(width) or has_file(machine.device_id, held, width):
         return ()
     said = f"no file for {held:g} experts of {width:g}: 16 rows up to {held:g} tokens, 64 beyond"
@@ -108,9 +108,9 @@ def width_of(values: KernelValues, code: Code) -> tuple[Assumption, ...]:
 def loaded_as(values: KernelValues, code: Code) -> tuple[Assumption, ...]:
     """What is to be said of sizes that the stack pads when it loads the weights."""
     hidden, width = values.dims["k"], values.dims["n"]
-    if np.ndim(hidden) or np.ndim(width) or code.padded(hidden, width) == (hidden, width):
-        return ()
     deep, broad = code.padded(hidden, width)
+    if np.ndim(hidden) or np.ndim(width) or (deep, broad) == (hidden, width):
+        return ()
     said = f"{hidden:g} × {width:g} on a rank, loaded as {deep:g} × {broad:g}"
     return (
         Assumption("experts' padding", said, "measured", "widths padded alike take one time in the moe table's rows"),

@@ -64,8 +64,9 @@ def view_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:
         *FORMATS[number_format],
     )  # fmt: skip
     part, found = rank_of(cls, part, exponent)
-    code = code_of(cls.get("kernel_source", ""), cls.get("framework", ""), number_format, machine)
-    if code.name == MARLIN and (cls.get("framework", ""), number_format) == ALL_PICKS:
+    framework = cls.get("framework", "")
+    code = code_of(cls.get("kernel_source", ""), framework, number_format, machine)
+    if code.name == MARLIN and (framework, number_format) == ALL_PICKS:
         found = every_pick(part, found)
     return view(part, found, 1.0 if exponent is None else 0.0, machine, code)
 
