@@ -143,6 +143,19 @@ def test_fused_experts_are_their_tables_row(ep: int) -> None:
     assert found.cost.time == pytest.approx(expected, rel=1e-6)
 
 
+def test_integer_experts_take_the_bytes_of_their_own_groups() -> None:
+    """The table's are of groups of 32, 4.5 bits a weight; of 128 4.125: memory brings them in so much sooner, and nothing else changes."""
+    asked = {w: kernels("kimi-k2", "dgx-h200", phase="decode", batch=256, context=16, tp=8, weights=w)
+             for w in ("int4_g32", "int4_g64", "int4")}  # fmt: skip
+    seconds = [float(find(asked[w], "grouped_linear").cost.time) for w in asked]
+    expected = row(
+        "moe", **H200, framework="vllm", moe_dtype="int4_wo", num_tokens=256, hidden_size=7168, inter_size=2048, topk=8,
+        num_experts=384, moe_tp_size=8, moe_ep_size=1, distribution="balanced",
+    )  # fmt: skip
+    assert seconds[0] == pytest.approx(expected, rel=0.02)  # a model's picks leave an expert out now and then
+    assert seconds[0] > seconds[1] > seconds[2] > seconds[0] * 4.125 / 4.5
+
+
 def test_fused_experts_charge_no_part_twice_and_lose_none() -> None:
     one = kernels("deepseek-v3", "dgx-h200", phase="decode", batch=64, tp=8)
     inside = [k for k in one if any(".experts." in m for m in k.kernel.members)]

@@ -45,10 +45,12 @@ from .in_models import launch_seconds, memory_latency
 from .module_terms import streamed
 from .warm import fetched
 
-# The table's formats: (weights, activations as multiplied).
+# The table's formats: (weights, activations as multiplied). int4_wo's groups are not said: they are of 32, since what half a width saves is brought in
+# at 1.39 TB/s on an RTX PRO 6000 if they were of 128, 1.52 of 32, and other formats' at 1.49 to 1.53; on an H100 at 2.70 to 2.77 or 2.95 to
+# 3.02, others' at 2.96 to 3.17; on an A100 at 1.67 or 1.82, bf16's at 1.79 (studies/2026-11-moe.md).
 FORMATS = {
     "bfloat16": ("bf16", "bf16"), "fp8": ("fp8", "fp8"), "fp8_block": ("fp8_block", "fp8"), "nvfp4": ("nvfp4", "nvfp4"),
-    "int4_wo": ("int4", "bf16"), "w4a16_mxfp4": ("mxfp4", "bf16"), "w4a8_mxfp4_mxfp8": ("mxfp4", "mxfp8"),
+    "int4_wo": ("int4_g32", "bf16"), "w4a16_mxfp4": ("mxfp4", "bf16"), "w4a8_mxfp4_mxfp8": ("mxfp4", "mxfp8"),
 }  # fmt: skip
 # Formats fitted together: what is multiplied (few shapes are measured of weights that are expanded first).
 GROUPS = {
@@ -70,6 +72,7 @@ LOADED = 32.0  # of what is summed over, a step's loads, masked or not
 ROUTED = 512.0  # clocks of a unit to route a token: what the fit starts from
 SCATTERED = 2.0  # elements a unit takes in a clock one by one: what the fit starts from
 FILL = 0.25  # of a wait for memory, what a round of tiles starts and ends with: what the fit starts from
+INTEGER = -4.0  # place of integers among formats
 DEEP = 64.0  # of what is summed over, a tile takes at once
 M, M3 = Axis("m", 0, 14), Axis("m", 0, 15, 3)
 T2 = Axis("t", 0, 14, 2)
@@ -267,8 +270,13 @@ def tiles_of(found: Load, height: Value) -> Value:
 
 
 def scale_bits(name: str) -> float:
-    """log2 of the bits a weight's share of scales takes: tells formats of one multiplier apart (kernels are chosen by it)."""
+    """log2 of the bits a weight's share of scales takes: tells formats of one multiplier apart (kernels are chosen by it).
+
+    Integers of any groups have a place of their own, since the same kernels run them.
+    """
     found = number_format(name)
+    if found.kind == "int":
+        return INTEGER
     return float(np.log2(max(found.bits - found.native_bits, 2.0**-12)))
 
 

@@ -37,7 +37,7 @@ RULE = "SGLang's rule where it brings no tuned tiles; its script benchmark/kerne
 def format_of(kernel: Kernel) -> str | None:
     """The table's name of the experts' formats, or None where it has none."""
     weights, activations = (number_format(str(kernel.attrs[n])).name for n in ("weights", "activations"))
-    stored = "int4" if weights.startswith("int4") else "bf16" if weights == "fp16" else weights
+    stored = FORMATS["int4_wo"][0] if weights.startswith("int4") else "bf16" if weights == "fp16" else weights
     used = "bf16" if activations == "fp16" else activations
     return next((name for name, pair in FORMATS.items() if pair == (stored, used)), None)
 
@@ -54,6 +54,8 @@ def see(
     if named is None:
         return None
     weights, activations = FORMATS[named]
+    if named == "int4_wo":  # the model's groups may be of another size
+        weights = number_format(str(facts["weights"])).name
     gated = 1.0 if facts["gated"] else 0.0
     experts, width = float(facts["experts"]), float(facts["width"])
     framework = framework_of(kernel.library, FAMILY.name, named)
