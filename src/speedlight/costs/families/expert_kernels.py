@@ -4,7 +4,16 @@ Most are known by their times alone. Marlin's rule is its source's: the block of
 the mean rows of an expert fill by less than 0.9 (vLLM, ``fused_marlin_moe.py``), with the experts of the rank as the number of
 experts but all tokens' picks as the rows, so that blocks are higher than needed when experts are split. It multiplies with
 ``mma.sync``, an Ampere SM's 2,048 16-bit FLOP a clock at most: measured it holds 950 to 1,140 on A100, H100 and B200, half of them
-on a desktop's SM (int4 rows of the moe table), wherever wider instructions exist that it does not use.
+on a desktop's SM (int4 rows of the moe table), wherever wider instructions exist that it does not use. Units share a tile along what is
+summed over. They add their parts by atomics from compute capability 9 on, and one after another under a lock before it, where bfloat16 has
+none (in SGLang for mxfp4 everywhere; ``fused_marlin_moe.py`` of both, ``use_atomic_add``): one token and expert of 7168 × 256 take an A100 90
+us, one of 7168 × 2048 60 (:attr:`Code.locked`).
+
+Triton and Marlin read a batch's rows where they lie, through a list of indices, and write each pick's row to its own place, so that a
+sum over all picks follows. With experts split over ranks the rows of others' experts are written as zeros first (all rows by Marlin,
+``intermediate_cache3.zero_()``: 0.9 ms of the 2.3 that an H100 takes for 16,384 tokens and 48 of 384 experts of 7168 × 64).
+trtllm-gen and CUTLASS copy the rank's rows together, and their last step only looks at other ranks' picks: 0.2 ps for each pick and
+column on a B200.
 
 Triton's experts look a tile up in a file for (experts of the rank, width of the rank, device). Where a stack brings none, 16-bit
 products take tiles of 16 rows as long as a batch has no more tokens than the rank has experts and of 64 rows beyond (SGLang,
@@ -55,8 +64,12 @@ FEW, MANY = STEPS + 1.0, STEPS + 2.0  # steps of the two tiles of the rule
 FIRST = STEPS + 3.0  # step of the untuned tile
 LEAST, LARGEST = 8.0, 128.0  # rows of a tile
 ALIGNED = 16.0  # what a size must be a multiple of for Triton to load more than an element at once
+IN_PLACE = (MARLIN, TRITON, PLAIN)  # codes that leave rows where they lie
+COPIED = (GEN, TUNED, CUTLASS, UNTUNED, MIXED)  # and those that bring the rank's rows together
+LOOKED_AT = 0.2  # of a pass over every pick: what the latter's fit starts from
 FULL = 0.9  # share of a block that Marlin fills at most before it takes the next
 HOPPER, BLACKWELL = "Hopper-hbm", "Blackwell-hbm"  # :func:`..calibration.samples.architecture_of`
+BEFORE_HOPPER = ("Volta", "Turing", "Ampere", "Ada")
 SYNC_FLOPS = 2048.0  # 16-bit FLOP of mma.sync a clock and SM, the most any generation does
 
 
@@ -95,12 +108,14 @@ class Code:
         name: one of this module's, or what :func:`..calibration.naming.implementation` says; blank where nothing is known.
         hidden, width: what the sizes of weights are padded to multiples of.
         by_rank: its tiles, where they go by all ranks' picks over one rank's experts (:data:`BY_RANK`).
+        locked: units that share a tile add their parts one after another.
     """
 
     name: str = ""
     hidden: float = 1.0
     width: float = 1.0
     by_rank: Tiles | None = None
+    locked: bool = False
 
     def padded(self, hidden: Value, width: Value) -> tuple[Value, Value]:
         """Sizes of the weights as loaded."""
@@ -158,7 +173,8 @@ def code_of(kernel: str, framework: str, number_format: str, machine: Machine) -
         name = PLAIN
     elif name == XPU and number_format not in MXFP4:
         name = ""
-    return laid_out(name, framework, number_format, whole="sglang_mxfp4" not in kernel)
+    code = laid_out(name, framework, number_format, whole="sglang_mxfp4" not in kernel)
+    return replace(code, locked=locks(name, framework, number_format, machine))
 
 
 def laid_out(name: str, framework: str, number_format: str, whole: bool = True) -> Code:
@@ -185,6 +201,26 @@ def laid_out(name: str, framework: str, number_format: str, whole: bool = True) 
     return Code(name, hidden, width, tiles)
 
 
+def locks(name: str, framework: str, number_format: str, machine: Machine) -> bool:
+    """Whether a code adds the parts of a tile under a lock."""
+    before_hopper = architecture_of(machine).startswith(BEFORE_HOPPER)
+    return name == MARLIN and (before_hopper or (framework == "sglang" and number_format in MXFP4))
+
+
+def passes(code: Code, ep: Value) -> tuple[Value, Value, Value]:
+    """What a code adds to the products, experts being split over ``ep`` ranks.
+
+    Returns:
+        (1 where it brings the rank's rows together, share of a pass that every pick of every token takes, share of all picks' rows that are
+        written as zeros); a code of which nothing is known makes every pass, and no zeros.
+    """
+    if code.name == MARLIN:
+        return 0.0, 1.0, where(ep > 1.0, 1.0, 0.0)
+    if code.name in IN_PLACE:
+        return 0.0, 1.0, 1.0 - 1.0 / ep
+    return 1.0, LOOKED_AT if code.name in COPIED else 1.0, 0.0
+
+
 def without_gate(code: Code, machine: Machine) -> Code:
     """What runs experts without a gate where a code runs those with one: FlashInfer's CUTLASS kernels for SGLang's Triton, from Hopper on."""
     kind = architecture_of(machine)
@@ -195,7 +231,8 @@ def without_gate(code: Code, machine: Machine) -> Code:
 
 def usual_code(framework: str, number_format: str, machine: Machine) -> Code:
     """The code a framework runs experts with where no kernel is named (blank: as any other)."""
-    return laid_out(_usual(framework, number_format, machine), framework, number_format)
+    name = _usual(framework, number_format, machine)
+    return replace(laid_out(name, framework, number_format), locked=locks(name, framework, number_format, machine))
 
 
 def _usual(framework: str, number_format: str, machine: Machine) -> str:

@@ -9,10 +9,13 @@ Terms, in seconds at the machine's rates:
 - ``tokens``, ``gather``, ``middle``, ``combine``: the passes over tokens and the rank's rows before, between and after the products (one
   pick a token needs no sum).
 - ``every_middle``, ``every_combine``: the last two over every pick of every token, also where other ranks hold its expert. Triton's and
-  Marlin's kernels do that: with experts split over 32 ranks, int4 rows on an H100 take 1.8 ms longer than their products.
+  Marlin's kernels do that: with experts split over 32 ranks, int4 rows on an H100 take 1.8 ms longer than their products. ``zeros``: what they
+  write for picks of other ranks' experts. They gather nothing (:mod:`.expert_kernels`).
+- ``turns``: waits of units that add their parts of one tile one after another (:attr:`.expert_kernels.Code.locked`).
 - ``scattered``: the second product's operands, element by element, where the rank's width is no multiple of what Triton loads at once
   (:func:`.expert_kernels.unaligned`).
-- ``launch``: launches.
+- ``launch``: launches, each the device's floor or some clocks; more of them where a framework looks experts up that are split (vLLM's Triton kernels take 24 us at least on an
+  H100, 33 with experts split over ranks, SGLang's 21 and 22).
 - ``chain``: the steps along what is summed over of one tile of each product, each a wait for memory where loads are not ahead of the
   multiplications (what a product's *pipeline* is, :mod:`.gemm`). One expert of 6144 × 3072 takes 80 us in Triton's tiles on a B200, whose
   memory brings it in 15; in steps of 32 instead of 64 (the rule's tile for more tokens) 140.
@@ -39,7 +42,7 @@ from ...hardware.machine import Machine, OperatingPoint
 from ..calibration.blocks import Axis, Block
 from ..calibration.samples import Family, View
 from ..price import peak_for
-from .expert_kernels import FIRST, PLAIN, Code, reachable, ruled, tile, unaligned, without_gate
+from .expert_kernels import FIRST, PLAIN, Code, passes, reachable, ruled, tile, unaligned, without_gate
 from .expert_load import Load
 from .in_models import launch_seconds, memory_latency
 from .module_terms import streamed
@@ -72,7 +75,11 @@ LOADED = 32.0  # of what is summed over, a step's loads, masked or not
 ROUTED = 512.0  # clocks of a unit to route a token: what the fit starts from
 SCATTERED = 2.0  # elements a unit takes in a clock one by one: what the fit starts from
 FILL = 0.25  # of a wait for memory, what a round of tiles starts and ends with: what the fit starts from
+# Clocks of a launch: floors of gemm's rows alone say 2.0, 2.0, 1.4 and 1.4 us on A100, H100, B200 and RTX PRO 6000, where the least times of
+# Triton's bf16 experts are 28, 21, 21 and 18 (at 1.41, 1.98, 1.97 and 2.6 GHz), of TensorRT-LLM's (4096 × 1536) 44, 31, 26 and 29.
+STARTED = 4000.0
 INTEGER = -4.0  # place of integers among formats
+TURN = 2.0  # waits for memory to add to what another unit left: what the fit starts from
 DEEP = 64.0  # of what is summed over, a tile takes at once
 M, M3 = Axis("m", 0, 14), Axis("m", 0, 15, 3)
 T2 = Axis("t", 0, 14, 2)
@@ -81,6 +88,7 @@ E2 = Axis("e", 4, 10, 2)
 WAVES, CACHE = Axis("wide", -8, 8), Axis("cache", -8, 7)
 ROWS = Axis("rows", 0, 20, 2)
 ONE = Axis("one", 0, 1)
+SPLIT = Axis("split", 0, 1)
 STEP = Axis("step", 0, FIRST)
 
 
@@ -100,7 +108,7 @@ def surface(per: tuple[str, ...], ridge: float) -> tuple[Block, ...]:
 
 
 # Passes around the products: over tokens, over the rank's rows, over every pick of every token.
-PASSES = ("tokens", "gather", "middle", "combine", "every_middle", "every_combine")
+PASSES = ("tokens", "gather", "middle", "combine", "every_middle", "every_combine", "zeros")
 # How strongly each must disagree with what is more common.
 RIDGES = ((CODE, 0.2), ((*CODE, "format"), 0.3), (ARCHITECTURE, 0.6))
 PASS = 10.0  # and how strongly a pass must, with bytes that are counted nearly exactly
@@ -109,13 +117,13 @@ EACH = (
     ("matmul", M3), ("padded", STEP), ("rounds", STEP), ("stream", STEP), ("expand", STEP), ("chain", STEP),
     ("memory", Axis("cache", -8, 8, 4)), ("memory", STEP),
     ("launch", Axis("rows", 0, 20, 10)),
-    ("fill", ONE), ("route", ONE), ("scattered", ONE),
+    ("turns", ONE), ("fill", ONE), ("route", ONE), ("scattered", ONE),
     *((term, ONE) for term in PASSES),
 )  # fmt: skip
 FAMILY = Family(
     name="moe",
     parallel=("matmul", "padded", "rounds", "memory", "stream", "expand"),
-    serial=("launch", "chain", "fill", "route", "scattered", *PASSES),
+    serial=("launch", "chain", "turns", "fill", "route", "scattered", *PASSES),
     power=2.5,
     shared=(
         Block("matmul", (M, F2), (), (0.3, 0.3)),
@@ -127,6 +135,7 @@ FAMILY = Family(
         Block("expand", (STEP,), (), (0.01,)),
         Block("chain", (STEP,), (), (0.01,)),
         Block("fill", (ONE,), (), (0.3,)),
+        Block("turns", (ONE,), (), (0.3,)),
         Block("route", (ONE,), (), (0.3,)),
         Block("scattered", (ONE,), (), (0.3,)),
         Block("memory", (CACHE,), (), (0.3,)),
@@ -136,7 +145,8 @@ FAMILY = Family(
         Block("launch", (Axis("rows", 0, 20, 4),), (), (0.3,)),
         # What an expert adds is its code's: of all codes together those of few experts would be told of those of many.
         *(Block("launch", (E2,), per, (0.3,), ridge, 1.0) for per, ridge in ((CODE, 0.3), (ARCHITECTURE, 0.6))),
-        *(Block(term, (T2,), (), (0.3,), PASS) for term in ("tokens", "every_middle", "every_combine")),
+        Block("launch", (SPLIT,), ("framework", "implementation"), (0.3,), 0.2),
+        *(Block(term, (T2,), (), (0.3,), PASS) for term in ("tokens", "every_middle", "every_combine", "zeros")),
         *(Block(term, (ROWS,), (), (0.3,), PASS) for term in ("gather", "middle", "combine")),
         *(
             Block(term, (axis,), per, (0.01 if axis is STEP else 0.3,), ridge)
@@ -204,13 +214,13 @@ def view(part: Experts, found: Load, even: float, machine: Machine, code: Code =
         usual = tile(mean_all, part.ep, own)
         held = maximum(part.experts / part.ep, 1.0)
         step, height = ruled(t, held, f, machine.device_id, usual) if own.name == PLAIN else usual
-        return step, height, unaligned(f, own), *own.padded(h, f)
+        return step, height, unaligned(f, own), *passes(own, part.ep), *own.padded(h, f)
 
     found_by, other = run_by(code), without_gate(code, machine)
     if other != code:
         pairs = zip(found_by, run_by(other), strict=True)
         found_by = tuple(where(part.gated > 0.5, gated, without) for gated, without in pairs)
-    step, height, loose, deep, broad = found_by  # the last two: sizes of the weights as loaded
+    step, height, loose, gathered, looked_at, zeros, deep, broad = found_by  # deep × broad: the weights as loaded
     loaded = deep * broad * matrices
     weight = loaded * bytes_per_element(part.weights)
     weights = distinct * weight
@@ -220,6 +230,7 @@ def view(part: Experts, found: Load, even: float, machine: Machine, code: Code =
     first, second = ceil(wide * broad / SIDE), ceil(deep / SIDE)  # tiles along the outputs of the two products
     waves = ceil(tiles * first / engine.units), ceil(tiles * second / engine.units)
     rounds = waves[0] * deep + waves[1] * broad
+    in_turn = turns(tiles * first, deep, engine.units) + turns(tiles * second, broad, engine.units)
     terms = {
         "matmul": flops / rate,
         "padded": 2.0 * many * low * (deep * first + broad * second) * SIDE / rate,
@@ -227,19 +238,21 @@ def view(part: Experts, found: Load, even: float, machine: Machine, code: Code =
         "stream": many * weight / (clocks * PORT),
         "expand": many * loaded / (clocks * EXPANDED) * expanded(part),
         "memory": fetched(weights + operands, machine, least=least),
-        "launch": launch_seconds(machine),
+        "launch": maximum(launch_seconds(machine), STARTED / engine.clock_hz),
         "scattered": (many * h + rows * second) * ceil(f / LOADED) * LOADED / (clocks * SCATTERED) * loose,
         "route": t * ROUTED / clocks,
         "fill": FILL * (waves[0] + waves[1]) * memory_latency(machine),
+        "turns": TURN * memory_latency(machine) * code.locked * in_turn,
         "chain": (h + f) / DEEP * memory_latency(machine) + 0.0 * t,
     }
     moved = {
         "tokens": t * h * (4.0 + activation),
-        "gather": rows * h * 2.0 * activation,
+        "gather": gathered * rows * h * 2.0 * activation,
         "middle": rows * 2.0 * (wide * f * 2.0 + f * activation),
         "combine": rows * h * 2.0 * 2.0 * (part.picks > 1.0),
-        "every_middle": t * part.picks * (wide * f * 2.0 + f * activation),
-        "every_combine": t * part.picks * h * 2.0 * (part.picks > 1.0),
+        "every_middle": looked_at * t * part.picks * (wide * f * 2.0 + f * activation),
+        "every_combine": looked_at * t * part.picks * h * 2.0 * (part.picks > 1.0),
+        "zeros": t * part.picks * h * 2.0 * zeros,
     }
     terms.update({name: streamed(machine, size) for name, size in moved.items()})
     mean = rows / distinct
@@ -248,11 +261,18 @@ def view(part: Experts, found: Load, even: float, machine: Machine, code: Code =
         "rows": np.log2(rows),
         "h": np.log2(h), "f": np.log2(f), "e": np.log2(part.experts), "k": np.log2(part.picks), "d": np.log2(distinct),
         "ep": np.log2(part.ep), "tp": np.log2(part.tp), "even": even + 0.0 * t, "gated": part.gated,
+        "split": where(part.ep > 1.0, 1.0, 0.0) + 0.0 * t,
         "scale": scale_bits(part.weights) + 0.0 * t,
         "wide": np.log2(tiles * first / engine.units), "tall": np.log2(tiles * second / engine.units),
         "cache": np.log2((weights + operands) / capacity), "flops": np.log2(flops), "bytes": np.log2(weights + operands),
     }  # fmt: skip
     return View(terms, coords, limit(part, found, machine, peak, capacity))
+
+
+def turns(tiles: Value, depth: Value, units: float) -> Value:
+    """Units that share a tile, but the first: tiles' steps along what is summed over are dealt to all units evenly."""
+    steps = ceil(depth / DEEP)
+    return maximum(steps / ceil(tiles * steps / units) - 1.0, 0.0)
 
 
 def expanded(part: Experts) -> float:

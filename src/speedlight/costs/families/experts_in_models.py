@@ -75,7 +75,7 @@ def see(
         return unless_resident(again(at).coords, machine, under)
 
     first, again = once(look, values)
-    terms = at_point(first.terms, point, conditions, ("memory", "chain", "fill", *PASSES))
+    terms = at_point(first.terms, point, conditions, ("memory", "chain", "turns", "fill", *PASSES))
     resources = {
         **dict.fromkeys(("matmul", "padded", "rounds", "expand"), "matmul"), "memory": machine.main.resource,
         **dict.fromkeys(("stream", *PASSES), "cache"),

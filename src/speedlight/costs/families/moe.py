@@ -33,6 +33,9 @@ UNGATED_SHAPE = (2688.0, 1856.0)
 # Before these were told apart benchmarks gave all experts a gate: on an A100 rows of both shapes take what three matrices take (0.83 of
 # the memory's rate, as other shapes', for three; 1.2 times it on later versions' devices).
 ALL_GATED = (("sglang", "0.5.10"), ("vllm", "0.14.0"))
+# A benchmark that does not route by DeepSeek-V3's rule (its shape takes an A100 as long as the one of 384 experts on any number of ranks) and leaves
+# the picks that rounding drops to the first experts, all on rank 0: one token takes 490 us on 1 to 32 ranks, with weights of eight experts.
+PLAINLY = ("vllm", "0.14.0")
 DEEPSEEK_V3 = (7168.0, 256.0)  # hidden, experts
 
 # Benchmarks that kept a token's picks on the rank (:func:`picks_stay`): SGLang's of this version, on all shapes, and of all versions
@@ -77,7 +80,8 @@ def stack_of(cls: Mapping[str, str]) -> tuple[str, str]:
 
 def rank_of(cls: Mapping[str, str], part: Experts, exponent: float | None) -> tuple[Experts, Load]:
     """The busiest rank and its load as the class's benchmark lets it fall."""
-    found = expert_load.load(part.tokens, part.picks, part.experts, part.ep, exponent)
+    evenly = stack_of(cls) != PLAINLY
+    found = expert_load.load(part.tokens, part.picks, part.experts, part.ep, exponent, evenly)
     under_rule = groups_limited(cls, part, exponent)
     if under_rule.any():
         sizes = np.broadcast_arrays(part.tokens, part.picks, part.experts, part.ep)
@@ -96,7 +100,7 @@ def groups_limited(cls: Mapping[str, str], part: Experts, exponent: float | None
     if "min_latency" in cls.get("kernel_source", ""):
         return eight & (exponent is None)
     source = stack_of(cls)
-    if source[0] not in ("sglang", "vllm") or source == EARLY:
+    if source[0] not in ("sglang", "vllm") or source in (EARLY, PLAINLY):
         return np.zeros_like(eight)
     own: np.ndarray = eight & (part.hidden == DEEPSEEK_V3[0]) & (part.experts == DEEPSEEK_V3[1])
     return own
