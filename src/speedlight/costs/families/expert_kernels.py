@@ -6,8 +6,8 @@ experts but all tokens' picks as the rows, so that blocks are higher than needed
 ``mma.sync``, an Ampere SM's 2,048 16-bit FLOP a clock at most: measured it holds 950 to 1,140 on A100, H100 and B200, half of them
 on a desktop's SM (int4 rows of the moe table), wherever wider instructions exist that it does not use. Units share a tile along what is
 summed over. They add their parts by atomics from compute capability 9 on, and one after another under a lock before it, where bfloat16 has
-none (in SGLang for mxfp4 everywhere; ``fused_marlin_moe.py`` of both, ``use_atomic_add``): one token and expert of 7168 × 256 take an A100 90
-us, one of 7168 × 2048 60 (:attr:`Code.locked`).
+none (in SGLang for mxfp4 everywhere; ``fused_marlin_moe.py`` of both, ``use_atomic_add``): one token and expert of 7168 × 256 take an
+A100 90 us, one of 7168 × 2048 60 (:attr:`Code.locked`).
 
 Triton and Marlin read a batch's rows where they lie, through a list of indices, and write each pick's row to its own place, so that a
 sum over all picks follows. With experts split over ranks the rows of others' experts are written as zeros first (all rows by Marlin,
@@ -69,8 +69,8 @@ COPIED = (GEN, TUNED, CUTLASS, UNTUNED, MIXED)  # and those that bring the rank'
 LOOKED_AT = 0.2  # of a pass over every pick: what the latter's fit starts from
 FULL = 0.9  # share of a block that Marlin fills at most before it takes the next
 HOPPER, BLACKWELL = "Hopper-hbm", "Blackwell-hbm"  # :func:`..calibration.samples.architecture_of`
-# Ada's capability is 8.9, so that its parts are added under a lock, too, but the turns of its 142 units are counted too high where little is summed
-# over (one expert of 2048 × 512: 22, which would be 50 us), and none is measured: it is told without.
+# Ada's capability is 8.9, so that its parts are added under a lock, too, but the turns of its 142 units are counted too high where
+# little is summed over (one expert of 2048 × 512: 22, which would be 50 us), and none is measured: it is told without.
 LOCKED = ("Ampere",)
 SYNC_FLOPS = 2048.0  # 16-bit FLOP of mma.sync a clock and SM, the most any generation does
 
@@ -160,23 +160,29 @@ def reachable(peak: Value, engine: Engine, code: Code) -> Value:
 
 
 def code_of(kernel: str, framework: str, number_format: str, machine: Machine) -> Code:
-    """The code behind a kernel's name."""
-    if not kernel:
-        return usual_code(framework, number_format, machine)
+    """The code behind a kernel's name; where none is named, what a framework runs experts with (blank: as any other)."""
+    name = _named(kernel, framework, number_format, machine) if kernel else _usual(framework, number_format, machine)
+    code = laid_out(name, framework, number_format, whole="sglang_mxfp4" not in kernel)
+    return replace(code, locked=locks(name, framework, number_format, machine))
+
+
+def usual_code(framework: str, number_format: str, machine: Machine) -> Code:
+    """The code a framework runs experts with where no kernel is named."""
+    return code_of("", framework, number_format, machine)
+
+
+def _named(kernel: str, framework: str, number_format: str, machine: Machine) -> str:
     kind = architecture_of(machine)
     name = implementation(kernel, instructions_of(machine), number_format)
     if name in ("trtllm-gen", "min-latency"):
-        name = TUNED if framework == "trtllm" else GEN
-    elif number_format == "w4a16_mxfp4" and framework == "trtllm":
-        name = MIXED if kind == HOPPER else name
-    elif name == CUTLASS and framework != "trtllm" and number_format in ("bfloat16", "fp8") and kind == HOPPER:
-        name = UNTUNED
-    elif name == TRITON and number_format == "bfloat16" and (framework == "sglang" or kernel == "vllm_fused_moe"):
-        name = PLAIN
-    elif name == XPU and number_format not in MXFP4:
-        name = ""
-    code = laid_out(name, framework, number_format, whole="sglang_mxfp4" not in kernel)
-    return replace(code, locked=locks(name, framework, number_format, machine))
+        return TUNED if framework == "trtllm" else GEN
+    if number_format == "w4a16_mxfp4" and framework == "trtllm":
+        return MIXED if kind == HOPPER else name
+    if name == CUTLASS and framework != "trtllm" and number_format in ("bfloat16", "fp8") and kind == HOPPER:
+        return UNTUNED
+    if name == TRITON and number_format == "bfloat16" and (framework == "sglang" or kernel == "vllm_fused_moe"):
+        return PLAIN
+    return "" if name == XPU and number_format not in MXFP4 else name
 
 
 def laid_out(name: str, framework: str, number_format: str, whole: bool = True) -> Code:
@@ -229,12 +235,6 @@ def without_gate(code: Code, machine: Machine) -> Code:
     if code.name != PLAIN or kind.startswith("Ampere"):
         return code
     return Code(UNTUNED if kind == HOPPER else CUTLASS)
-
-
-def usual_code(framework: str, number_format: str, machine: Machine) -> Code:
-    """The code a framework runs experts with where no kernel is named (blank: as any other)."""
-    name = _usual(framework, number_format, machine)
-    return replace(laid_out(name, framework, number_format), locked=locks(name, framework, number_format, machine))
 
 
 def _usual(framework: str, number_format: str, machine: Machine) -> str:

@@ -14,8 +14,8 @@ Terms, in seconds at the machine's rates:
 - ``turns``: waits of units that add their parts of one tile one after another (:attr:`.expert_kernels.Code.locked`).
 - ``scattered``: the second product's operands, element by element, where the rank's width is no multiple of what Triton loads at once
   (:func:`.expert_kernels.unaligned`).
-- ``launch``: launches, each the device's floor or some clocks; more of them where a framework looks experts up that are split (vLLM's Triton kernels take 24 us at least on an
-  H100, 33 with experts split over ranks, SGLang's 21 and 22).
+- ``launch``: launches, each the device's floor or some clocks; more of them where a framework looks experts up that are split (vLLM's
+  Triton kernels take 24 us at least on an H100, 33 with experts split over ranks, SGLang's 21 and 22).
 - ``chain``: the steps along what is summed over of one tile of each product, each a wait for memory where loads are not ahead of the
   multiplications (what a product's *pipeline* is, :mod:`.gemm`). One expert of 6144 × 3072 takes 80 us in Triton's tiles on a B200, whose
   memory brings it in 15; in steps of 32 instead of 64 (the rule's tile for more tokens) 140.

@@ -30,17 +30,18 @@ from .expert_mlp import FAMILY, FORMATS, GROUPS, Experts, view
 # (Nemotron-3: hidden_act relu2) are told by their shape: 22 picks of 512 in a latent space, or 2688 x 1856.
 UNGATED_PICKS = 22.0
 UNGATED_SHAPE = (2688.0, 1856.0)
-# Before these were told apart benchmarks gave all experts a gate: on an A100 rows of both shapes take what three matrices take (0.83 of
-# the memory's rate, as other shapes', for three; 1.2 times it on later versions' devices).
-ALL_GATED = (("sglang", "0.5.10"), ("vllm", "0.14.0"))
-# A benchmark that does not route by DeepSeek-V3's rule (its shape takes an A100 as long as the one of 384 experts on any number of ranks) and leaves
-# the picks that rounding drops to the first experts, all on rank 0: one token takes 490 us on 1 to 32 ranks, with weights of eight experts.
-PLAINLY = ("vllm", "0.14.0")
 DEEPSEEK_V3 = (7168.0, 256.0)  # hidden, experts
 
 # Benchmarks that kept a token's picks on the rank (:func:`picks_stay`): SGLang's of this version, on all shapes, and of all versions
 # for Gemma 4's experts (the only ones with GELU; the shape is its config's).
 EARLY = ("sglang", "0.5.10")
+# A benchmark that leaves the few picks that rounding drops to the first experts, all on rank 0: one token takes an A100 490 us on 1 to 32
+# ranks, with weights of eight experts.
+FIRST_EXPERTS = ("vllm", "0.14.0")
+# Benchmarks that gave all experts a gate: on an A100 rows of both shapes without one take what three matrices take (0.83 of the memory's
+# rate, as other shapes', for three; 1.2 times it on later versions' devices). Nor did they route by DeepSeek-V3's rule: its shape takes an
+# A100 as long as the one of 384 experts on any number of ranks.
+EARLIER = (EARLY, FIRST_EXPERTS)
 GELU = (2816.0, 704.0)  # hidden, inter
 
 # Marlin's experts multiply the picks of all tokens on every rank here, whichever rank holds them: an RTX PRO 6000, 128 experts on 64 ranks, 512 tokens
@@ -59,7 +60,7 @@ def view_row(cls: Mapping[str, str], rows: Rows, machine: Machine) -> View:
     exponent = expert_load.exponent_of(cls["distribution"])
     hidden, inter, picks = rows["hidden_size"], rows["inter_size"], rows["topk"]
     ungated = (picks == UNGATED_PICKS) | ((hidden == UNGATED_SHAPE[0]) & (inter == UNGATED_SHAPE[1]))
-    if stack_of(cls) in ALL_GATED:
+    if stack_of(cls) in EARLIER:
         ungated = np.zeros_like(ungated)
     tp, ep = rows["moe_tp_size"], rows["moe_ep_size"]
     part = Experts(
@@ -80,7 +81,7 @@ def stack_of(cls: Mapping[str, str]) -> tuple[str, str]:
 
 def rank_of(cls: Mapping[str, str], part: Experts, exponent: float | None) -> tuple[Experts, Load]:
     """The busiest rank and its load as the class's benchmark lets it fall."""
-    evenly = stack_of(cls) != PLAINLY
+    evenly = stack_of(cls) != FIRST_EXPERTS
     found = expert_load.load(part.tokens, part.picks, part.experts, part.ep, exponent, evenly)
     under_rule = groups_limited(cls, part, exponent)
     if under_rule.any():
@@ -100,7 +101,7 @@ def groups_limited(cls: Mapping[str, str], part: Experts, exponent: float | None
     if "min_latency" in cls.get("kernel_source", ""):
         return eight & (exponent is None)
     source = stack_of(cls)
-    if source[0] not in ("sglang", "vllm") or source in (EARLY, PLAINLY):
+    if source[0] not in ("sglang", "vllm") or source in EARLIER:
         return np.zeros_like(eight)
     own: np.ndarray = eight & (part.hidden == DEEPSEEK_V3[0]) & (part.experts == DEEPSEEK_V3[1])
     return own
