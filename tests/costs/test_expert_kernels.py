@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from speedlight.costs.calibration.samples import TABLES, assemble
 from speedlight.costs.calibration.store import shipped
 from speedlight.costs.families import expert_load, moe
 from speedlight.costs.families.expert_kernels import (
+    BY_RANK,
     CUTLASS,
     FEW,
     FIRST,
@@ -24,6 +26,7 @@ from speedlight.costs.families.expert_kernels import (
     MARLIN,
     PLAIN,
     TRITON,
+    TUNED,
     UNTUNED,
     Code,
     code_of,
@@ -35,7 +38,7 @@ from speedlight.costs.families.expert_kernels import (
     usual_code,
     without_gate,
 )
-from speedlight.costs.families.expert_mlp import FORMATS, Experts, turns
+from speedlight.costs.families.expert_mlp import FORMATS, Experts, turns, view
 from speedlight.costs.families.tile_files import FILES, has_file
 from speedlight.evidence.tables import read_table
 from speedlight.hardware.catalogue import load_machine
@@ -160,20 +163,98 @@ def test_fewer_columns_take_more_turns():
 
 
 @pytest.mark.parametrize(
-    ("code", "found"),
+    ("code", "weights", "own", "every", "zeros"),
     [
-        (MARLIN, (0.0, 1.0, [0.0, 1.0, 1.0])),
-        (TRITON, (0.0, 1.0, [0.0, 0.5, 0.875])),
-        (PLAIN, (0.0, 1.0, [0.0, 0.5, 0.875])),
-        (GEN, (1.0, LOOKED_AT, [0.0, 0.0, 0.0])),
-        (UNTUNED, (1.0, LOOKED_AT, [0.0, 0.0, 0.0])),
-        ("", (1.0, 1.0, [0.0, 0.0, 0.0])),
+        (MARLIN, "int4_g32", (0.0, 1.0), [1.0, 1.0, 1.0], [0.0, 1.0, 1.0]),
+        (TRITON, "bf16", (0.0, 1.0), [1.0, 1.0, 1.0], [0.0, 0.5, 0.875]),
+        (PLAIN, "bf16", (0.0, 1.0), [1.0, 1.0, 1.0], [0.0, 0.5, 0.875]),
+        (GEN, "nvfp4", (0.0, 0.0), [0.0, LOOKED_AT / 2, LOOKED_AT * 7 / 8], [0.0, 0.0, 0.0]),
+        (TUNED, "mxfp4", (0.0, 0.0), [0.0, LOOKED_AT / 2, LOOKED_AT * 7 / 8], [0.0, 0.0, 0.0]),
+        (GEN, "fp8_block", (0.0, 1.0), [0.0, LOOKED_AT / 2, LOOKED_AT * 7 / 8], [0.0, 0.0, 0.0]),
+        (UNTUNED, "fp8", (1.0, 1.0), [0.0, LOOKED_AT / 2, LOOKED_AT * 7 / 8], [0.0, 0.0, 0.0]),
+        ("", "bf16", (1.0, 1.0), [1.0, 1.0, 1.0], [0.0, 0.0, 0.0]),
     ],
 )
-def test_what_codes_do_with_picks_of_other_ranks(code, found):
-    gathered, looked_at, zeros = passes(Code(code), np.asarray([1.0, 2.0, 8.0]))
-    assert (gathered, looked_at) == found[:2]
-    assert np.broadcast_to(zeros, 3).tolist() == found[2]
+def test_which_passes_codes_make_over_own_and_other_ranks_picks(code, weights, own, every, zeros):
+    gathered, apart, looked_at, written = passes(Code(code), weights, np.asarray([1.0, 2.0, 8.0]))
+    assert (gathered, apart) == own
+    assert np.broadcast_to(looked_at, 3) == pytest.approx(every)
+    assert np.broadcast_to(written, 3).tolist() == zeros
+
+
+def experts_under(code, tokens, ep=1.0, width=2048.0, weights="mxfp4", activations="mxfp8"):
+    """Terms of 256 experts of 4096 × a width on a GB200, six picks a token."""
+    machine = load_machine("gb200-186gb")
+    ones = np.ones(len(tokens))
+    part = Experts(np.asarray(tokens), 4096.0, width, 6.0 * ones, 256.0 * ones, 1.0, ep * ones, 1.0 * ones, weights, activations)  # fmt: skip
+    load = expert_load.load(part.tokens, part.picks, part.experts, part.ep, None)
+    return view(part, load, 1.0, machine, code).terms
+
+
+def test_rows_without_a_token_cost_where_tiles_are_loaded_by_index():
+    """128 experts a rank in one tile of 256 rows each: 72 tokens an expert leave more than half of it empty, 192 a quarter, 256 nothing."""
+    tuned = Code(TUNED, by_rank=BY_RANK[TUNED])
+    some, most, full = experts_under(tuned, [3072.0, 8192.0, 256 * 256 / 6.0], ep=2.0)["empty"]
+    assert some / most == pytest.approx((1.0 - 72.0 / 256.0) / 0.25, rel=0.02)
+    assert full < 0.1 * most
+    assert np.all(experts_under(Code(CUTLASS), [3072.0])["empty"] == 0.0)
+
+
+def test_marlin_ends_a_tile_before_it_loads_for_the_next():
+    """Per FLOP what a tile's end costs grows as the second product's depth falls; others' ends are hidden."""
+    wide_one, narrow = (experts_under(Code(MARLIN), [4096.0], width=width)["drain"][0] for width in (2048.0, 64.0))
+    assert narrow / 64.0 > 10.0 * wide_one / 2048.0
+    other = experts_under(Code(CUTLASS), [4096.0], width=64.0)
+    assert other["drain"][0] == 0.0
+    assert experts_under(Code(MARLIN), [4096.0], width=64.0)["fill"][0] > other["fill"][0]
+
+
+@pytest.mark.data
+@pytest.mark.skipif(not DATA.exists(), reason="the shared data folder is absent")
+def test_what_gathering_by_index_and_many_picks_do_to_rows():
+    table = read_table(DATA / "kernels" / "moe.parquet")
+    columns = {n: np.asarray(table.columns[n]) for n in table.columns}
+    balanced = columns["distribution"] == "balanced"
+
+    def least(**at):
+        rows = balanced.copy()
+        for name, value in at.items():
+            rows &= columns[name] == value
+        assert rows.any(), at
+        return float(np.min(columns["latency"][rows]))
+
+    # Rows without a token: more tokens take less time in the same tiles.
+    tuned = {
+        "system": "gb200",
+        "framework": "trtllm",
+        "moe_dtype": "w4a8_mxfp4_mxfp8",
+        "hidden_size": 4096,
+        "num_experts": 256,
+    }
+    took = [least(**tuned, moe_tp_size=1, moe_ep_size=2, num_tokens=n) for n in (3072, 4096, 6144, 8192)]
+    assert all(after < before for before, after in pairwise(took))
+    assert took[0] > 1.3 * took[-1]
+    # Nothing is gathered, no activation apart: a line over the width starts at half a millisecond.
+    whole = {
+        "system": "b200_sxm",
+        "framework": "sglang",
+        "moe_dtype": "int4_wo",
+        "hidden_size": 7168,
+        "num_experts": 384,
+    }
+    widths = {2048 // tp: least(**whole, moe_tp_size=tp, moe_ep_size=1, num_tokens=16384) for tp in (1, 2, 4, 8)}
+    slope, start = np.polyfit(list(widths), list(widths.values()), 1)
+    assert start == pytest.approx(0.54e-3, rel=0.2)
+    assert all(start + slope * width == pytest.approx(seconds, rel=0.03) for width, seconds in widths.items())
+    # Many picks: more launches.
+    named = {
+        "system": "b200_sxm",
+        "kernel_source": "sglang_flashinfer_trtllm_moe",
+        "moe_dtype": "bfloat16",
+        "num_tokens": 1,
+    }
+    few, many = (least(**named, hidden_size=2048, topk=k) for k in (8, 22))
+    assert many > 1.2 * few
 
 
 def test_an_earlier_benchmark_gave_few_skewed_picks_to_the_first_experts():

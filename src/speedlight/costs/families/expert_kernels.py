@@ -12,8 +12,15 @@ A100 90 us, one of 7168 × 2048 60 (:attr:`Code.locked`).
 Triton and Marlin read a batch's rows where they lie, through a list of indices, and write each pick's row to its own place, so that a
 sum over all picks follows. With experts split over ranks the rows of others' experts are written as zeros first (all rows by Marlin,
 ``intermediate_cache3.zero_()``: 0.9 ms of the 2.3 that an H100 takes for 16,384 tokens and 48 of 384 experts of 7168 × 64).
-trtllm-gen and CUTLASS copy the rank's rows together, and their last step only looks at other ranks' picks: 0.2 ps for each pick and
-column on a B200.
+CUTLASS copies the rank's rows together. trtllm-gen's first product loads them by index (``routeAct`` of FlashInfer's
+``trtllm_fused_moe_runner.cu``) and applies the activation itself (``fusedAct``, all but DeepSeek-style fp8): int4 rows of 7168 × 256 to 2048
+lie on a line over their width whose start, 0.54 ms for 16,384 tokens on a B200, is what reading and adding up their picks takes. Rows
+of a tile that is not full are loaded, too, and are dearer than those with tokens: 128 experts of 4096 × 2048 on each of two ranks of a
+GB200 take 978 us for 3,072 tokens and 714 for 8,192, in one tile of 256 rows an expert either way. The last step of both
+only looks at other ranks' picks: 0.2 ps for each pick and column on a B200.
+
+A unit of Marlin writes a tile's sums out before it loads for the next (``write_result``, then ``start_pipes``; ``marlin_template.h``), so
+that narrow experts, of whose second product a tile has one step or two, take up to 1.4 times what a kernel that goes on loading would.
 
 Triton's experts look a tile up in a file for (experts of the rank, width of the rank, device). Where a stack brings none, 16-bit
 products take tiles of 16 rows as long as a batch has no more tokens than the rank has experts and of 64 rows beyond (SGLang,
@@ -65,8 +72,9 @@ FIRST = STEPS + 3.0  # step of the untuned tile
 LEAST, LARGEST = 8.0, 128.0  # rows of a tile
 ALIGNED = 16.0  # what a size must be a multiple of for Triton to load more than an element at once
 IN_PLACE = (MARLIN, TRITON, PLAIN)  # codes that leave rows where they lie
-COPIED = (GEN, TUNED, CUTLASS, UNTUNED, MIXED)  # and those that bring the rank's rows together
-LOOKED_AT = 0.2  # of a pass over every pick: what the latter's fit starts from
+COPIED = (CUTLASS, UNTUNED, MIXED)  # those that bring the rank's rows together
+INDEXED = (GEN, TUNED)  # and those whose first product loads them by index
+LOOKED_AT = 0.2  # of a pass over every pick: what the fit of the latter two starts from
 FULL = 0.9  # share of a block that Marlin fills at most before it takes the next
 HOPPER, BLACKWELL = "Hopper-hbm", "Blackwell-hbm"  # :func:`..calibration.samples.architecture_of`
 # Ada's capability is 8.9, so that its parts are added under a lock, too, but the turns of its 142 units are counted too high where
@@ -215,18 +223,31 @@ def locks(name: str, framework: str, number_format: str, machine: Machine) -> bo
     return name == MARLIN and (no_atomics or (framework == "sglang" and number_format in MXFP4))
 
 
-def passes(code: Code, ep: Value) -> tuple[Value, Value, Value]:
+def passes(code: Code, weights: str, ep: Value) -> tuple[Value, Value, Value, Value]:
     """What a code adds to the products, experts being split over ``ep`` ranks.
 
     Returns:
-        (1 where it brings the rank's rows together, share of a pass that every pick of every token takes, share of all picks' rows that are
-        written as zeros); a code of which nothing is known makes every pass, and no zeros.
+        (1 where it brings the rank's rows together, 1 where the activation is a pass of its own, share of a pass that every pick of every
+        token takes, share of all picks' rows that are written as zeros); a code of which nothing is known makes every pass, and no zeros.
     """
     if code.name == MARLIN:
-        return 0.0, 1.0, where(ep > 1.0, 1.0, 0.0)
+        return 0.0, 1.0, 1.0, where(ep > 1.0, 1.0, 0.0)
     if code.name in IN_PLACE:
-        return 0.0, 1.0, 1.0 - 1.0 / ep
-    return 1.0, LOOKED_AT if code.name in COPIED else 1.0, 0.0
+        return 0.0, 1.0, 1.0, 1.0 - 1.0 / ep
+    elsewhere = LOOKED_AT * (1.0 - 1.0 / ep)
+    if code.name in INDEXED:
+        return 0.0, 1.0 if weights == "fp8_block" else 0.0, elsewhere, 0.0
+    return 1.0, 1.0, elsewhere if code.name in COPIED else 1.0, 0.0
+
+
+def one_by_one(code: Code) -> float:
+    """1 where a unit ends a tile before it loads for the next."""
+    return 1.0 if code.name == MARLIN else 0.0
+
+
+def hollow(code: Code) -> float:
+    """1 where rows of a tile that hold no token are loaded all the same."""
+    return 1.0 if code.name in INDEXED else 0.0
 
 
 def without_gate(code: Code, machine: Machine) -> Code:

@@ -6,21 +6,24 @@ Terms, in seconds at the machine's rates:
 - ``padded``: the same with rows and columns in whole tiles; ``rounds``: the tiles dealt to the units in whole rounds.
 - ``memory``: weights of the distinct experts touched, and the products' operands, through main memory once.
 - ``stream``: weights once for every tile of rows, as the units take them in; ``expand``: the same where they must be made 16-bit first.
-- ``tokens``, ``gather``, ``middle``, ``combine``: the passes over tokens and the rank's rows before, between and after the products (one
-  pick a token needs no sum).
+- ``tokens``, ``gather``, ``middle``, ``combine``: the passes over tokens (quantised where activations are narrow, results written) and
+  over the rank's rows before, between and after the products (one pick a token needs no sum).
 - ``every_middle``, ``every_combine``: the last two over every pick of every token, also where other ranks hold its expert. Triton's and
   Marlin's kernels do that: with experts split over 32 ranks, int4 rows on an H100 take 1.8 ms longer than their products. ``zeros``: what they
-  write for picks of other ranks' experts. They gather nothing (:mod:`.expert_kernels`).
+  write for picks of other ranks' experts. Codes differ in which passes they make (:func:`.expert_kernels.passes`).
 - ``turns``: waits of units that add their parts of one tile one after another (:attr:`.expert_kernels.Code.locked`).
+- ``empty``: rows without a token that a tile loads all the same (:func:`.expert_kernels.hollow`), in the first product's rounds.
 - ``scattered``: the second product's operands, element by element, where the rank's width is no multiple of what Triton loads at once
-  (:func:`.expert_kernels.unaligned`).
+  (:func:`.expert_kernels.unaligned`): a row takes as long as some steps whatever its width (excess on an H100 over multiples of 16 near them: 2.5, 1.7,
+  1.3 ms for 98,304 rows of 232, 116 and 58 columns).
 - ``launch``: launches, each the device's floor or some clocks; more of them where a framework looks experts up that are split (vLLM's
-  Triton kernels take 24 us at least on an H100, 33 with experts split over ranks, SGLang's 21 and 22).
+  Triton kernels take 24 us at least on an H100, 33 with experts split over ranks, SGLang's 21 and 22), and where a token picks many
+  (trtllm-gen's take 14 us at least on a B200 for 8 of 256, 18 to 22 for 22 of 512).
 - ``chain``: the steps along what is summed over of one tile of each product, each a wait for memory where loads are not ahead of the
   multiplications (what a product's *pipeline* is, :mod:`.gemm`). One expert of 6144 × 3072 takes 80 us in Triton's tiles on a B200, whose
   memory brings it in 15; in steps of 32 instead of 64 (the rule's tile for more tokens) 140.
 - ``fill``: the rounds of tiles, each with a start before its first product and an end after its last: what a rank's narrow experts, cut 16 or 32
-  ways, are made of.
+  ways, are made of. ``drain``: a tile's sums written before the next is loaded for (:func:`.expert_kernels.one_by_one`).
 - ``route``: choosing each token's experts, whatever its width: in trtllm-gen's kernels on a B200 3 ns a token, to which every column adds 1 ps.
 
 Weights count with the sizes they are loaded with.
@@ -42,7 +45,19 @@ from ...hardware.machine import Machine, OperatingPoint
 from ..calibration.blocks import Axis, Block
 from ..calibration.samples import Family, View
 from ..price import peak_for
-from .expert_kernels import FIRST, PLAIN, Code, passes, reachable, ruled, tile, unaligned, without_gate
+from .expert_kernels import (
+    FIRST,
+    PLAIN,
+    Code,
+    hollow,
+    one_by_one,
+    passes,
+    reachable,
+    ruled,
+    tile,
+    unaligned,
+    without_gate,
+)
 from .expert_load import Load
 from .in_models import launch_seconds, memory_latency
 from .module_terms import streamed
@@ -78,13 +93,16 @@ FILL = 0.25  # of a wait for memory, what a round of tiles starts and ends with:
 # Clocks of a launch: floors of gemm's rows alone say 2.0, 2.0, 1.4 and 1.4 us on A100, H100, B200 and RTX PRO 6000, where the least times of
 # Triton's bf16 experts are 28, 21, 21 and 18 (at 1.41, 1.98, 1.97 and 2.6 GHz), of TensorRT-LLM's (4096 × 1536) 44, 31, 26 and 29.
 STARTED = 4000.0
+DRAINED = 1.5  # sums a unit writes in a clock: what the fit starts from
+GATHERED = 32.0  # bytes of empty rows a unit loads in a clock: what the fit starts from
+FLOOR = 4.0  # steps that loading a row element by element takes whatever its width
 INTEGER = -4.0  # place of integers among formats
 TURN = 2.0  # waits for memory to add to what another unit left: what the fit starts from
 DEEP = 64.0  # of what is summed over, a tile takes at once
 M, M3 = Axis("m", 0, 14), Axis("m", 0, 15, 3)
 T2 = Axis("t", 0, 14, 2)
 H, F2 = Axis("h", 10, 13), Axis("f", 4, 14, 2)
-E2 = Axis("e", 4, 10, 2)
+E2, K = Axis("e", 4, 10, 2), Axis("k", 0, 5)
 WAVES, CACHE = Axis("wide", -8, 8), Axis("cache", -8, 7)
 ROWS = Axis("rows", 0, 20, 2)
 ONE = Axis("one", 0, 1)
@@ -117,13 +135,13 @@ EACH = (
     ("matmul", M3), ("padded", STEP), ("rounds", STEP), ("stream", STEP), ("expand", STEP), ("chain", STEP),
     ("memory", Axis("cache", -8, 8, 4)), ("memory", STEP),
     ("launch", Axis("rows", 0, 20, 10)),
-    ("turns", ONE), ("fill", ONE), ("route", ONE), ("scattered", ONE),
+    ("turns", ONE), ("fill", ONE), ("drain", ONE), ("empty", STEP), ("route", ONE), ("scattered", ONE),
     *((term, ONE) for term in PASSES),
 )  # fmt: skip
 FAMILY = Family(
     name="moe",
     parallel=("matmul", "padded", "rounds", "memory", "stream", "expand"),
-    serial=("launch", "chain", "turns", "fill", "route", "scattered", *PASSES),
+    serial=("launch", "chain", "turns", "fill", "drain", "empty", "route", "scattered", *PASSES),
     power=2.5,
     shared=(
         Block("matmul", (M, F2), (), (0.3, 0.3)),
@@ -135,6 +153,8 @@ FAMILY = Family(
         Block("expand", (STEP,), (), (0.01,)),
         Block("chain", (STEP,), (), (0.01,)),
         Block("fill", (ONE,), (), (0.3,)),
+        Block("drain", (ONE,), (), (0.3,)),
+        Block("empty", (STEP,), (), (0.01,)),
         Block("turns", (ONE,), (), (0.3,)),
         Block("route", (ONE,), (), (0.3,)),
         Block("scattered", (ONE,), (), (0.3,)),
@@ -143,8 +163,12 @@ FAMILY = Family(
         Block("memory", (WAVES, H), (), (0.3, 0.3)),
         Block("memory", (Axis("tall", -6, 10, 2), F2), (), (0.3, 0.3)),
         Block("launch", (Axis("rows", 0, 20, 4),), (), (0.3,)),
-        # What an expert adds is its code's: of all codes together those of few experts would be told of those of many.
-        *(Block("launch", (E2,), per, (0.3,), ridge, 1.0) for per, ridge in ((CODE, 0.3), (ARCHITECTURE, 0.6))),
+        # What an expert and a pick add is their code's: of all codes together those of few experts would be told of those of many.
+        *(
+            Block("launch", (axis,), per, (0.3,), ridge, 1.0)
+            for axis in (E2, K)
+            for per, ridge in ((CODE, 0.3), (ARCHITECTURE, 0.6))
+        ),
         Block("launch", (SPLIT,), ("framework", "implementation"), (0.3,), 0.2),
         *(Block(term, (T2,), (), (0.3,), PASS) for term in ("tokens", "every_middle", "every_combine", "zeros")),
         *(Block(term, (ROWS,), (), (0.3,), PASS) for term in ("gather", "middle", "combine")),
@@ -214,13 +238,13 @@ def view(part: Experts, found: Load, even: float, machine: Machine, code: Code =
         usual = tile(mean_all, part.ep, own)
         held = maximum(part.experts / part.ep, 1.0)
         step, height = ruled(t, held, f, machine.device_id, usual) if own.name == PLAIN else usual
-        return step, height, unaligned(f, own), *passes(own, part.ep), *own.padded(h, f)
+        return step, height, unaligned(f, own), *passes(own, part.weights, part.ep), *own.padded(h, f)
 
     found_by, other = run_by(code), without_gate(code, machine)
     if other != code:
         pairs = zip(found_by, run_by(other), strict=True)
         found_by = tuple(where(part.gated > 0.5, gated, without) for gated, without in pairs)
-    step, height, loose, gathered, looked_at, zeros, deep, broad = found_by  # deep × broad: the weights as loaded
+    step, height, loose, gathered, apart, looked_at, zeros, deep, broad = found_by  # deep × broad: as loaded
     loaded = deep * broad * matrices
     weight = loaded * bytes_per_element(part.weights)
     weights = distinct * weight
@@ -230,6 +254,7 @@ def view(part: Experts, found: Load, even: float, machine: Machine, code: Code =
     first, second = ceil(wide * broad / SIDE), ceil(deep / SIDE)  # tiles along the outputs of the two products
     waves = ceil(tiles * first / engine.units), ceil(tiles * second / engine.units)
     rounds = waves[0] * deep + waves[1] * broad
+    unfilled = 1.0 - minimum(rows / (many * low), 1.0)
     in_turn = turns(tiles * first, deep, engine.units) + turns(tiles * second, broad, engine.units)
     terms = {
         "matmul": flops / rate,
@@ -239,18 +264,20 @@ def view(part: Experts, found: Load, even: float, machine: Machine, code: Code =
         "expand": many * loaded / (clocks * EXPANDED) * expanded(part),
         "memory": fetched(weights + operands, machine, least=least),
         "launch": maximum(launch_seconds(machine), STARTED / engine.clock_hz),
-        "scattered": (many * h + rows * second) * ceil(f / LOADED) * LOADED / (clocks * SCATTERED) * loose,
+        "scattered": (many * h + rows * second) * (ceil(f / LOADED) + FLOOR) * LOADED / (clocks * SCATTERED) * loose,
         "route": t * ROUTED / clocks,
-        "fill": FILL * (waves[0] + waves[1]) * memory_latency(machine),
+        "fill": FILL * (1.0 + one_by_one(code)) * (waves[0] + waves[1]) * memory_latency(machine),
+        "drain": one_by_one(code) * (waves[0] + waves[1]) * height * SIDE / (engine.clock_hz * DRAINED),
+        "empty": hollow(code) * unfilled * waves[0] * height * deep * activation / (engine.clock_hz * GATHERED),
         "turns": TURN * memory_latency(machine) * code.locked * in_turn,
         "chain": (h + f) / DEEP * memory_latency(machine) + 0.0 * t,
     }
     moved = {
-        "tokens": t * h * (4.0 + activation),
+        "tokens": t * h * (2.0 + (2.0 + activation if activation < 2.0 else 0.0)),
         "gather": gathered * rows * h * 2.0 * activation,
-        "middle": rows * 2.0 * (wide * f * 2.0 + f * activation),
-        "combine": rows * h * 2.0 * 2.0 * (part.picks > 1.0),
-        "every_middle": looked_at * t * part.picks * (wide * f * 2.0 + f * activation),
+        "middle": apart * rows * 2.0 * (wide * f * 2.0 + f * activation),
+        "combine": rows * h * 2.0 * (part.picks > 1.0),
+        "every_middle": apart * looked_at * t * part.picks * (wide * f * 2.0 + f * activation),
         "every_combine": looked_at * t * part.picks * h * 2.0 * (part.picks > 1.0),
         "zeros": t * part.picks * h * 2.0 * zeros,
     }
