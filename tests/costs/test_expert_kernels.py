@@ -38,7 +38,8 @@ from speedlight.costs.families.expert_kernels import (
     usual_code,
     without_gate,
 )
-from speedlight.costs.families.expert_mlp import FORMATS, Experts, turns, view
+from speedlight.costs.families.expert_mlp import DRAINED, FILL, FORMATS, SIDE, Experts, turns, view
+from speedlight.costs.families.in_models import memory_latency
 from speedlight.costs.families.tile_files import FILES, has_file
 from speedlight.evidence.tables import read_table
 from speedlight.hardware.catalogue import load_machine
@@ -206,7 +207,11 @@ def test_marlin_ends_a_tile_before_it_loads_for_the_next():
     assert narrow / 64.0 > 10.0 * wide_one / 2048.0
     other = experts_under(Code(CUTLASS), [4096.0], width=64.0)
     assert other["drain"][0] == 0.0
-    assert experts_under(Code(MARLIN), [4096.0], width=64.0)["fill"][0] > other["fill"][0]
+    # A round starts with twice the wait: blocks are 64 rows high here.
+    machine = load_machine("gb200-186gb")
+    own = experts_under(Code(MARLIN), [4096.0], width=64.0)
+    written = 64.0 * SIDE / (machine.engine.clock_hz * DRAINED)
+    assert own["fill"][0] / own["drain"][0] == pytest.approx(2.0 * FILL * memory_latency(machine) / written)
 
 
 @pytest.mark.data

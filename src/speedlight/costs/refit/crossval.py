@@ -39,37 +39,78 @@ class LeftOut:
     residual: np.ndarray
 
 
+@dataclass(frozen=True)
+class Split:
+    """What is left out in turn, and the family that is fitted to the rest.
+
+    Attributes:
+        family: the family.
+        label: of each training row: its fold, or its device.
+        values: the labels that are left out.
+    """
+
+    family: Family
+    label: np.ndarray
+    values: tuple[object, ...]
+
+
 def leave_groups_out(target: Target, seen: Training, progress: Progress = quiet) -> LeftOut:
     """Five folds; all rows of a group share one."""
-    return _leave_out(target.family, seen, folds(seen.group, FOLDS), None, progress)
+    return _left_out((_by_group(target, seen),), seen, progress)[0]
 
 
 def leave_devices_out(target: Target, seen: Training, leave: Sequence[str] = (), progress: Progress = quiet) -> LeftOut:
     """One device at a time: those named, or each. What is fitted to single devices cannot help and is not fitted."""
+    return _left_out((_by_device(target, seen, leave),), seen, progress)[0]
+
+
+def cross_validate(target: Target, seen: Training, progress: Progress = quiet) -> tuple[Parts, LeftOut, LeftOut]:
+    """The fit of all rows, and those with groups and with devices left out: side by side, so that no core waits for one kind to end."""
+    whole = Split(target.family, np.zeros(seen.rows.size), (None,))
+    found, groups, devices = _left_out((whole, _by_group(target, seen), _by_device(target, seen)), seen, progress)
+    return found.parts[None], groups, devices
+
+
+def _by_group(target: Target, seen: Training) -> Split:
+    return _split(target.family, folds(seen.group, FOLDS))
+
+
+def _by_device(target: Target, seen: Training, leave: Sequence[str] = ()) -> Split:
     stages = tuple(stage for stage in target.family.local if "device" not in stage[0].per)
-    return _leave_out(
-        dataclasses.replace(target.family, local=stages), seen, seen.of("device"), leave or None, progress
-    )
+    return _split(dataclasses.replace(target.family, local=stages), seen.of("device"), leave)
 
 
-def _leave_out(
-    family: Family, seen: Training, label: np.ndarray, chosen: Sequence[object] | None, progress: Progress
-) -> LeftOut:
-    values = [v for v in sorted(set(label.tolist())) if (chosen is None or v in chosen) and not (label == v).all()]
+def _split(family: Family, label: np.ndarray, chosen: Sequence[object] = ()) -> Split:
+    values = (v for v in sorted(set(label.tolist())) if (not chosen or v in chosen) and not (label == v).all())
+    return Split(family, label, tuple(values))
 
-    def work(value: object) -> tuple[Parts, np.ndarray]:
-        rows = np.flatnonzero(label == value)
-        rest = seen.data.take(_same_parts(family, seen, rows, np.flatnonzero(label != value)))
-        parts = train(family, rest)
-        return parts, residuals(family, parts, seen.data.take(rows))
 
-    residual = np.full(label.size, np.nan)
-    parts: dict[object, Parts] = {}
-    for value, (found, errors) in zip(values, side_by_side(work, values), strict=True):
-        progress(f"{family.name}: left out {value if isinstance(value, str) else f'fold {value + 1} of {FOLDS}'}")
-        parts[value] = found
-        residual[label == value] = errors
-    return LeftOut(label, parts, residual)
+def _left_out(splits: Sequence[Split], seen: Training, progress: Progress) -> list[LeftOut]:
+    jobs = [(number, value) for number, split in enumerate(splits) for value in split.values]
+
+    def work(job: tuple[int, object]) -> tuple[Parts, np.ndarray]:
+        split, value = splits[job[0]], job[1]
+        if value is None:
+            return train(split.family, seen.data), np.zeros(0)
+        rows = np.flatnonzero(split.label == value)
+        rest = seen.data.take(_same_parts(split.family, seen, rows, np.flatnonzero(split.label != value)))
+        parts = train(split.family, rest)
+        return parts, residuals(split.family, parts, seen.data.take(rows))
+
+    found: list[dict[object, Parts]] = [{} for _ in splits]
+    left = [np.full(split.label.size, np.nan) for split in splits]
+    for (number, value), (parts, errors) in zip(jobs, side_by_side(work, jobs), strict=True):
+        split = splits[number]
+        progress(f"{split.family.name}: {_said(value)}")
+        found[number][value] = parts
+        left[number][split.label == value] = errors
+    return [LeftOut(s.label, parts, residual) for s, parts, residual in zip(splits, found, left, strict=True)]
+
+
+def _said(value: object) -> str:
+    if value is None:
+        return "all rows"
+    return f"left out {value if isinstance(value, str) else f'fold {value + 1} of {FOLDS}'}"  # type: ignore[operator]
 
 
 def _same_parts(family: Family, seen: Training, rows: np.ndarray, rest: np.ndarray) -> np.ndarray:

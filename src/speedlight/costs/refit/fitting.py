@@ -13,8 +13,8 @@ from ...evidence.tables import Table, fingerprint, group_codes
 from ..calibration.model import Fit
 from ..calibration.predict import Forecast
 from ..calibration.samples import TableRules, Target, as_floats, assemble
-from .crossval import Progress, leave_devices_out, leave_groups_out, out_of_fold, quiet, with_spread
-from .train import Training, train, training
+from .crossval import Progress, cross_validate, out_of_fold, quiet, with_spread
+from .train import Training, training
 
 
 def fit_target(rules: TableRules, target: Target, table: Table, path: str | Path, progress: Progress = quiet) -> Fit:
@@ -23,12 +23,9 @@ def fit_target(rules: TableRules, target: Target, table: Table, path: str | Path
     samples = assemble(rules, target, columns, table.rows)
     measured = as_floats(table.columns[target.column]) * target.unit
     seen = training(samples, measured, group_codes(table.columns, rules.group, table.rows))
-    groups = leave_groups_out(target, seen, progress)
-    devices = leave_devices_out(target, seen, (), progress)
+    whole, groups, devices = cross_validate(target, seen, progress)
     everything = np.arange(seen.rows.size)
-    parts = with_spread(
-        target, train(target.family, seen.data), seen, {"group": (groups, everything), "device": (devices, everything)}
-    )
+    parts = with_spread(target, whole, seen, {"group": (groups, everything), "device": (devices, everything)})
     errors = [
         _errors(by, seen, out_of_fold(target, samples, seen, left, by), measured)
         for by, left in (("group", groups), ("device", devices))
