@@ -512,10 +512,7 @@ def test_triton_loads_widths_one_by_one_that_are_no_multiples_of_16(width, code,
 
 
 def test_half_the_width_takes_longer_where_it_is_no_multiple():
-    """Nemotron's experts on an H100 in vLLM, 16,384 tokens: 1.9 ms with a width of 464, 3.6 with 232, 2.5 with 116.
-
-    The fit says 1.7, 5.3 and 3.0: what loads one by one add grows less with the width than they do (2.5, 1.7 and 1.3 ms with 232, 116, 58).
-    """
+    """Nemotron's experts on an H100 in vLLM, 16,384 tokens: 1.9 ms with a width of 464, 3.6 with 232, 2.5 with 116."""
     machine = load_machine("h100-sxm-80gb")
     cls = {
         "framework": "vllm", "version": "0.24.0", "moe_dtype": "bfloat16", "distribution": "power_law_1.01",
@@ -532,8 +529,7 @@ def test_half_the_width_takes_longer_where_it_is_no_multiple():
         "system": np.full(3, "h100_sxm"),
     }, 3)  # fmt: skip
     seconds = forecast(moe.FAMILY, samples, shipped("moe")).seconds
-    assert seconds[[0, 2]] == pytest.approx([1.914e-3, 2.481e-3], rel=0.35)
-    assert seconds[1] == pytest.approx(3.597e-3, rel=0.5)
+    assert seconds == pytest.approx([1.914e-3, 3.597e-3, 2.481e-3], rel=0.2)
     assert seconds[1] > 1.3 * max(seconds[0], seconds[2])
     view = moe.view_row(cls, whole, machine)
     assert view.terms["scattered"][0] == 0.0
