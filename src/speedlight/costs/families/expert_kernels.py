@@ -74,7 +74,7 @@ ALIGNED = 16.0  # what a size must be a multiple of for Triton to load more than
 IN_PLACE = (MARLIN, TRITON, PLAIN)  # codes that leave rows where they lie
 COPIED = (CUTLASS, UNTUNED, MIXED)  # those that bring the rank's rows together
 INDEXED = (GEN, TUNED)  # and those whose first product loads them by index
-LOOKED_AT = 0.2  # of a pass over every pick: what the fit of the latter two starts from
+LOOKED_AT = 0.2  # of a pass over every pick: what the fit of both starts from
 FULL = 0.9  # share of a block that Marlin fills at most before it takes the next
 HOPPER, BLACKWELL = "Hopper-hbm", "Blackwell-hbm"  # :func:`..calibration.samples.architecture_of`
 # Ada's capability is 8.9, so that its parts are added under a lock, too, but the turns of its 142 units are counted too high where

@@ -110,7 +110,7 @@ def _left_out(splits: Sequence[Split], seen: Training, progress: Progress) -> li
 def _said(value: object) -> str:
     if value is None:
         return "all rows"
-    return f"left out {value if isinstance(value, str) else f'fold {value + 1} of {FOLDS}'}"  # type: ignore[operator]
+    return f"left out fold {value + 1} of {FOLDS}" if isinstance(value, int) else f"left out {value}"
 
 
 def _same_parts(family: Family, seen: Training, rows: np.ndarray, rest: np.ndarray) -> np.ndarray:
