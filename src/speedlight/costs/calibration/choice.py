@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..._foundation.arrays import Value
-from .naming import field_of
+from .naming import field_of, implementation
 
 LEAF = -1
 
@@ -40,6 +40,11 @@ class Tree:
     right: tuple[int, ...]
     kernel: tuple[str, ...]
 
+    def names(self, code: str) -> bool:
+        """Whether a leaf names a kernel of a code."""
+        leaves = (k for k, f in zip(self.kernel, self.feature, strict=True) if f == LEAF)
+        return any(implementation(k) == code for k in leaves)
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -49,11 +54,21 @@ class Choice:
     trees: Mapping[tuple[str, ...], Tree]
 
     def tree(self, key: Mapping[str, str]) -> Tree | None:
+        code = key.get("code", "")
+        first = None
         for fields in LEVELS:
-            cls = tuple(field_of(key, name) for name in fields)
-            if cls in self.trees:
-                return self.trees[cls]
-        return None
+            tree = self.trees.get(tuple(field_of(key, name) for name in fields))
+            if tree is None:
+                continue
+            if not code or "format" in fields or tree.names(code):
+                return tree
+            first = first or tree
+        return self._elsewhere(key, code) or first
+
+    def _elsewhere(self, key: Mapping[str, str], code: str) -> Tree | None:
+        """A tree of the framework on another device that names a kernel of a code: the format's, if there is one."""
+        own = [(c, tree) for c, tree in sorted(self.trees.items()) if c[0] == key.get("framework") and tree.names(code)]
+        return next((tree for c, tree in own if key.get("format") in c), own[0][1] if own else None)
 
     def kernels(self, key: Mapping[str, str], coords: Mapping[str, Value]) -> str | np.ndarray:
         """The kernel's name, or an array of names where coordinates are arrays and the choice depends on them."""

@@ -127,6 +127,11 @@ class Code:
     by_rank: Tiles | None = None
     locked: bool = False
 
+    @property
+    def written(self) -> str:
+        """The code without what it does differently here (:func:`..calibration.naming.implementation`)."""
+        return self.name.split(",")[0]
+
     def padded(self, hidden: Value, width: Value) -> tuple[Value, Value]:
         """Sizes of the weights as loaded."""
         return ceil(hidden / self.hidden) * self.hidden, ceil(width / self.width) * self.width

@@ -81,7 +81,7 @@ def see(
         **dict.fromkeys(("stream", *PASSES), "cache"),
     }  # fmt: skip
     notes = (*tiles_of(values, code, framework, machine), *width_of(values, code), *loaded_as(values, code))
-    key = {"format": named, "op": GROUPS[named]}
+    key = {"format": named, "op": GROUPS[named], "code": code.written}
     return Seen(FAMILY.name, terms, coords, key, resources, notes=notes)
 
 

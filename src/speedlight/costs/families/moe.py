@@ -22,7 +22,7 @@ from ..._foundation.errors import BadInput
 from ...hardware.machine import Machine
 from ..calibration.samples import TABLES, Rows, TableRules, Target, View, architecture_of
 from . import expert_load
-from .expert_kernels import MARLIN, code_of
+from .expert_kernels import MARLIN, code_of, usual_code
 from .expert_load import TILES, Load
 from .expert_mlp import FAMILY, FORMATS, GROUPS, Experts, view
 
@@ -210,6 +210,7 @@ def key(cls: Mapping[str, str], machine: Machine) -> dict[str, str]:
         "device": machine.device_id, "architecture": architecture_of(machine), "framework": cls.get("framework", ""),
         "version": cls.get("version", ""), "format": cls["moe_dtype"], "op": GROUPS[cls["moe_dtype"]],
         "kernel": cls.get("kernel_source", ""),
+        "code": usual_code(cls.get("framework", ""), cls["moe_dtype"], machine).written,
     }  # fmt: skip
 
 
