@@ -21,7 +21,7 @@ CHOICE = Choice(
         ("sglang", "1", HOPPER): leaf("sglang_fused_moe_triton"),
         ("sglang", "1", AMPERE, "int4_wo"): leaf("sglang_marlin_moe"),
         ("sglang", "1", AMPERE, "a_format"): leaf("sglang_marlin_of_another"),
-        ("vllm", "1", AMPERE, "int4_wo"): leaf("vllm_marlin"),
+        ("another stack", "1", AMPERE, "int4_wo"): leaf("its_marlin"),
     },
 )
 
