@@ -214,19 +214,24 @@ def test_marlin_ends_a_tile_before_it_loads_for_the_next():
     assert own["fill"][0] / own["drain"][0] == pytest.approx(2.0 * FILL * memory_latency(machine) / written)
 
 
+@pytest.fixture(scope="module")
+def latencies():
+    """Measured seconds of the table's rows that have some values."""
+    columns = {n: np.asarray(c) for n, c in read_table(DATA / "kernels" / "moe.parquet").columns.items()}
+
+    def of(**at):
+        rows = np.logical_and.reduce([columns[name] == value for name, value in at.items()])
+        assert rows.any(), at
+        return columns["latency"][rows]
+
+    return of
+
+
 @pytest.mark.data
 @pytest.mark.skipif(not DATA.exists(), reason="the shared data folder is absent")
-def test_what_gathering_by_index_and_many_picks_do_to_rows():
-    table = read_table(DATA / "kernels" / "moe.parquet")
-    columns = {n: np.asarray(table.columns[n]) for n in table.columns}
-    balanced = columns["distribution"] == "balanced"
-
+def test_what_gathering_by_index_and_many_picks_do_to_rows(latencies):
     def least(**at):
-        rows = balanced.copy()
-        for name, value in at.items():
-            rows &= columns[name] == value
-        assert rows.any(), at
-        return float(np.min(columns["latency"][rows]))
+        return float(np.min(latencies(distribution="balanced", **at)))
 
     # Rows without a token: more tokens take less time in the same tiles.
     tuned = {
@@ -278,18 +283,11 @@ def test_an_earlier_benchmark_gave_few_skewed_picks_to_the_first_experts():
 
 @pytest.mark.data
 @pytest.mark.skipif(not DATA.exists(), reason="the shared data folder is absent")
-def test_what_locks_zeros_and_first_experts_do_to_rows():
+def test_what_locks_zeros_and_first_experts_do_to_rows(latencies):
     """What the terms stand for, in times no bandwidth explains; 7168 x 2048 / 8 of 384."""
-    table = read_table(DATA / "kernels" / "moe.parquet")
-    columns = {n: np.asarray(table.columns[n]) for n in table.columns}
-    shape = (columns["hidden_size"] == 7168) & (columns["inter_size"] == 2048) & (columns["num_experts"] == 384)
 
     def seconds(**at):
-        rows = shape & (columns["device"] == at.pop("device"))
-        for name, value in at.items():
-            rows &= columns[name] == value
-        assert rows.any()
-        return float(np.median(columns["latency"][rows]))
+        return float(np.median(latencies(hidden_size=7168, inter_size=2048, num_experts=384, **at)))
 
     ampere, hopper = "NVIDIA A100-SXM4-80GB", "NVIDIA H100 80GB HBM3"
     marlin = {"kernel_source": "sglang_marlin_moe", "distribution": "balanced"}
