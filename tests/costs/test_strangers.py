@@ -8,7 +8,7 @@ import pytest
 
 from speedlight.costs.calibration.blocks import Axis, Block
 from speedlight.costs.calibration.naming import field_of, implementation
-from speedlight.costs.refit.solve import HELD, SOLVED, Data, forward, gauss_newton, held
+from speedlight.costs.refit.solve import HELD, Data, forward, gauss_newton, held
 
 from .rows import chosen, row
 
@@ -37,7 +37,7 @@ def test_a_card_with_less_bandwidth_gets_its_own_bandwidth(firm, expected):
     """Both terms grow with the bytes: only what is held says which of them is bent."""
     blocks = (ONE, Block("stream", (Axis("one", 0, 1),)))
     data = stream_bound_cards()
-    fitted = gauss_newton(TERMS, (), 3.0, held(blocks, firm), data, SOLVED)
+    fitted = gauss_newton(TERMS, (), 3.0, held(blocks, firm), data)
     bends = {f.block.term: np.asarray([f.tables[()][0]]) for f in fitted}
     told, _ = forward(TERMS, (), 3.0, {n: np.log(data.terms[n]) for n in TERMS}, bends)
     assert np.exp(told) == pytest.approx(data.measured, rel=0.02)  # the cards measured are right either way

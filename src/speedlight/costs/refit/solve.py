@@ -1,4 +1,4 @@
-"""Fitting blocks: Gauss–Newton on log time, sparse, robust, with smoothness as the only prior.
+"""Fitting blocks: damped Gauss–Newton on log time, sparse, robust, with smoothness as the only prior.
 
 The residual of a row is log(measured) − log(predicted). Each step solves the linearised, weighted least squares
 
@@ -6,6 +6,9 @@ The residual of a row is log(measured) − log(predicted). Each step solves the 
 
 by conjugate gradients; weights fall for outliers (Cauchy-like), so that a kernel's freak rows do not bend its surface. The
 Jacobian of log time with respect to a term's log efficiency is that term's share of the time.
+
+Roads not taken (studies/2026-11-refit.md): steps without damping, each solved to 1e-4, take twice as long; steps that must
+help, or twice as many, fit the rows better and shape groups left out worse; a direct factorisation fills in.
 """
 
 from __future__ import annotations
@@ -20,13 +23,18 @@ import scipy.sparse.linalg as sla
 from ..calibration.blocks import Axis, Block, Places, corners
 from ..calibration.model import Fitted
 
-TOLERANCE = 3e-3  # relative residual at which a fit's linear solves stop
-SOLVED = 1e-4  # at which they are as good as exact, so that ridges, and not the order of steps, decide what rows do not
+TOLERANCE = 3e-3  # relative residual at which the linear solves of a class's own blocks stop
+STEPWISE = 0.03  # of a step's; steps make up for what one leaves
+ROUNDS = 6  # steps of the shared blocks at most
+SETTLED = 1e-3  # the largest change of a log efficiency at which they have settled
+DAMPING, LIGHTER = 0.01, 4.0  # Marquardt's share of the diagonal, and how much less or more after a step
+TRIES = 3  # of a step, each shorter
 HELD = 100.0  # ridge of a term that is counted exactly
 CLASS_ROWS = 16_000  # rows of a class that its own blocks are fitted to
 STEP = 1.0  # the largest change of a log efficiency in one iteration
+NOTHING = 1e-6  # share of the time below which an efficiency does not matter to a row
 TINY = 1e-12  # seconds; a term without a part
-ITERATIONS = 600
+ITERATIONS = 600  # of a linear solve
 
 
 def held(blocks: Iterable[Block], terms: Iterable[str]) -> tuple[Block, ...]:
@@ -35,7 +43,6 @@ def held(blocks: Iterable[Block], terms: Iterable[str]) -> tuple[Block, ...]:
     Cards of one kind have one ratio of bandwidth to peak to clock, so that their times hardly tell the bytes of main memory from what
     a unit takes in, or from launches. Left free, a fit says that memory is half as fast as it is, and a card with another ratio
     gets that too: ``mla_bmm`` with a device left out errs 19 % so, 11 % with memory and products held (studies/2026-11-strangers.md).
-    Needs a fit that is :data:`SOLVED`: one that stops early has no ridges to speak of.
     """
     firm = frozenset(terms)
     return tuple(replace(b, ridge=max(b.ridge, HELD)) if b.term in firm else b for b in blocks)
@@ -126,43 +133,56 @@ def _bending(axis: Axis, flat: float) -> sp.csr_matrix:
 
 
 def gauss_newton(
-    parallel: Sequence[str],
-    serial: Sequence[str],
-    power: float,
-    blocks: Sequence[Block],
-    data: Data,
-    tolerance: float,
-    iterations: int = 6,
+    parallel: Sequence[str], serial: Sequence[str], power: float, blocks: Sequence[Block], data: Data
 ) -> tuple[Fitted, ...]:
-    """Fit blocks of terms (and of ``total``) together; ``tolerance`` is the relative residual at which linear solves stop."""
+    """Fit blocks of terms (and of ``total``) together, by Levenberg and Marquardt's damped Gauss–Newton.
+
+    Undamped it may run to and fro: which of two terms a kernel waits for changes with their efficiencies.
+    """
     places = Places(data.coords)
-    matrices, penalties, owners, classes = [], [], [], []
+    matrices, penalties, classes = [], [], []
     for block in blocks:
         matrix, own = design(block, data, places)
         matrices.append(matrix)
         penalties.append(penalty(block, len(own)))
-        owners.append(block.term)
         classes.append(own)
     prior = sp.block_diag(penalties).tocsr()
-    sizes = [m.shape[1] for m in matrices]
-    bounds = np.concatenate([[0], np.cumsum(sizes)])
+    nodes = sp.hstack(matrices).tocsr()  # a row's entries lie block after block, as many in every row
+    interpolation = nodes.data.reshape(data.measured.size, -1)
+    entries = np.cumsum([0, *(m.nnz // data.measured.size for m in matrices)])
+    bounds = np.cumsum([0, *(m.shape[1] for m in matrices)])
     logs = {n: np.log(np.maximum(data.terms[n], TINY)) for n in (*parallel, *serial)}
     target = np.log(data.measured)
-    x = np.zeros(bounds[-1])
-    for _ in range(iterations):
+
+    def said(x: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         bends: dict[str, np.ndarray] = {}
-        for number, owner in enumerate(owners):
-            part = matrices[number] @ x[bounds[number] : bounds[number + 1]]
-            bends[owner] = bends[owner] + part if owner in bends else part
-        predicted, shares = forward(parallel, serial, power, logs, bends)
-        jacobian = sp.hstack(
-            [sp.diags(shares[o]) @ m if o != "total" else m for o, m in zip(owners, matrices, strict=True)]
-        ).tocsr()
+        for block, matrix, low, high in zip(blocks, matrices, bounds, bounds[1:], strict=False):
+            part = matrix @ x[low:high]
+            bends[block.term] = bends[block.term] + part if block.term in bends else part
+        return forward(parallel, serial, power, logs, bends)
+
+    x, damping = np.zeros(bounds[-1]), DAMPING
+    predicted, shares = said(x)
+    for _ in range(ROUNDS):
+        slopes = interpolation.copy()
+        for block, first, end in zip(blocks, entries, entries[1:], strict=False):
+            if block.term != "total":
+                slopes[:, first:end] *= shares[block.term][:, None]
         residual = target - predicted
         weights = data.weight * robust(residual)
-        change = solve(jacobian, residual + jacobian @ x, weights, prior, x, tolerance) - x
-        x = x + np.clip(change, -STEP, STEP)
-        if np.max(np.abs(change), initial=0.0) < 1e-3:
+        before = weights @ residual**2 + x @ (prior @ x)
+        jacobian = sp.csr_matrix((slopes.ravel(), nodes.indices, nodes.indptr), shape=nodes.shape)
+        normal = Normal(jacobian, weights, prior)
+        downhill = jacobian.T @ (weights * residual) - prior @ x
+        for _ in range(TRIES):
+            new = x + np.clip(normal.solve(downhill, damping), -STEP, STEP)
+            predicted, shares = said(new)
+            if weights @ (target - predicted) ** 2 + new @ (prior @ new) < before:
+                damping /= LIGHTER
+                break
+            damping *= LIGHTER  # the last is taken even if it harms: bold first steps leave the analytic start sooner
+        change, x = np.abs(new - x), new
+        if np.max(change, initial=0.0) < SETTLED:
             break
     return tuple(
         Fitted(b, tables(b, c, x[lo:hi])) for b, c, lo, hi in zip(blocks, classes, bounds, bounds[1:], strict=False)
@@ -176,6 +196,7 @@ def linear(blocks: Sequence[Block], data: Data, residual: np.ndarray, rounds: in
     classes, inverse = data.classes(per)
     order = np.argsort(inverse, kind="stable")
     bounds = np.searchsorted(inverse[order], np.arange(len(classes) + 1))
+    prior = sp.block_diag([penalty(b, 1) for b in blocks]).tocsr()
     found: list[dict[tuple[str, ...], np.ndarray]] = [{} for _ in blocks]
     for number, cls in enumerate(classes):
         rows = evenly(order[bounds[number] : bounds[number + 1]], CLASS_ROWS)
@@ -183,13 +204,12 @@ def linear(blocks: Sequence[Block], data: Data, residual: np.ndarray, rounds: in
         share = rows.size / (bounds[number + 1] - bounds[number])
         places = Places(own.coords)
         matrix = sp.hstack([design(b, own, places)[0] for b in blocks]).tocsr()
-        prior = sp.block_diag([penalty(b, 1) for b in blocks]).tocsr()
         # Outliers are told by their distance from the typical row before anything is fitted, or they bend the first round.
         weight = own.weight / share
         weights = weight * robust(left_over - np.median(left_over))
         x = np.zeros(matrix.shape[1])
         for _ in range(rounds):
-            x = solve(matrix, left_over, weights, prior, x, TOLERANCE)
+            x = solve(matrix, left_over, weights, prior, x)
             weights = weight * robust(left_over - matrix @ x)
         offset = 0
         for block, store in zip(blocks, found, strict=True):
@@ -237,26 +257,48 @@ def robust(residual: np.ndarray) -> np.ndarray:
     return weights
 
 
+class Normal:
+    """AᵀWA + P as an operator. AᵀWA is never formed: rows have up to a hundred entries, so that one product costs more than a hundred iterations."""
+
+    def __init__(self, matrix: sp.csr_matrix, weights: np.ndarray, prior: sp.csr_matrix) -> None:
+        rows = sp.csr_matrix(matrix, dtype=np.float32, copy=True)  # dropping entries moves the others in place
+        rows.data[np.abs(rows.data) <= NOTHING] = 0.0
+        rows.eliminate_zeros()
+        self.rows, self.columns, self.prior = rows, rows.T.tocsr(), prior
+        self.weights = weights.astype(np.float32)
+        self.diagonal = np.asarray(self.columns.power(2) @ self.weights, dtype=float) + prior.diagonal()
+
+    def solve(self, right: np.ndarray, damping: float) -> np.ndarray:
+        """x of (AᵀWA + P + damping · its diagonal) x = right, as far as a step needs it."""
+        damped = damping * self.diagonal
+
+        def left(x: np.ndarray) -> np.ndarray:
+            full = self.columns @ (self.weights * (self.rows @ x.astype(np.float32)))
+            return np.asarray(full + self.prior @ x + damped * x, dtype=float)
+
+        operator = sla.LinearOperator(self.prior.shape, matvec=left, dtype=float)
+        return _conjugate(operator, self.diagonal + damped, right, np.zeros(right.size), STEPWISE)
+
+
 def solve(
-    matrix: sp.csr_matrix, target: np.ndarray, weights: np.ndarray, prior: sp.csr_matrix, start: np.ndarray,
+    matrix: sp.csr_matrix, target: np.ndarray, weights: np.ndarray, prior: sp.csr_matrix, start: np.ndarray
+) -> np.ndarray:
+    """min Σ w (target − A x)² + xᵀ P x, where rows have few entries: AᵀWA costs as much as fifty iterations without it."""
+    columns = matrix.T.tocsr()
+    normal = (columns @ sp.diags(weights) @ matrix + prior).tocsr()
+    return _conjugate(normal, normal.diagonal(), columns @ (weights * target), start, TOLERANCE)
+
+
+def _conjugate(
+    left: sla.LinearOperator | sp.csr_matrix,
+    diagonal: np.ndarray,
+    right: np.ndarray,
+    start: np.ndarray,
     tolerance: float,
-) -> np.ndarray:  # fmt: skip
-    """min Σ w (target − A x)² + xᵀ P x by preconditioned conjugate gradients.
-
-    AᵀWA is never formed: rows have some fifty entries, so that one product costs more than a hundred iterations.
-    """
-    rows = sp.csr_matrix(matrix, dtype=np.float32)
-    columns = rows.T.tocsr()
-    light = weights.astype(np.float32)
-
-    def left(x: np.ndarray) -> np.ndarray:
-        return np.asarray(columns @ (light * (rows @ x.astype(np.float32))) + prior @ x, dtype=float)
-
-    diagonal = np.asarray(columns.power(2) @ light, dtype=float) + prior.diagonal()
-    operator = sla.LinearOperator(prior.shape, matvec=left, dtype=float)
-    right = np.asarray(matrix.T @ (weights * target))
+) -> np.ndarray:
+    """Conjugate gradients, preconditioned by the diagonal."""
     jacobi = sp.diags(1.0 / np.where(diagonal > 0, diagonal, 1.0))
-    found, _ = sla.cg(operator, right, x0=start, M=jacobi, rtol=tolerance, maxiter=ITERATIONS)
+    found, _ = sla.cg(left, right, x0=start, M=jacobi, rtol=tolerance, maxiter=ITERATIONS)
     return np.asarray(found)
 
 

@@ -13,7 +13,7 @@ from ..calibration.samples import Family, Samples
 from . import solve
 from .choose import learn_choice
 from .rising import risen, steady
-from .solve import SOLVED, TOLERANCE, Data, held
+from .solve import Data, held
 
 MOST_ROWS = 80_000  # rows of one partition that the shared blocks are fitted to
 FIELDS = (
@@ -75,9 +75,8 @@ def train(family: Family, data: Data) -> dict[tuple[str, ...], Part]:
     parts = {}
     for cls, own in partitions(family, data):
         few = thin(own)
-        blocks, tolerance = held(family.shared, family.counted), SOLVED if family.counted else TOLERANCE
         power = family.powers.get(cls, family.power)
-        shared = solve.gauss_newton(family.parallel, family.serial, power, blocks, few, tolerance)
+        shared = solve.gauss_newton(family.parallel, family.serial, power, held(family.shared, family.counted), few)
         shared = steady(family, shared, few)
         part = Part(
             family.parallel, family.serial, power, shared, Spread((), {}), pairs(own), present(own, "architecture"),
