@@ -14,15 +14,14 @@ LEAST = 20  # rows of a leaf
 
 def learn_choice(family: Family, data: Data) -> Choice | None:
     """Trees by class, most specific first where they agree with nothing shorter; None where no kernel is named."""
-    names = np.sort(np.asarray(data.names["kernel"], dtype=str))
-    kernels = np.searchsorted(names, np.asarray(data.names["kernel"], dtype=str))[data.keys["kernel"]]
+    names, number_of = np.unique(np.asarray(data.names["kernel"], dtype=str), return_inverse=True)
+    kernels = number_of[data.keys["kernel"]]
     named = names[kernels] != ""
     trees: dict[tuple[str, ...], Tree] = {}
     for fields in LEVELS:
         classes, inverse = data.classes(fields)
         for number, cls in enumerate(classes):
-            rows = np.flatnonzero(inverse == number)
-            rows = rows[named[rows]]
+            rows = np.flatnonzero((inverse == number) & named)
             if rows.size:
                 stack = [data.coords[c][rows] for c in family.choice]
                 trees[cls] = grow(np.stack(stack, 1) if stack else np.zeros((rows.size, 0)), kernels[rows], names)

@@ -155,11 +155,7 @@ def gauss_newton(
     target = np.log(data.measured)
 
     def said(x: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        bends: dict[str, np.ndarray] = {}
-        for block, matrix, low, high in zip(blocks, matrices, bounds, bounds[1:], strict=False):
-            part = matrix @ x[low:high]
-            bends[block.term] = bends[block.term] + part if block.term in bends else part
-        return forward(parallel, serial, power, logs, bends)
+        return forward(parallel, serial, power, logs, bends(blocks, matrices, bounds, x))
 
     x, damping = np.zeros(bounds[-1]), DAMPING
     predicted, shares = said(x)
@@ -184,9 +180,7 @@ def gauss_newton(
         change, x = np.abs(new - x), new
         if np.max(change, initial=0.0) < SETTLED:
             break
-    return tuple(
-        Fitted(b, tables(b, c, x[lo:hi])) for b, c, lo, hi in zip(blocks, classes, bounds, bounds[1:], strict=False)
-    )
+    return fitted(blocks, classes, bounds, x)
 
 
 def linear(blocks: Sequence[Block], data: Data, residual: np.ndarray, rounds: int = 2) -> tuple[Fitted, ...]:
@@ -300,6 +294,27 @@ def _conjugate(
     jacobi = sp.diags(1.0 / np.where(diagonal > 0, diagonal, 1.0))
     found, _ = sla.cg(left, right, x0=start, M=jacobi, rtol=tolerance, maxiter=ITERATIONS)
     return np.asarray(found)
+
+
+def bends(
+    blocks: Sequence[Block], matrices: Sequence[sp.csr_matrix], bounds: np.ndarray, x: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Log efficiency of each term, row by row; a block's unknowns lie between its bounds."""
+    result: dict[str, np.ndarray] = {}
+    for block, matrix, low, high in zip(blocks, matrices, bounds, bounds[1:], strict=False):
+        part = matrix @ x[low:high]
+        result[block.term] = result[block.term] + part if block.term in result else part
+    return result
+
+
+def fitted(
+    blocks: Sequence[Block], classes: Sequence[Sequence[tuple[str, ...]]], bounds: np.ndarray, x: np.ndarray
+) -> tuple[Fitted, ...]:
+    """Blocks with the tables of their classes, out of all unknowns."""
+    return tuple(
+        Fitted(block, tables(block, own, x[low:high]))
+        for block, own, low, high in zip(blocks, classes, bounds, bounds[1:], strict=False)
+    )
 
 
 def tables(block: Block, classes: Sequence[tuple[str, ...]], x: np.ndarray) -> dict[tuple[str, ...], np.ndarray]:

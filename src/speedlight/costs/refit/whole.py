@@ -21,10 +21,10 @@ import scipy.linalg as sla
 import scipy.sparse as sp
 
 from ..calibration.blocks import Block, Places
-from ..calibration.model import Fitted, Part, Spread
+from ..calibration.model import Part, Spread
 from ..calibration.samples import Family
 from .floors import Floor, floor
-from .solve import STEP, TINY, Data, design, forward, penalty, robust, tables
+from .solve import STEP, TINY, Data, bends, design, fitted, forward, penalty, robust
 from .train import pairs, present, times
 
 Sort = tuple[str, ...]
@@ -91,12 +91,8 @@ class _Sort:
 
     def times(self, x: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Seconds of each kernel, and each term's share of them."""
-        bends: dict[str, np.ndarray] = {}
-        for block, matrix, low, high in zip(self.blocks, self.matrices, self.bounds, self.bounds[1:], strict=False):
-            part = matrix @ x[low:high]
-            bends[block.term] = bends[block.term] + part if block.term in bends else part
-        family = self.family
-        logs, shares = forward(family.parallel, family.serial, family.power, self.logs, bends)
+        family, bent = self.family, bends(self.blocks, self.matrices, self.bounds, x)
+        logs, shares = forward(family.parallel, family.serial, family.power, self.logs, bent)
         return np.exp(logs), shares
 
 
@@ -224,12 +220,9 @@ def _linearised(sorts: Mapping[Sort, _Sort], x: np.ndarray, rows: int) -> tuple[
 
 def _part(made: _Sort, x: np.ndarray) -> Part:
     family, data = made.family, made.kernels.data
-    fitted = tuple(
-        Fitted(block, tables(block, own, x[low:high]))
-        for block, own, low, high in zip(made.blocks, made.classes, made.bounds, made.bounds[1:], strict=False)
-    )
+    blocks = fitted(made.blocks, made.classes, made.bounds, x)
     return Part(
-        family.parallel, family.serial, family.power, fitted, Spread((), {}), pairs(data), present(data, "architecture")
+        family.parallel, family.serial, family.power, blocks, Spread((), {}), pairs(data), present(data, "architecture")
     )  # fmt: skip
 
 
